@@ -1,0 +1,1 @@
+"""Runs a job: windows, encodings, methods, label map; here or in the worker process."""

@@ -1,0 +1,98 @@
+"""Every error a person can meet. Each sentence names the cure; each class carries its facts."""
+
+from pathlib import Path
+
+
+class PrelabelError(Exception):
+    """Base of all our errors; never a RuntimeError, which Qt worker threads swallow."""
+
+
+class VocabularyError(PrelabelError):
+    """A line of the vocabulary text cannot be understood."""
+
+    def __init__(self, message: str, line: int | None = None, text: str = "") -> None:
+        super().__init__(f"line {line}: {message}" if line else message)
+        self.line = line
+        self.text = text
+
+
+class JobError(PrelabelError):
+    """A setting of the job is out of range or does not fit the others."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class ImageError(PrelabelError):
+    """The image cannot be segmented as it is."""
+
+
+class ModelError(PrelabelError):
+    """A model is unknown, missing, broken or refused."""
+
+    def __init__(self, model: str, message: str) -> None:
+        super().__init__(message)
+        self.model = model
+
+
+class ChecksumMismatch(ModelError):
+    """A weights file is not the one that was published."""
+
+    def __init__(self, model: str, path: Path, expected: str, found: str) -> None:
+        super().__init__(
+            model,
+            f"{path.name} of {model} is damaged (checksum {found[:12]} instead of "
+            f"{expected[:12]}): delete it and fetch the model again.",
+        )
+        self.path = path
+        self.expected = expected
+        self.found = found
+
+
+class FileFormatError(PrelabelError):
+    """A file cannot be read or written in the wanted format."""
+
+    def __init__(self, path: Path | str, message: str) -> None:
+        super().__init__(message)
+        self.path = Path(path)
+
+
+class MissingExtra(PrelabelError):
+    """An optional dependency is not installed."""
+
+    def __init__(self, package: str, command: str) -> None:
+        super().__init__(f"{package} is not installed: run {command}")
+        self.package = package
+        self.command = command
+
+
+class Cancelled(PrelabelError):
+    """The run was stopped by the person."""
+
+    def __init__(self) -> None:
+        super().__init__("The run was cancelled; nothing was changed.")
+
+
+class WorkerDied(PrelabelError):
+    """The worker process ended in the middle of a run."""
+
+    def __init__(self, reason: str = "") -> None:
+        super().__init__(
+            "The worker process stopped during the run"
+            + (f" ({reason})" if reason else "")
+            + ". It was started again; nothing was changed: press Run to try once more."
+        )
+        self.reason = reason
+
+
+class OutOfMemory(PrelabelError):
+    """The models or the image need more memory than there is."""
+
+    def __init__(self, device: str, tried: str) -> None:
+        super().__init__(
+            f"Out of memory on {device} even with {tried}: choose a smaller region, "
+            "a smaller short side or a smaller model."
+        )
+        self.device = device
+        self.tried = tried

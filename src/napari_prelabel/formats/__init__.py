@@ -1,0 +1,1 @@
+"""Label maps as files: a table of formats, each a pair of read and write."""

@@ -1,0 +1,1 @@
+"""The dock widgets: the only importers of napari and Qt."""

@@ -1,0 +1,169 @@
+"""Label maps and what is done to them: decide, compare, correct, merge. NumPy only."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import ImageError
+from .vocabulary import UNLABELLED, Vocabulary
+
+Ids = npt.NDArray[np.uint16]
+Mask = npt.NDArray[np.bool_]
+
+# Values of a provenance mask: who decided a pixel.
+MODEL, HUMAN, IMPORTED, REVIEWED = 0, 1, 2, 3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelMap:
+    """One class per pixel of an image (or of its region), and how sure the method was.
+
+    ids : (Y, X) uint16, ids of the vocabulary; 0 unlabelled, 65535 ignore.
+    score : (Y, X) float16, 0..1, of the class in `ids`.
+    runner_up : (Y, X) uint16, second-best class, 0 where there is none.
+    origin : (y, x) of this map's first pixel in the image.
+    notices : sentences the person must read beside the result.
+    provenance : how it came about (method, models, digests, versions); plain JSON values.
+    """
+
+    ids: Ids
+    score: npt.NDArray[np.float16]
+    runner_up: Ids
+    vocabulary: Vocabulary
+    origin: tuple[int, int] = (0, 0)
+    notices: tuple[str, ...] = ()
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.ids.ndim != 2 or {self.ids.shape} != {self.score.shape, self.runner_up.shape}:
+            raise ImageError(
+                "ids, score and runner_up of a label map must be 2-D and of one shape, not "
+                f"{self.ids.shape}, {self.score.shape}, {self.runner_up.shape}."
+            )
+
+    def counts(self) -> dict[int, int]:
+        """Pixels of each id of the vocabulary, 0 included."""
+        size = len(self.vocabulary.classes) + 1
+        found = np.bincount(self.ids.ravel(), minlength=size)[:size]
+        return {i: int(n) for i, n in enumerate(found)}
+
+    def above(self, score: float) -> Ids:
+        """The ids, with pixels less sure than `score` left unlabelled."""
+        return np.where(self.score >= np.float16(score), self.ids, np.uint16(UNLABELLED))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Correction:
+    """An edit with its inverse: the pixels of `mask` went from `before` to `after`.
+
+    mask : (Y, X) bool, over the edit's bounding box only.
+    before, after : (n,) uint16, values of the n pixels of the mask in C order.
+    origin : (y, x) of the box in the label map.
+    """
+
+    mask: Mask
+    before: Ids
+    after: Ids
+    origin: tuple[int, int]
+
+    def apply(self, ids: Ids) -> Ids:
+        """A copy of `ids` (Y, X) with the edit done."""
+        return self._put(ids, self.after)
+
+    def inverse(self) -> "Correction":
+        return replace(self, before=self.after, after=self.before)
+
+    def _put(self, ids: Ids, values: Ids) -> Ids:
+        y, x = self.origin
+        h, w = self.mask.shape
+        if y + h > ids.shape[0] or x + w > ids.shape[1]:
+            raise ImageError(
+                f"The edit at ({y}, {x}) of {h} x {w} pixels does not fit into a map of "
+                f"{ids.shape[0]} x {ids.shape[1]}."
+            )
+        out = ids.copy()
+        out[y : y + h, x : x + w][self.mask] = values
+        return out
+
+
+def decide(
+    scores: npt.NDArray[np.floating[Any]], background: npt.NDArray[np.floating[Any]] | None = None
+) -> tuple[Ids, npt.NDArray[np.float16], Ids]:
+    """Best class, its score and the second-best class of every pixel.
+
+    scores : (C, Y, X), class i has id i + 1; equal scores go to the lower id.
+    background : (Y, X) score of "none of the classes", or None; where it is at least as high
+        as every class the pixel is unlabelled (methods.md 2.7).
+
+    Returns
+    -------
+    ids (Y, X) uint16, score (Y, X) float16, runner_up (Y, X) uint16
+    """
+    best = scores.argmax(0)
+    top = np.take_along_axis(scores, best[None], 0)[0]
+    if len(scores) > 1:
+        rest = scores.copy()
+        np.put_along_axis(rest, best[None], -np.inf, 0)
+        second = rest.argmax(0).astype(np.uint16) + np.uint16(1)
+        second[np.take_along_axis(rest, (second - 1).astype(np.intp)[None], 0)[0] <= 0] = 0
+    else:
+        second = np.zeros(best.shape, np.uint16)
+    ids = best.astype(np.uint16) + np.uint16(1)
+    if background is not None:
+        empty = background >= top
+        second[empty] = ids[empty]
+        ids[empty] = UNLABELLED
+        top = np.where(empty, background, top)
+    return ids, np.clip(top, 0, 1).astype(np.float16), second
+
+
+def correction(before: Ids, after: Ids) -> Correction | None:
+    """The edit that leads from one (Y, X) map to another, None if they are equal."""
+    if before.shape != after.shape:
+        raise ImageError(f"Maps of {before.shape} and {after.shape} pixels cannot be compared.")
+    changed = before != after
+    if not changed.any():
+        return None
+    rows, columns = np.flatnonzero(changed.any(1)), np.flatnonzero(changed.any(0))
+    box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    mask = changed[box]
+    return Correction(mask, before[box][mask], after[box][mask], (int(rows[0]), int(columns[0])))
+
+
+def merge(current: Ids, new: LabelMap, locked: Mask | None = None) -> Ids:
+    """A copy of `current` (Y, X) with the new map put at its origin, locked pixels untouched."""
+    y, x = new.origin
+    h, w = new.ids.shape
+    if y + h > current.shape[0] or x + w > current.shape[1]:
+        raise ImageError(
+            f"A result of {h} x {w} pixels at ({y}, {x}) does not fit into a layer of "
+            f"{current.shape[0]} x {current.shape[1]}."
+        )
+    out = current.copy()
+    target = out[y : y + h, x : x + w]
+    if locked is None:
+        target[...] = new.ids
+    else:
+        np.copyto(target, new.ids, where=~locked[y : y + h, x : x + w])
+    return out
+
+
+def changes(before: Ids, after: Ids) -> dict[tuple[int, int], int]:
+    """What changed between two maps: `(old id, new id) -> pixels`, largest first."""
+    edit = correction(before, after)
+    if edit is None:
+        return {}
+    pairs, counts = np.unique(np.stack([edit.before, edit.after]), axis=1, return_counts=True)
+    order = np.argsort(-counts, kind="stable")
+    return {(int(pairs[0, i]), int(pairs[1, i])): int(counts[i]) for i in order}
+
+
+def relabel(ids: Ids, mapping: Mapping[int, int]) -> Ids:
+    """A copy of `ids` with every id replaced at once; ids not named stay as they are."""
+    table = np.arange(65536, dtype=np.uint16)
+    for old, new in mapping.items():
+        table[old] = new
+    return table[ids]

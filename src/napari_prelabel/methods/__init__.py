@@ -1,0 +1,1 @@
+"""Segmentation methods: pure functions on tensors."""

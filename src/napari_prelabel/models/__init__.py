@@ -1,0 +1,1 @@
+"""The only importers of open_clip; importing this package loads none of them."""
