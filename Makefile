@@ -1,0 +1,41 @@
+# Each target does all its own set-up: a virtual environment in .venv, the packages, and for the
+# tests the display libraries, where the machine lets them be installed.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test lint format typecheck docs-images wheel clean
+
+demo: $(STAMP)
+	$(BIN)/prelabel demo --out demo-output
+
+test: $(STAMP)
+	./.ci/display-libraries
+	./.ci/with-display $(BIN)/python -m pytest
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(STAMP)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+docs-images: $(STAMP)
+	./.ci/display-libraries
+	./.ci/with-display $(BIN)/python docs/screenshots.py
+
+wheel: $(STAMP)
+	$(BIN)/python -m pip wheel --no-deps --wheel-dir dist .
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.11 ...") if sys.version_info < (3, 11) else None'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "python3-venv is missing: apt-get install python3-venv"; exit 1; }
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable ".[gui,test,lint]"
+	touch $(STAMP)
+
+clean:
+	rm -rf $(VENV) dist demo-output .pytest_cache .mypy_cache .ruff_cache
