@@ -1,0 +1,1 @@
+"""Training of the demo models: ``python -m napari_prelabel.synthetic.train clip``."""
