@@ -19,7 +19,7 @@ _WHERE = {
     "Vocabulary": "vocabulary",
     "Windows": "job",
 }
-__all__ = ["__version__", *sorted(_WHERE)]  # noqa: PLE0604
+__all__ = ["__version__", *sorted(_WHERE)]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,10 +1,22 @@
 """Every error a person can meet. Each sentence names the cure; each class carries its facts."""
 
 from pathlib import Path
+from typing import Any
 
 
 class PrelabelError(Exception):
     """Base of all our errors; never a RuntimeError, which Qt worker threads swallow."""
+
+    def __reduce__(self) -> Any:
+        # An exception pickles by calling its class with `args`, which here hold only the sentence.
+        return _rebuild, (type(self), str(self), vars(self))
+
+
+def _rebuild(kind: type["PrelabelError"], sentence: str, facts: dict[str, Any]) -> "PrelabelError":
+    error = kind.__new__(kind)
+    error.args = (sentence,)
+    vars(error).update(facts)
+    return error
 
 
 class VocabularyError(PrelabelError):

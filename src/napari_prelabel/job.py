@@ -5,7 +5,7 @@ import json
 import math
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, get_args, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -125,22 +125,20 @@ class Job:
         known = {f.name for f in fields(cls)}
         if unknown := sorted(set(data) - known):
             raise FileFormatError(source, f"{source} has an unknown setting {unknown[0]!r}.")
-        try:
-            vocabulary = Vocabulary.from_dict(data.pop("vocabulary", {}))
-            body = TypeAdapter(dict[str, Any]).validate_python(data)
-            for name, kind in (("windows", Windows), ("freecp", FreeCP)):
-                if body.get(name) is not None:
-                    body[name] = _strict(kind, body[name], name)
-            if body.get("region") is not None:
-                body["region"] = TypeAdapter(tuple[int, int, int, int]).validate_python(
-                    body["region"]
-                )
-            return cls(vocabulary=vocabulary, **body)
-        except (ValidationError, TypeError) as error:
-            detail = error.errors()[0] if isinstance(error, ValidationError) else {}
-            where = ".".join(str(p) for p in detail.get("loc", ()))
-            reason = detail.get("msg", str(error))
-            raise FileFormatError(source, f"{source}: {where or 'job'}: {reason}.") from error
+        body: dict[str, Any] = {
+            "vocabulary": Vocabulary.from_dict(data.pop("vocabulary", {})),
+        }
+        hints = get_type_hints(cls)
+        for name, value in data.items():
+            try:
+                body[name] = _validated(hints[name], value)
+            except ValidationError as error:
+                detail = error.errors()[0]
+                where = ".".join([name, *(str(p) for p in detail["loc"])])
+                raise FileFormatError(source, f"{source}: {where}: {detail['msg']}.") from error
+            except TypeError as error:
+                raise FileFormatError(source, f"{source}: {name}: {error}.") from error
+        return cls(**body)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,12 +159,13 @@ def _plain(job: Job, name: str) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _strict(kind: type[Any], data: Any, name: str) -> Any:
-    if isinstance(data, dict):
-        unknown = set(data) - {f.name for f in fields(kind)}
-        if unknown:
-            raise TypeError(f"unknown setting {sorted(unknown)[0]!r} in {name}")
-    return TypeAdapter(kind).validate_python(data)
+def _validated(hint: Any, value: Any) -> Any:
+    for kind in (Windows, FreeCP):
+        if isinstance(value, dict) and kind in (hint, *get_args(hint)):
+            if unknown := sorted(set(value) - {f.name for f in fields(kind)}):
+                raise TypeError(f"unknown setting {unknown[0]!r}")
+            return TypeAdapter(kind).validate_python(value)
+    return TypeAdapter(hint).validate_python(value)
 
 
 def _check(job: Job) -> None:

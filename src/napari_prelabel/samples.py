@@ -4,7 +4,10 @@ from pathlib import Path
 
 from .errors import FileFormatError
 
-_ROOT = Path(__file__).parent / "sample_data"
+_HERE = Path(__file__).resolve().parent
+# A wheel carries the folder inside the package. A checkout has it at the top level, reached by a
+# symbolic link, or directly where the checkout could not make one (git on Windows).
+_ROOTS = (_HERE / "sample_data", _HERE.parents[1] / "sample_data")
 
 
 def sample_path(*parts: str) -> Path:
@@ -12,9 +15,11 @@ def sample_path(*parts: str) -> Path:
 
     Raises FileFormatError when the installation lacks it.
     """
-    path = _ROOT.joinpath(*parts).resolve()
-    if not path.exists():
-        raise FileFormatError(
-            path, f"The sample data lacks {'/'.join(parts)}: install napari-prelabel again."
-        )
-    return path
+    for root in _ROOTS:
+        path = root.joinpath(*parts)
+        if path.exists():
+            return path.resolve()
+    raise FileFormatError(
+        _ROOTS[0].joinpath(*parts),
+        f"The sample data lacks {'/'.join(parts)}: install napari-prelabel again.",
+    )

@@ -1,0 +1,119 @@
+"""The direction of imports, as docs/architecture.md draws it, read from the source by `ast`."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import napari_prelabel
+
+ROOT = Path(napari_prelabel.__file__).parent
+VALUES = {"errors", "vocabulary", "job", "labels"}
+
+# Which of our own parts a part may import.
+MAY_USE = {
+    "errors": set(),
+    "vocabulary": {"errors"},
+    "job": {"errors", "vocabulary"},
+    "labels": {"errors", "vocabulary"},
+    "samples": {"errors"},
+    "pixels": {"errors"},
+    "metrics": {"errors"},
+    "presets": VALUES | {"samples"},
+    "methods": {"errors"},
+    "models": VALUES | {"methods", "samples"},
+    "formats": VALUES,
+    "synthetic": VALUES | {"methods", "models", "metrics", "samples", "engine", "pixels"},
+    "engine": VALUES | {"methods", "models", "samples", "pixels"},
+    "bench": VALUES | {"engine", "methods", "models", "metrics", "samples", "synthetic"},
+    "report": VALUES | {"engine", "metrics", "samples", "formats", "presets", "pixels", "models"},
+}
+RIM = {"gui", "cli"}
+ONLY = {
+    "torch": {"models", "methods", "engine", "synthetic", "bench"},
+    "open_clip": {"models"},
+    "napari": {"gui"},
+    "qtpy": {"gui"},
+    "superqt": {"gui"},
+    "magicgui": {"gui"},
+    "PySide6": set(),
+}
+
+
+def modules():
+    for path in sorted(ROOT.rglob("*.py")):
+        relative = path.relative_to(ROOT)
+        if relative.parts[0] != "sample_data":
+            yield path, relative.with_suffix("").parts
+
+
+def imports(path, parts):
+    """(absolute module name, line, at module level) of every import in a file."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    package = ("napari_prelabel", *parts[:-1])
+    inside = {
+        id(n)
+        for f in ast.walk(tree)
+        if isinstance(f, (ast.FunctionDef, ast.AsyncFunctionDef)) or _type_checking(f)
+        for n in ast.walk(f)
+    }
+    for node in ast.walk(tree):
+        top = id(node) not in inside
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, node.lineno, top
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            name = ".".join([*base, node.module] if node.module else base)
+            yield name, node.lineno, top
+            for alias in node.names:
+                yield f"{name}.{alias.name}", node.lineno, top
+
+
+def _type_checking(node):
+    return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+
+
+@pytest.mark.parametrize(
+    ("path", "parts"), list(modules()), ids=lambda v: "/".join(v) if isinstance(v, tuple) else ""
+)
+def test_imports_point_one_way(path, parts):
+    part = parts[0]
+    for name, line, _ in imports(path, parts):
+        where = f"{path.name}:{line} imports {name}"
+        words = name.split(".")
+        if words[0] in ONLY:
+            assert part in ONLY[words[0]], where
+        if words[0] == "napari_prelabel" and len(words) > 1 and part not in RIM | {"__init__"}:
+            other = words[1]
+            known = other in MAY_USE or other in RIM or other in {"__version__", "__init__"}
+            assert known, f"{where}: add {other} to the layers"
+            if other != part and other != "__version__":
+                assert other in MAY_USE[part], where
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["napari_prelabel", "napari_prelabel.engine.pool", "napari_prelabel.models.catalog",
+     "napari_prelabel.models.fetch", "napari_prelabel.cli", "napari_prelabel.formats",
+     "napari_prelabel.pixels", "napari_prelabel.presets", "napari_prelabel.gui.dock"],
+)  # fmt: skip
+def test_the_napari_process_never_imports_torch(module):
+    code = (
+        f"import sys, {module}; heavy = {{'torch', 'open_clip', 'transformers', 'diffusers', "
+        "'distributed', 'faiss'}; print(sorted(heavy & set(sys.modules)))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
+
+
+def test_functions_fit_on_a_screen():
+    long = [
+        f"{path.relative_to(ROOT)}:{f.lineno} {f.name} has {f.end_lineno - f.lineno + 1} lines"
+        for path, _ in modules()
+        for f in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(f, (ast.FunctionDef, ast.AsyncFunctionDef)) and f.end_lineno - f.lineno > 70
+    ]
+    assert not long, "\n".join(long)

@@ -1,0 +1,89 @@
+"""Job: what decides a result; JSON both ways; every refusal names the field."""
+
+import json
+import pickle
+from dataclasses import replace
+
+import pytest
+
+from napari_prelabel.errors import FileFormatError, JobError
+from napari_prelabel.job import FreeCP, Job, Progress, Windows
+from napari_prelabel.vocabulary import Vocabulary
+
+WORDS = Vocabulary.parse("tree: oak\nsky\n- haze")
+JOB = Job(
+    WORDS,
+    base="gem",
+    windows=Windows(224, 224, 112),
+    freecp=FreeCP(overlap="paper", rp_threshold=0.2),
+    region=(0, 1, 20, 30),
+)
+
+
+def test_json_and_pickle_round_trips():
+    assert Job.from_json(JOB.to_json()) == JOB
+    assert pickle.loads(pickle.dumps(JOB)) == JOB
+    assert Job.from_json(Job(WORDS).to_json()).digest == Job(WORDS).digest
+
+
+def test_the_digest_changes_with_every_setting():
+    variants = [
+        JOB,
+        replace(JOB, base="sclip"),
+        replace(JOB, method="base"),
+        replace(JOB, windows=None),
+        replace(JOB, freecp=FreeCP()),
+        replace(JOB, region=None),
+        replace(JOB, models="vitb16"),
+        replace(JOB, precision="bfloat16"),
+        replace(JOB, vocabulary=Vocabulary.parse("tree\nsky")),
+    ]
+    assert len({v.digest for v in variants}) == len(variants)
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "part"),
+    [
+        ({"method": "magic"}, "method", "must be one of base, freecp"),
+        ({"base": "resnet"}, "base", "must be one of"),
+        ({"precision": "int8"}, "precision", "must be one of"),
+        ({"freecp": FreeCP(overlap="iou")}, "freecp.overlap", "code, paper"),
+        ({"freecp": FreeCP(rp_threshold=2)}, "freecp.rp_threshold", "between 0 and 1"),
+        ({"min_score": float("nan")}, "min_score", "between 0 and 1"),
+        ({"logit_scale": 0.0}, "logit_scale", "above 0"),
+        ({"windows": Windows(448, 224, 300)}, "windows", "leave gaps"),
+        ({"windows": Windows(-1)}, "windows", "0 \\(off\\)"),
+        ({"region": (5, 5, 5, 9)}, "region", "is empty"),
+    ],
+)
+def test_settings_out_of_range_are_refused(change, field, part):
+    with pytest.raises(JobError, match=part) as caught:
+        replace(Job(WORDS), **change)
+    assert caught.value.field == field
+
+
+def _edited(**changes):
+    return json.dumps(json.loads(JOB.to_json()) | changes)
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("{", "not JSON"),
+        ("[]", "schema None"),
+        (_edited(schema=99), "schema 99"),
+        (_edited(colour="red"), "unknown setting 'colour'"),
+        (_edited(freecp={"speed": 3}), "freecp: unknown setting 'speed'"),
+        (_edited(windows={"crop": "wide"}), "windows.crop"),
+        (_edited(windows=7), "windows"),
+        (_edited(region=[1, 2]), "region"),
+        (_edited(models=5), "models"),
+    ],
+)
+def test_a_bad_job_file_is_refused_with_its_name(text, part):
+    with pytest.raises(FileFormatError, match=part):
+        Job.from_json(text)
+
+
+def test_progress_is_a_value():
+    assert Progress("encode", 1, 4) == Progress("encode", 1, 4)

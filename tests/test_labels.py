@@ -1,0 +1,111 @@
+"""Label maps: decide, correct, merge, compare."""
+
+import numpy as np
+import pytest
+
+from napari_prelabel.errors import ImageError
+from napari_prelabel.labels import LabelMap, changes, correction, decide, merge, relabel
+from napari_prelabel.vocabulary import Vocabulary
+
+WORDS = Vocabulary.parse("a\nb\nc")
+
+
+def label_map(ids, origin=(0, 0)):
+    ids = np.asarray(ids, np.uint16)
+    score = np.linspace(0, 1, ids.size).reshape(ids.shape).astype(np.float16)
+    return LabelMap(ids, score, np.zeros_like(ids), WORDS, origin)
+
+
+def test_decide_gives_best_and_second_class():
+    scores = np.array([[[0.5, 0.1, 0.3]], [[0.2, 0.8, 0.3]], [[0.3, 0.0, 0.0]]])
+    ids, score, second = decide(scores)
+    assert ids.tolist() == [[1, 2, 1]]
+    assert second.tolist() == [[3, 1, 2]]
+    np.testing.assert_allclose(score, [[0.5, 0.8, 0.3]], atol=1e-3)
+
+
+def test_decide_leaves_background_unlabelled_and_remembers_the_class_it_beat():
+    scores = np.array([[[0.4, 0.6]], [[0.1, 0.0]]])
+    ids, score, second = decide(scores, 1 - scores.max(0))
+    assert ids.tolist() == [[0, 1]]
+    assert second.tolist() == [[1, 0]]
+    np.testing.assert_allclose(score, [[0.6, 0.6]], atol=1e-3)
+
+
+def test_decide_matches_a_sort_on_random_scores():
+    scores = np.random.default_rng(0).random((7, 5, 6))
+    ids, score, second = decide(scores)
+    order = np.argsort(-scores, axis=0)
+    np.testing.assert_array_equal(ids, order[0] + 1)
+    np.testing.assert_array_equal(second, order[1] + 1)
+    np.testing.assert_allclose(score, scores.max(0), atol=1e-3)
+
+
+def test_decide_with_one_class():
+    ids, _, second = decide(np.zeros((1, 2, 3)))
+    assert (ids == 1).all()
+    assert not second.any()
+
+
+def test_shapes_of_a_label_map_must_agree():
+    with pytest.raises(ImageError, match="one shape"):
+        LabelMap(
+            np.zeros((2, 3), np.uint16),
+            np.zeros((3, 2), np.float16),
+            np.zeros((2, 3), np.uint16),
+            WORDS,
+        )
+
+
+def test_counts_and_confidence():
+    m = label_map([[0, 1, 1], [3, 3, 3]])
+    assert m.counts() == {0: 1, 1: 2, 2: 0, 3: 3}
+    assert m.above(0.5).tolist() == [[0, 0, 0], [3, 3, 3]]
+
+
+def test_a_correction_and_its_inverse():
+    rng = np.random.default_rng(1)
+    before = rng.integers(0, 3, (6, 9)).astype(np.uint16)
+    after = before.copy()
+    after[2:4, 3:7] = 2
+    edit = correction(before, after)
+    np.testing.assert_array_equal(edit.apply(before), after)
+    np.testing.assert_array_equal(edit.inverse().apply(after), before)
+    assert edit.mask.shape <= (2, 4)
+    assert correction(before, before) is None
+
+
+def test_a_correction_must_fit():
+    a, b = np.zeros((4, 4), np.uint16), np.ones((4, 4), np.uint16)
+    with pytest.raises(ImageError, match="does not fit"):
+        correction(a, b).apply(np.zeros((2, 2), np.uint16))
+    with pytest.raises(ImageError, match="cannot be compared"):
+        correction(a, b[:2])
+
+
+def test_merge_never_touches_locked_pixels():
+    current = np.full((4, 5), 7, np.uint16)
+    locked = np.zeros((4, 5), bool)
+    locked[1, 1] = locked[2, 2] = True
+    new = label_map([[1, 2], [3, 1]], origin=(1, 1))
+    out = merge(current, new, locked)
+    assert out[1:3, 1:3].tolist() == [[7, 2], [3, 7]]
+    assert (current == 7).all()
+    assert merge(current, new)[1:3, 1:3].tolist() == [[1, 2], [3, 1]]
+
+
+def test_merge_refuses_what_does_not_fit():
+    with pytest.raises(ImageError, match="does not fit"):
+        merge(np.zeros((2, 2), np.uint16), label_map([[1, 2]], origin=(0, 1)))
+
+
+def test_changes_are_counted_largest_first():
+    before = np.array([[1, 1, 2, 2, 2]], np.uint16)
+    after = np.array([[1, 3, 1, 1, 2]], np.uint16)
+    assert changes(before, after) == {(2, 1): 2, (1, 3): 1}
+    assert changes(before, before) == {}
+
+
+def test_relabel_swaps_at_once():
+    ids = np.array([[1, 2, 65535]], np.uint16)
+    assert relabel(ids, {1: 2, 2: 1}).tolist() == [[2, 1, 65535]]
