@@ -5,8 +5,7 @@ from pathlib import Path
 from .errors import FileFormatError
 
 _HERE = Path(__file__).resolve().parent
-# A wheel carries the folder inside the package. A checkout has it at the top level, reached by a
-# symbolic link, or directly where the checkout could not make one (git on Windows).
+# A wheel carries the folder inside the package; a checkout has it at the top level.
 _ROOTS = (_HERE / "sample_data", _HERE.parents[1] / "sample_data")
 
 
