@@ -5,7 +5,7 @@ import json
 import math
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -39,11 +39,13 @@ class Windows:
 class FreeCP:
     """Parameters of FreeCP; defaults are the published code's (methods.md 2.4 to 2.9).
 
-    refine_only, redundancy, ambiguity : which purification steps run after refinement.
+    redundancy, ambiguity : which purification steps run after refinement.
     rp_threshold : redundancy purification keeps a class above this overlap, 0..1.
     ap_threshold : classes whose refined maps overlap at least this much are ambiguous, 0..1.
     box_threshold : share of a map's maximum above which its boxes are drawn, 0..1.
+    refinement : "code" (Sinkhorn, squared, boxes) or "paper" (one product with the attention).
     overlap : "code" (products over the plain sum) or "paper" (true IoU).
+    similarity : of ambiguous classes, "code" (min over max) or "paper" (IoU of products).
     losers : ambiguous classes that lost are zeroed in the whole "window" or only in the "box".
     gem_affinity : GEM's attention of head 0, as published, or the mean of heads.
     empty_pixel : without background words, a pixel no class holds is class "first" (published)
@@ -56,7 +58,9 @@ class FreeCP:
     rp_threshold: float = 0.10
     ap_threshold: float = 0.70
     box_threshold: float = 0.40
+    refinement: Literal["code", "paper"] = "code"
     overlap: Literal["code", "paper"] = "code"
+    similarity: Literal["code", "paper"] = "code"
     losers: Literal["window", "box"] = "window"
     gem_affinity: Literal["head0", "mean"] = "head0"
     empty_pixel: Literal["first", "base"] = "first"
@@ -172,7 +176,7 @@ def _check(job: Job) -> None:
     _member("method", job.method, METHODS)
     _member("base", job.base, BASES)
     _member("precision", job.precision, ("float32", "bfloat16", "float16"))
-    for name in ("overlap", "losers", "gem_affinity", "empty_pixel", "scope"):
+    for name in (f.name for f in fields(FreeCP) if get_origin(f.type) is Literal):
         options = get_args(FreeCP.__annotations__[name])
         _member(f"freecp.{name}", getattr(job.freecp, name), options)
     for name in ("rp_threshold", "ap_threshold", "box_threshold"):
