@@ -108,3 +108,25 @@ class OutOfMemory(PrelabelError):
         )
         self.device = device
         self.tried = tried
+
+
+class WorkerNotStarted(PrelabelError):
+    """The worker process could not be started."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"The worker process did not start: {reason} Press Run to try again; if it stays so, "
+            "start napari from a terminal and read what is printed there."
+        )
+        self.reason = reason
+
+
+class RunFailed(PrelabelError):
+    """Something unforeseen went wrong inside a run; `details` is the traceback."""
+
+    def __init__(self, cause: str, details: str = "") -> None:
+        super().__init__(
+            f"The run failed ({cause}). Nothing was changed; please report it with its details."
+        )
+        self.cause = cause
+        self.details = details

@@ -1,0 +1,340 @@
+"""Where runs happen: a worker process beside napari's, reached by messages.
+
+Nothing here imports torch or distributed, and no call but `Run.result` and `Pool.close` waits:
+files are written and processes started in the pool's own thread. Callbacks come on one of the
+pool's threads, never on the caller's: a window must hand them on by a signal.
+"""
+
+import contextlib
+import itertools
+import logging
+import os
+import queue
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+import psutil
+
+from ..errors import Cancelled, ImageError, PrelabelError, WorkerDied, WorkerNotStarted
+from ..job import Job, Progress
+from ..labels import LabelMap
+from . import wire
+
+_log = logging.getLogger(__name__)
+
+ENGINE = "napari_prelabel.engine.run:Engine"
+OnProgress = Callable[[Progress], None]
+OnDone = Callable[[LabelMap | PrelabelError], None]
+
+
+@dataclass(slots=True, eq=False)
+class Run:
+    """A submitted job. `generation` grows with every submission to one pool."""
+
+    generation: int
+    job: Job
+    _pool: "Pool" = field(repr=False)
+    _on_progress: OnProgress | None = field(repr=False)
+    _on_done: OnDone | None = field(repr=False)
+    _future: Future[LabelMap] = field(default_factory=Future, repr=False)
+    _host: "_Host | None" = field(default=None, repr=False)
+
+    def result(self, timeout: float | None = None) -> LabelMap:
+        """Wait for the label map; raises the run's error, or TimeoutError."""
+        return self._future.result(timeout)
+
+    def done(self) -> bool:
+        """Whether there is a result or an error."""
+        return self._future.done()
+
+    def cancel(self) -> None:
+        """End the run with Cancelled at once; the worker stops at its next batch of windows."""
+        self._pool._cancel(self)
+
+
+class Pool:
+    """A worker process that holds the models and runs one job at a time.
+
+    engine : "module:name" of what makes the engine, imported in the worker only.
+    start_timeout : seconds until a worker that has not said hello is given up.
+    patience : seconds a cancelled run has to stop before its process is replaced.
+    """
+
+    def __init__(
+        self, engine: str = ENGINE, *, start_timeout: float = 60.0, patience: float = 10.0
+    ) -> None:
+        self._engine = engine
+        self._start_timeout = start_timeout
+        self._patience = patience
+        self._numbers = itertools.count(1)
+        self._runs: dict[int, Run] = {}
+        self._lock = threading.Lock()
+        self._tasks: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._host: _Host | None = None
+        self._closed = False
+
+    def __enter__(self) -> "Pool":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """Start the worker ahead of the first run; returns at once."""
+        self._later(self._ensure_host)
+
+    def submit(
+        self,
+        job: Job,
+        image: npt.NDArray[np.uint8],
+        on_progress: OnProgress | None = None,
+        on_done: OnDone | None = None,
+    ) -> Run:
+        """Run a job on pixels (H, W, 3) uint8 and return at once; an older run is cancelled.
+
+        image : must not change until the run is done.
+        on_progress : called with Progress, at most some ten times a second.
+        on_done : called once, with the LabelMap or with the error.
+
+        Raises ImageError for other arrays, WorkerNotStarted when the pool is closed.
+        """
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+            raise ImageError(
+                f"The worker takes (H, W, 3) uint8 pixels, not {image.shape} {image.dtype}: "
+                "convert them with pixels.to_rgb."
+            )
+        run = Run(next(self._numbers), job, self, on_progress, on_done)
+        with self._lock:
+            older = list(self._runs.values())
+            self._runs[run.generation] = run
+        for other in older:
+            self._later(partial(self._finish, other.generation, Cancelled()))
+        self._later(partial(self._send, run, image))
+        return run
+
+    @property
+    def ready(self) -> bool:
+        """Whether the worker has loaded its libraries."""
+        return self._host is not None and bool(self._host.worker)
+
+    @property
+    def device(self) -> str:
+        """Where the worker computes, "" while it is not known."""
+        return str(self._host.worker.get("device", "")) if self._host else ""
+
+    def memory(self) -> int:
+        """Bytes of memory the worker occupies, 0 while it is not up."""
+        pid = self._host.worker.get("pid") if self._host else None
+        try:
+            return int(psutil.Process(pid).memory_info().rss) if pid else 0
+        except psutil.Error:
+            return 0
+
+    def close(self, timeout: float = 5.0) -> None:
+        """End the worker and cancel what runs; waits for it, `timeout` seconds at most."""
+        with self._lock:
+            thread, self._closed = self._thread, True
+        if thread is None or not thread.is_alive():
+            return
+        self._tasks.put(None)
+        thread.join(timeout)
+
+    # Everything below runs on the pool's own threads.
+
+    def _later(self, task: Callable[[], object]) -> None:
+        with self._lock:
+            if self._closed:
+                raise WorkerNotStarted("it was closed.")
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="prelabel", daemon=True)
+                self._thread.start()
+        self._tasks.put(task)
+
+    def _work(self) -> None:
+        while (task := self._tasks.get()) is not None:
+            try:
+                task()
+            except Exception:
+                _log.exception("a task of the pool failed")
+        for generation in list(self._runs):
+            self._finish(generation, Cancelled())
+        if self._host is not None:
+            self._host.close()
+
+    def _ensure_host(self) -> "_Host":
+        if self._host is None or not self._host.alive:
+            self._host = _Host(self, self._engine, self._start_timeout, self._patience)
+        return self._host
+
+    def _send(self, run: Run, image: npt.NDArray[np.uint8]) -> None:
+        if run.done():
+            return
+        try:
+            host = run._host = self._ensure_host()
+            path = host.folder / f"{run.generation}.npy"
+            wire.save_image(path, image)
+            host.send("run", run.generation, run.job, path)
+        except OSError as error:
+            self._finish(run.generation, WorkerDied(str(error)))
+
+    def _cancel(self, run: Run) -> None:
+        def cancel() -> None:
+            if run._host is not None:
+                with contextlib.suppress(OSError):
+                    run._host.send("cancel", run.generation)
+            self._finish(run.generation, Cancelled())
+
+        if not run.done():
+            with contextlib.suppress(WorkerNotStarted):
+                self._later(cancel)
+
+    def _progress(self, generation: int, progress: Progress) -> None:
+        run = self._runs.get(generation)
+        if run is not None and run._on_progress is not None:
+            _call(run._on_progress, progress)
+
+    def _finish(self, generation: int, outcome: LabelMap | PrelabelError) -> None:
+        """Give a run its end; a reply for a run that already has one is dropped."""
+        with self._lock:
+            run = self._runs.pop(generation, None)
+        if run is None:
+            return
+        if isinstance(outcome, LabelMap):
+            run._future.set_result(outcome)
+        else:
+            run._future.set_exception(outcome)
+        if run._on_done is not None:
+            _call(run._on_done, outcome)
+
+    def _lost(self, host: "_Host", error: PrelabelError) -> None:
+        for run in list(self._runs.values()):
+            if run._host is host:
+                self._finish(run.generation, error)
+
+
+class _Host:
+    """One host process and the thread that listens to it."""
+
+    def __init__(self, pool: Pool, engine: str, start_timeout: float, patience: float) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="prelabel-"))
+        self.worker: dict[str, Any] = {}
+        self._pool = pool
+        self._hello = threading.Event()
+        self._lock = threading.Lock()
+        self._log = self.folder / "log.txt"
+        self._process = _spawn(self.folder, self._log, engine, patience)
+        assert self._process.stdin is not None
+        self._stdin: BinaryIO = self._process.stdin  # type: ignore[assignment]
+        self._timer = threading.Timer(start_timeout, self._give_up, [start_timeout])
+        self._timer.daemon = True
+        self._timer.start()
+        self._late = ""
+        threading.Thread(target=self._listen, name="prelabel-listen", daemon=True).start()
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def send(self, *message: Any) -> None:
+        """Raises OSError when the process has ended."""
+        with self._lock:
+            if self._stdin.closed:
+                raise BrokenPipeError("the process has ended")
+            wire.send(self._stdin, message)
+
+    def close(self, timeout: float = 3.0) -> None:
+        """Close the pipe, upon which the process ends; kill it and its children if it does not."""
+        with contextlib.suppress(OSError):
+            self._stdin.close()
+        try:
+            self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self._kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _give_up(self, seconds: float) -> None:
+        if not self._hello.is_set():
+            self._late = f"it said nothing for {seconds:g} s."
+            self._kill()
+
+    def _kill(self) -> None:
+        with contextlib.suppress(psutil.Error):
+            process = psutil.Process(self._process.pid)
+            for child in [*process.children(recursive=True), process]:
+                with contextlib.suppress(psutil.Error):
+                    child.kill()
+        self._process.wait()
+
+    def _listen(self) -> None:
+        stream = self._process.stdout
+        assert stream is not None
+        with contextlib.suppress(EOFError, OSError), stream:
+            while True:
+                self._take(*wire.receive(stream))  # type: ignore[arg-type]
+        self._timer.cancel()
+        self._process.wait()
+        with contextlib.suppress(OSError), self._lock:
+            self._stdin.close()
+        self._pool._lost(self, self._why())
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _take(self, kind: str, *rest: Any) -> None:
+        if kind == "hello":
+            self._hello.set()
+            self._timer.cancel()
+        elif kind == "worker":
+            self.worker = rest[0]
+        elif kind == "progress":
+            self._pool._progress(rest[0], Progress(**rest[1]))
+        elif kind == "died":
+            self._pool._finish(rest[0], WorkerDied())
+        elif kind == "failed":
+            self._pool._finish(rest[0], rest[1])
+        elif kind == "done":
+            self._pool._finish(rest[0], wire.load_labels(*rest[1]))
+
+    def _why(self) -> PrelabelError:
+        if self._hello.is_set():
+            return WorkerDied(f"its guard ended with code {self._process.returncode}")
+        tail = ""
+        with contextlib.suppress(OSError):
+            lines = self._log.read_text("utf-8", "replace").strip().splitlines()
+            tail = lines[-1][-300:] if lines else ""
+        reason = self._late or f"it ended with code {self._process.returncode}."
+        return WorkerNotStarted(f"{reason} Its last words: {tail}." if tail else reason)
+
+
+def _spawn(folder: Path, log: Path, engine: str, patience: float) -> "subprocess.Popen[bytes]":
+    command = [
+        sys.executable, "-P", "-m", "napari_prelabel.engine.host",
+        "--folder", str(folder), "--engine", engine, "--patience", str(patience),
+    ]  # fmt: skip
+    # A session of its own: Ctrl+C in napari's terminal is napari's business.
+    options: dict[str, Any] = (
+        {"start_new_session": True}
+        if os.name == "posix"
+        else {"creationflags": getattr(subprocess, "CREATE_NO_WINDOW", 0)}
+    )
+    with log.open("wb") as errors:
+        return subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, **options
+        )
+
+
+def _call(callback: Callable[[Any], None], value: Any) -> None:
+    try:
+        callback(value)
+    except Exception:
+        _log.exception("a callback of a run failed")

@@ -1,0 +1,65 @@
+"""What travels between napari's process and the worker: frames on pipes, arrays in files.
+
+Both pipes are private to the two processes, so pickle is as safe as the processes themselves.
+"""
+
+import pickle
+import struct
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from ..labels import LabelMap
+
+_LENGTH = struct.Struct(">Q")
+_ARRAYS = ("ids", "score", "runner_up")
+
+
+def send(stream: BinaryIO, message: Any) -> None:
+    """Write one message; the caller keeps other threads off the stream meanwhile."""
+    data = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
+    stream.write(_LENGTH.pack(len(data)) + data)
+    stream.flush()
+
+
+def receive(stream: BinaryIO) -> Any:
+    """Read one message; raises EOFError where the other side has ended."""
+    (length,) = _LENGTH.unpack(_read(stream, _LENGTH.size))
+    return pickle.loads(_read(stream, length))
+
+
+def _read(stream: BinaryIO, size: int) -> bytes:
+    data = stream.read(size)
+    if data is None or len(data) < size:
+        raise EOFError("the other process has ended")
+    return data
+
+
+def save_image(path: Path, image: npt.NDArray[np.uint8]) -> None:
+    """Write pixels (H, W, 3) where the worker maps them into its memory."""
+    np.save(path, image, allow_pickle=False)
+
+
+def load_image(path: Path) -> npt.NDArray[np.uint8]:
+    """The pixels (H, W, 3), read-only, mapped rather than copied where there are any."""
+    image: npt.NDArray[np.uint8] = np.load(path, mmap_mode="r", allow_pickle=False)
+    return image
+
+
+def save_labels(path: Path, labels: LabelMap) -> dict[str, Any]:
+    """Write a map's arrays into one file; returns the small rest, which travels as a message."""
+    with path.open("wb") as file:
+        for name in _ARRAYS:
+            np.save(file, getattr(labels, name), allow_pickle=False)
+    return {f.name: getattr(labels, f.name) for f in fields(LabelMap) if f.name not in _ARRAYS}
+
+
+def load_labels(path: Path, rest: dict[str, Any]) -> LabelMap:
+    """Inverse of save_labels; the file is removed."""
+    with path.open("rb") as file:
+        arrays = {name: np.load(file, allow_pickle=False) for name in _ARRAYS}
+    path.unlink(missing_ok=True)
+    return LabelMap(**arrays, **rest)
