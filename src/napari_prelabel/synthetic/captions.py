@@ -1,4 +1,4 @@
-"""Alt-text-like captions: synonyms, family words, colours and descriptions of what things look like."""
+"""Alt-text-like captions: synonyms, family words, colours, and what things look like."""
 
 from collections.abc import Iterable, Sequence
 from typing import Protocol
@@ -20,19 +20,19 @@ class Named(Protocol):
 
 
 TEMPLATES = (
-    "{}", "a photo of {}", "a picture of {}", "{} in the scene", "a close-up of {}", "an image of {}",
-    "a drawing of {}", "a cropped photo of {}", "there is {}", "a view of {}",
+    "{}", "a photo of {}", "a picture of {}", "{} in the scene", "a close-up of {}",
+    "an image of {}", "a drawing of {}", "a cropped photo of {}", "there is {}", "a view of {}",
 )  # fmt: skip
 JOINS = (" and ", " next to ", ", ", " with ", " near ", " beside ", " by ")
 
 
 def article(words: str) -> str:
-    """"a red car", "an orange kite"."""
+    """ "a red car", "an orange kite"."""
     return f"an {words}" if words[0] in "aeiou" else f"a {words}"
 
 
 def phrase(rng: np.random.Generator, name: str, colour: str | None, loose: float = 0.06) -> str:
-    """A noun phrase for one class: its name or a synonym, sometimes a colour, sometimes a family word.
+    """A noun phrase for one class: its name, a synonym or a family word, sometimes a colour.
 
     Parameters
     ----------
@@ -56,7 +56,13 @@ def described(rng: np.random.Generator, name: str) -> str:
     info = CLASSES[CLASS_IDS[name] - 1]
     look = info.looks[int(rng.integers(len(info.looks)))]
     word = article(info.name) if info.kind == "thing" else info.name
-    forms = (f"{look}", f"{word}, {look}", f"{word} shows {look}", f"a photo of {look}", f"{word} is {look}")
+    forms = (
+        f"{look}",
+        f"{word}, {look}",
+        f"{word} shows {look}",
+        f"a photo of {look}",
+        f"{word} is {look}",
+    )
     return forms[int(rng.integers(len(forms)))]
 
 

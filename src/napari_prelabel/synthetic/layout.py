@@ -29,7 +29,8 @@ def _mosaic(rng: np.random.Generator, height: int, width: int, names: list[str])
     seeds = rng.random((len(names), 2)) * (height, width)
     distance = np.stack([(y - sy) ** 2 + (x - sx) ** 2 for sy, sx in seeds])
     ids = np.asarray([CLASS_IDS[n] for n in names], np.uint16)
-    return ids[distance.argmin(axis=0)]
+    labels: Labels = ids[distance.argmin(axis=0)]
+    return labels
 
 
 def _lake(rng: np.random.Generator, labels: Labels, top: int) -> None:
@@ -64,7 +65,9 @@ def _horizon(rng: np.random.Generator, height: int, width: int) -> Labels:
     ridge = 0.03 * height * smooth_noise(rng, 1, width, 1, width / 6)
     if rng.random() < 0.5:
         far = str(rng.choice(SKYLINE))
-        hills = rng.uniform(0.06, 0.22) * height * (1 + 0.5 * smooth_noise(rng, 1, width, 1, width / 4))
+        hills = (
+            rng.uniform(0.06, 0.22) * height * (1 + 0.5 * smooth_noise(rng, 1, width, 1, width / 4))
+        )
         labels[(y < line + ridge) & (y > line + ridge - np.abs(hills))] = CLASS_IDS[far]
         line_of_sky = line + ridge - np.abs(hills)
     else:

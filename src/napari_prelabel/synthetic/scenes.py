@@ -25,7 +25,7 @@ Split = Literal["train", "val", "test"]
 Float = NDArray[np.float32]
 
 SPLIT_SEEDS: dict[str, range] = {
-    "train": range(0, 1_000_000),
+    "train": range(1_000_000),
     "val": range(1_000_000, 1_010_000),
     "test": range(1_010_000, 1_020_000),
 }
@@ -90,7 +90,15 @@ def _thing_colour(rng: np.random.Generator, thing: str, on: str, split: str) -> 
     return str(rng.choice(allowed))
 
 
-def _paint_stuff(rng: np.random.Generator, labels: NDArray[np.uint16]) -> tuple[Float, dict[int, str]]:
+def _box(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
+    """(y0, x0, y1, x1) around the true pixels, end exclusive."""
+    ys, xs = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return int(ys[0]), int(xs[0]), int(ys[-1]) + 1, int(xs[-1]) + 1
+
+
+def _paint_stuff(
+    rng: np.random.Generator, labels: NDArray[np.uint16]
+) -> tuple[Float, dict[int, str]]:
     height, width = labels.shape
     canvas = np.zeros((height, width, 3), np.float32)
     colours: dict[int, str] = {}
@@ -98,10 +106,10 @@ def _paint_stuff(rng: np.random.Generator, labels: NDArray[np.uint16]) -> tuple[
         name = CLASSES[class_id - 1].name
         colours[class_id] = str(rng.choice(STUFF_COLOURS[name]))
         where = labels == class_id
-        ys, xs = np.flatnonzero(where.any(axis=1)), np.flatnonzero(where.any(axis=0))
-        box = np.s_[ys[0] : ys[-1] + 1, xs[0] : xs[-1] + 1]
+        y0, x0, y1, x1 = _box(where)
+        box = np.s_[y0:y1, x0:x1]
         scale = float(rng.uniform(0.8, 1.35))
-        paint = texture(name, colours[class_id], rng, *where[box].shape, scale)
+        paint = texture(name, colours[class_id], rng, y1 - y0, x1 - x0, scale)
         canvas[box][where[box]] = paint[where[box]]
     return canvas, colours
 
@@ -112,7 +120,7 @@ def _thing_size(rng: np.random.Generator, name: str, side: int) -> tuple[int, in
         longest = side * rng.uniform(0.12, 0.45)
     aspect = SHAPES[name][0] * math.exp(rng.normal(0, 0.08))
     height, width = (longest, longest * aspect) if aspect < 1 else (longest / aspect, longest)
-    return max(int(round(height)), 4), max(int(round(width)), 4)
+    return max(round(height), 4), max(round(width), 4)
 
 
 def _put_things(
@@ -121,7 +129,7 @@ def _put_things(
     """Draw things over the canvas and labels in place; returns name, colour, on, full mask."""
     height, width = labels.shape
     stuff = labels.copy()
-    drawn = []
+    drawn: list[tuple[str, str, str, NDArray[np.bool_]]] = []
     for _ in range(int(rng.integers(2, 8))):
         name = str(rng.choice(THINGS))
         h, w = _thing_size(rng, name, min(height, width))
@@ -154,7 +162,9 @@ def _photograph(rng: np.random.Generator, canvas: Float) -> NDArray[np.uint8]:
     if rng.random() < 0.5:
         sigma = rng.uniform(0.2, 0.8)
         shot = gaussian_filter(shot, (sigma, sigma, 0))
-    shot = shot + rng.normal(0, 1, shot.shape).astype(np.float32) * np.float32(rng.uniform(0, 0.025))
+    shot = shot + rng.normal(0, 1, shot.shape).astype(np.float32) * np.float32(
+        rng.uniform(0, 0.025)
+    )
     pixels = (np.clip(shot, 0, 1) * 255).round().astype(np.uint8)
     if rng.random() < 0.7:
         buffer = io.BytesIO()
@@ -164,17 +174,15 @@ def _photograph(rng: np.random.Generator, canvas: Float) -> NDArray[np.uint8]:
 
 
 def _region(name: str, colour: str, on: str, mask: NDArray[np.bool_]) -> Region:
-    ys, xs = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    box = (int(ys[0]), int(xs[0]), int(ys[-1]) + 1, int(xs[-1]) + 1)
-    return Region(name, colour, on, box, int(mask.sum()))
+    return Region(name, colour, on, _box(mask), int(mask.sum()))
 
 
 def scene_size(seed: int, split: str) -> tuple[int, int]:
     """The size a seed draws when none is given: both sides 128..512, not always square."""
     rng = np.random.default_rng([seed, 7])
     low = 256 if split == "test" else 128
-    height, width = rng.integers(low // 16, 33, 2) * 16
-    return int(height), int(width)
+    height, width = (16 * int(n) for n in rng.integers(low // 16, 33, 2))
+    return height, width
 
 
 def scene(seed: int, split: Split | str, size: tuple[int, int] | None = None) -> Scene:
@@ -193,7 +201,9 @@ def scene(seed: int, split: Split | str, size: tuple[int, int] | None = None) ->
     """
     seeds = split_seeds(split)
     if seed not in seeds:
-        raise PrelabelError(f"Seed {seed} is not of split {split!r}: use {seeds[0]} to {seeds[-1]}.")
+        raise PrelabelError(
+            f"Seed {seed} is not of split {split!r}: use {seeds[0]} to {seeds[-1]}."
+        )
     height, width = size or scene_size(seed, split)
     if min(height, width) < 32:
         raise PrelabelError(f"A scene of {height} x {width} is too small: use at least 32 x 32.")

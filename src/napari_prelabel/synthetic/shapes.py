@@ -106,7 +106,8 @@ SHAPES: dict[str, tuple[float, tuple[Part, ...]]] = {
     )),
     "bus": (2.3, (
         ("main", _rect(0.0, 0.04, 1.0, 0.86)),
-        *_many("light", *(_rect(0.05 + 0.155 * i, 0.16, 0.165 + 0.155 * i, 0.46) for i in range(6))),
+        *_many("light",
+               *(_rect(0.05 + 0.155 * i, 0.16, 0.165 + 0.155 * i, 0.46) for i in range(6))),
         ("accent", _rect(0.0, 0.58, 1.0, 0.67)),
         *_wheels(0.18, 2.3, 0.2, 0.8),
     )),
@@ -142,11 +143,13 @@ SHAPES: dict[str, tuple[float, tuple[Part, ...]]] = {
         ("accent", ((0.48, 0.58), (0.78, 0.0), (0.92, 0.06), (0.66, 0.55))),
         ("main", _oval(0.52, 0.66, 0.27, 0.2)), ("main", _oval(0.80, 0.55, 0.11, 0.15)),
         ("main", ((0.3, 0.62), (0.02, 0.82), (0.12, 0.98), (0.38, 0.78))),
-        ("light", ((0.88, 0.50), (1.0, 0.58), (0.88, 0.63))), ("dark", _oval(0.82, 0.51, 0.03, 0.04)),
+        ("light", ((0.88, 0.50), (1.0, 0.58), (0.88, 0.63))),
+        ("dark", _oval(0.82, 0.51, 0.03, 0.04)),
     )),
     "fish": (1.8, (
         ("accent", ((0.24, 0.5), (0.0, 0.1), (0.07, 0.5), (0.0, 0.9))),
-        *_many("accent", ((0.42, 0.2), (0.52, 0.0), (0.68, 0.2)), ((0.45, 0.8), (0.5, 1), (0.62, 0.8))),
+        *_many("accent", ((0.42, 0.2), (0.52, 0.0), (0.68, 0.2)),
+               ((0.45, 0.8), (0.5, 1), (0.62, 0.8))),
         ("main", _oval(0.58, 0.5, 0.4, 0.36)),
         *_many("light", _oval(0.38, 0.5, 0.05, 0.2, 90, 270), _oval(0.5, 0.5, 0.05, 0.24, 90, 270),
                _oval(0.62, 0.5, 0.05, 0.24, 90, 270)),
@@ -154,14 +157,16 @@ SHAPES: dict[str, tuple[float, tuple[Part, ...]]] = {
     )),
     "flower": (0.7, (
         ("leaf", _rect(0.46, 0.5, 0.54, 1.0)),
-        *_many("leaf", ((0.5, 0.92), (0.2, 0.68), (0.48, 0.76)), ((0.5, 0.85), (0.82, 0.62), (0.53, 0.7))),
+        *_many("leaf", ((0.5, 0.92), (0.2, 0.68), (0.48, 0.76)),
+               ((0.5, 0.85), (0.82, 0.62), (0.53, 0.7))),
         *_petals(), ("accent", _oval(0.5, 0.32, 0.15, 0.11)),
     )),
     "umbrella": (1.0, (
         ("dark", _rect(0.47, 0.45, 0.53, 0.95)),
         ("dark", ((0.47, 0.9), (0.47, 1.0), (0.68, 1.0), (0.68, 0.86), (0.62, 0.86), (0.62, 0.93))),
         ("main", _oval(0.5, 0.52, 0.5, 0.52, 180, 360)),
-        *_many("accent", ((0.5, 0), (0.2, 0.52), (0.4, 0.52)), ((0.5, 0), (0.6, 0.52), (0.8, 0.52))),
+        *_many("accent", ((0.5, 0), (0.2, 0.52), (0.4, 0.52)),
+               ((0.5, 0), (0.6, 0.52), (0.8, 0.52))),
     )),
     "ball": (1.0, (
         ("main", _oval(0.5, 0.5, 0.5, 0.5)),
@@ -171,10 +176,13 @@ SHAPES: dict[str, tuple[float, tuple[Part, ...]]] = {
     )),
     "kite": (0.7, (
         ("main", ((0.5, 0), (1.0, 0.32), (0.5, 0.78), (0.0, 0.32))),
-        *_many("accent", ((0.5, 0), (0.5, 0.32), (0.0, 0.32)), ((0.5, 0.32), (1.0, 0.32), (0.5, 0.78))),
+        *_many("accent", ((0.5, 0), (0.5, 0.32), (0.0, 0.32)),
+               ((0.5, 0.32), (1.0, 0.32), (0.5, 0.78))),
         *_many("dark", _rect(0.475, 0.0, 0.525, 0.84), _rect(0.0, 0.30, 1.0, 0.335)),
-        *_many("light", ((0.3, 0.82), (0.5, 0.87), (0.3, 0.93)), ((0.7, 0.82), (0.5, 0.87), (0.7, 0.93)),
-               ((0.36, 0.91), (0.5, 0.95), (0.36, 1.0)), ((0.64, 0.91), (0.5, 0.95), (0.64, 1.0))),
+        *_many("light", ((0.3, 0.82), (0.5, 0.87), (0.3, 0.93)),
+               ((0.7, 0.82), (0.5, 0.87), (0.7, 0.93)),
+               ((0.36, 0.91), (0.5, 0.95), (0.36, 1.0)),
+               ((0.64, 0.91), (0.5, 0.95), (0.64, 1.0))),
     )),
     "fence": (2.4, (
         *_many("accent", _rect(0, 0.3, 1, 0.42), _rect(0, 0.68, 1, 0.8)),
@@ -199,13 +207,17 @@ class Thing:
     paint: Float
 
 
-def _place(points: Points, size: tuple[int, int], flip: bool, angle: float) -> list[tuple[float, float]]:
+def _place(
+    points: Points, size: tuple[int, int], flip: bool, angle: float
+) -> list[tuple[float, float]]:
     """Unit-box points to pixels of a canvas (height, width), mirrored and turned."""
     height, width = size
     c, s = np.cos(angle), np.sin(angle)
     xy = np.asarray(points, np.float64) - 0.5
     x, y = (-xy[:, 0] if flip else xy[:, 0]) * width, xy[:, 1] * height
-    shrink = min(width / (width * abs(c) + height * abs(s)), height / (width * abs(s) + height * abs(c)))
+    shrink = min(
+        width / (width * abs(c) + height * abs(s)), height / (width * abs(s) + height * abs(c))
+    )
     px = shrink * (c * x - s * y) + (width - 1) / 2
     py = shrink * (s * x + c * y) + (height - 1) / 2
     return list(zip(px.tolist(), py.tolist(), strict=True))
@@ -214,12 +226,15 @@ def _place(points: Points, size: tuple[int, int], flip: bool, angle: float) -> l
 def _role_colours(colour: str, rng: np.random.Generator) -> Float:
     """(roles + 1, 3) float32 paint by role; row 0 is unused."""
     main = np.asarray(COLOURS[colour], np.float32)
-    other = np.asarray(COLOURS[str(rng.choice([c for c in COLOUR_NAMES if c != colour]))], np.float32)
+    other = np.asarray(
+        COLOURS[str(rng.choice([c for c in COLOUR_NAMES if c != colour]))], np.float32
+    )
     dark = np.asarray(COLOURS["brown"], np.float32) * rng.uniform(0.3, 0.8)
     light = 0.80 + 0.20 * np.asarray(rng.random(3), np.float32)
     light = np.where(rng.random() < 0.5, light, 0.4 * main + 0.55)
     table = np.stack([main * 0, main, other, dark, light, main]).astype(np.float32)
-    return np.clip(table + rng.normal(0, 0.03, table.shape), 0, 1).astype(np.float32)
+    jittered: Float = np.clip(table + rng.normal(0, 0.03, table.shape), 0, 1).astype(np.float32)
+    return jittered
 
 
 def draw_thing(name: str, colour: str, height: int, width: int, rng: np.random.Generator) -> Thing:
@@ -236,5 +251,7 @@ def draw_thing(name: str, colour: str, height: int, width: int, rng: np.random.G
     paint = np.where((roles == 5)[..., None], paint * (1 + 0.45 * np.tanh(2 * leaves)), paint)
     light = rng.normal(0, 0.25, 2)
     y, x = np.linspace(-1, 1, height)[:, None, None], np.linspace(-1, 1, width)[None, :, None]
-    shade = 1.0 + light[0] * x + light[1] * y + 0.05 * smooth_noise(rng, height, width, 3, 3)[..., None]
+    shade = (
+        1.0 + light[0] * x + light[1] * y + 0.05 * smooth_noise(rng, height, width, 3, 3)[..., None]
+    )
     return Thing(roles > 0, np.clip(paint * shade, 0, 1).astype(np.float32))

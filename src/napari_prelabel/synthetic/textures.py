@@ -16,13 +16,14 @@ Generator = np.random.Generator
 
 
 def smooth_noise(rng: Generator, height: int, width: int, sy: float, sx: float) -> Float:
-    """Band-limited noise with cells of sy x sx pixels: (H, W) float32, mean 0, deviation about 1."""
+    """Noise with cells of sy x sx pixels: (H, W) float32, mean 0, deviation about 1."""
     rows, cols = int(height / sy) + 4, int(width / sx) + 4
     coarse = rng.standard_normal((rows, cols), dtype=np.float32)
     oy, ox = rng.random(2)
     box = (ox + 0.5, oy + 0.5, ox + 0.5 + width / sx, oy + 0.5 + height / sy)
     fine = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC, box=box)
-    return np.asarray(fine, dtype=np.float32) * 1.3
+    noise: Float = np.asarray(fine, dtype=np.float32) * np.float32(1.3)
+    return noise
 
 
 def coordinates(height: int, width: int) -> tuple[Float, Float]:
@@ -33,7 +34,8 @@ def coordinates(height: int, width: int) -> tuple[Float, Float]:
 
 
 def _unit(field: Float) -> Float:
-    return np.clip(field, 0.0, 1.0, dtype=np.float32)
+    clipped: Float = np.clip(field, 0.0, 1.0, dtype=np.float32)
+    return clipped
 
 
 def _slant(rng: Generator, low: float, high: float) -> tuple[float, float]:

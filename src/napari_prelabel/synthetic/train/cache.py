@@ -13,7 +13,7 @@ from ..classes import CLASS_IDS, COLOUR_NAMES
 from ..scenes import scene, split_seeds
 
 SIDE = 256
-NO_COLOUR = 255
+Drawn = tuple[NDArray[np.uint8], NDArray[np.uint8], list[list[int]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,9 @@ class SceneCache:
     regions: NDArray[np.int32]
 
 
-def _draw(job: tuple[str, int, int]) -> tuple[NDArray[np.uint8], NDArray[np.uint8], list[list[int]]]:
+def _draw(
+    job: tuple[str, int, int],
+) -> Drawn:
     split, index, side = job
     shown = scene(split_seeds(split)[index], split, (side, side))
     rows = [
@@ -42,7 +44,7 @@ def _draw(job: tuple[str, int, int]) -> tuple[NDArray[np.uint8], NDArray[np.uint
     return shown.image, shown.labels.astype(np.uint8), rows
 
 
-def _filled(folder: Path, count: int, drawn: Iterable[tuple[NDArray[np.uint8], ...]]) -> None:
+def _filled(folder: Path, count: int, drawn: Iterable[Drawn]) -> None:
     images = np.lib.format.open_memmap(
         folder / "images.npy", "w+", np.uint8, (count, SIDE, SIDE, 3)
     )
@@ -57,7 +59,7 @@ def _filled(folder: Path, count: int, drawn: Iterable[tuple[NDArray[np.uint8], .
 
 
 def open_cache(folder: Path, count: int, processes: int = 2) -> SceneCache:
-    """Open the cache of a folder, drawing the first ``count`` training scenes when it is not there."""
+    """Open the cache of a folder; first draw ``count`` training scenes where it is not there."""
     folder.mkdir(parents=True, exist_ok=True)
     stamp = folder / "cache.json"
     wanted = {"count": count, "side": SIDE}

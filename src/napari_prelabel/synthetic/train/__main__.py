@@ -1,0 +1,35 @@
+"""``python -m napari_prelabel.synthetic.train clip``: train the demo models."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(add_completion=False, help="Train the demo models on drawn scenes.")
+
+
+@app.callback()
+def main() -> None:
+    """Train the demo models on drawn scenes."""
+
+
+@app.command()
+def clip(
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
+    minutes: Annotated[float, typer.Option(help="wall-clock budget", min=0.01)] = 60.0,
+    steps: Annotated[int | None, typer.Option(help="budget in steps instead of minutes")] = None,
+    seed: int = 0,
+    out: Annotated[Path, typer.Option(help="checkpoints, cache, log, export")] = Path("demo-clip"),
+    scenes: Annotated[int, typer.Option(help="training scenes to draw")] = 12_000,
+    validate_minutes: Annotated[float, typer.Option(help="time between validations")] = 6.0,
+    resume: Annotated[bool, typer.Option("--resume", help="go on from the checkpoint")] = False,
+) -> None:
+    """Train the demo CLIP from image-caption pairs."""
+    from .clip import Plan, train
+
+    plan = Plan(out, minutes, steps, seed, device, scenes, validate_minutes)
+    train(plan, resume)
+
+
+if __name__ == "__main__":
+    app()

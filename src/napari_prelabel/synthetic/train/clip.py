@@ -1,0 +1,251 @@
+"""The demo CLIP's training loop: a curriculum by elapsed time, resumable, logged, exported.
+
+The main path begins at ``train``: each step cuts a batch of crops, encodes captions and phrases,
+runs the trunk once and several last-block tails on it, and adds up the losses of ``losses``.
+"""
+
+import json
+import math
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import open_clip
+import torch
+import torch.nn.functional as F
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
+
+from . import losses
+from .cache import open_cache
+from .crops import CropSource, crop_side, vocabulary_words
+from .evaluate import dense, normalised, retrieval, validation_scenes
+from .model import TAILS, build, encode_text, export, tail, trunk
+
+EMA_DECAY = 0.998
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What decides a training.
+
+    Attributes
+    ----------
+    minutes : wall-clock budget; learning rate and curriculum follow the elapsed fraction
+    steps : when given, the budget is this many steps instead, and a run is reproducible
+    scenes : training scenes drawn into the cache
+    validate_minutes : time between validations, each of which exports the averaged weights
+    """
+
+    out: Path
+    minutes: float = 60.0
+    steps: int | None = None
+    seed: int = 0
+    device: str = "auto"
+    scenes: int = 12_000
+    validate_minutes: float = 6.0
+    rate: float = 1.5e-3
+    batch: int | None = None
+
+
+@dataclass(slots=True)
+class Run:
+    """The moving state of a training: everything that a checkpoint holds."""
+
+    model: open_clip.CLIP
+    average: dict[str, Tensor]
+    optimizer: torch.optim.AdamW
+    step: int = 0
+    elapsed: float = 0.0
+
+    def done(self, plan: Plan) -> float:
+        """Fraction of the budget used, 0..1."""
+        if plan.steps is not None:
+            return min(self.step / plan.steps, 1.0)
+        return min(self.elapsed / (60 * plan.minutes), 1.0)
+
+
+def learning_rate(done: float, peak: float) -> float:
+    """Warm-up over the first 2 % of the budget, then a cosine down to 1 % of the peak."""
+    warm = min(done / 0.02, 1.0) if done < 0.02 else 1.0
+    return peak * max(warm, 0.02) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
+
+
+def start(plan: Plan, device: torch.device) -> Run:
+    """A fresh run, or the one that the checkpoint in ``plan.out`` holds."""
+    torch.manual_seed(plan.seed)
+    model = build().to(device)
+    decayed = [
+        p for p in model.parameters() if p.ndim >= 2 and p is not model.token_embedding.weight
+    ]
+    rest = [p for p in model.parameters() if all(p is not d for d in decayed)]
+    groups = [{"params": decayed, "weight_decay": 0.05}, {"params": rest, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=plan.rate, betas=(0.9, 0.98))
+    average = {k: v.detach().clone() for k, v in model.state_dict().items()}
+    return Run(model, average, optimizer)
+
+
+def save(run: Run, path: Path) -> None:
+    """Write a checkpoint atomically."""
+    state = {
+        "model": run.model.state_dict(),
+        "average": run.average,
+        "optimizer": run.optimizer.state_dict(),
+        "step": run.step,
+        "elapsed": run.elapsed,
+    }
+    torch.save(state, f"{path}.part")
+    os.replace(f"{path}.part", path)
+
+
+def resume(run: Run, path: Path, device: torch.device) -> None:
+    """Load a checkpoint into a run."""
+    state = torch.load(path, map_location=device, weights_only=True)
+    run.model.load_state_dict(state["model"])
+    run.average = state["average"]
+    run.optimizer.load_state_dict(state["optimizer"])
+    run.step, run.elapsed = state["step"], state["elapsed"]
+
+
+def tails_for(rng: np.random.Generator, done: float) -> list[str]:
+    """Last-block tails trained in a step: vanilla, and two of the dense bases' own."""
+    dense_tails = ["maskclip", "sclip", "sclip_residual", "clearclip", "naclip"]
+    weights = np.asarray([0.26, 0.26, 0.10, 0.26, 0.12])
+    chosen = ["vanilla", *(str(t) for t in rng.choice(dense_tails, 2, replace=False, p=weights))]
+    if done > 0.15 and rng.random() < 0.15:
+        chosen[-1] = "gem"
+    return chosen
+
+
+def step_loss(
+    run: Run, source: CropSource, rng: np.random.Generator, done: float, count: int | None
+) -> tuple[Tensor, dict[str, float]]:
+    """Loss of one batch and its parts."""
+    side = crop_side(rng, done)
+    batch = source.batch(rng, side, count)
+    model, device = run.model, run.model.logit_scale.device
+    named = torch.as_tensor(batch.named, device=device)
+    grid = (side // 8, side // 8)
+    with torch.autocast(device.type, torch.bfloat16):
+        texts = sorted({*batch.captions, *batch.phrases})
+        vectors = encode_text(model, texts, device)
+        row = {t: i for i, t in enumerate(texts)}
+        caption = vectors[[row[t] for t in batch.captions]]
+        words = vectors[[row[t] for t in batch.phrases]]
+        with_attention = done > 0.12 and side >= 48
+        states, maps = trunk(model.visual, normalised(batch.images, device), with_attention)
+        names = tails_for(rng, done)
+        outputs = [tail(model.visual, states, n, grid) for n in names]
+    scale = model.logit_scale.exp().clamp(max=100.0)
+    cls = F.normalize(outputs[0][:, 0].float(), dim=-1)
+    mean = F.normalize(outputs[0][:, 1:].float().mean(dim=1), dim=-1)
+    logps = [losses.log_probabilities(o[:, 1:], words, scale) for o in outputs]
+    parts = {
+        "cls": losses.contrastive(cls, caption, scale, named),
+        "mean": 0.5 * losses.contrastive(mean, caption, scale, named),
+        "found": 0.3 * torch.stack([losses.found(p, named) for p in logps]).mean(),
+    }
+    if done < 0.12:
+        parts["patch"] = torch.stack([losses.explained(p, named) for p in logps]).mean()
+    else:
+        belief = losses.consensus(logps, named, power=1.3)
+        parts["patch"] = torch.stack([losses.agreement(p, belief) for p in logps]).mean()
+        if maps:
+            parts["affinity"] = 0.3 * losses.affinity(maps, belief, named)
+    total = torch.stack(list(parts.values())).sum()
+    return total, {k: float(v.detach()) for k, v in parts.items()} | {"side": side}
+
+
+def advance(run: Run, plan: Plan, source: CropSource) -> dict[str, float]:
+    """One optimiser step; the batch depends on seed and step alone."""
+    began = time.monotonic()
+    done = run.done(plan)
+    rng = np.random.default_rng([plan.seed, run.step])
+    for group in run.optimizer.param_groups:
+        group["lr"] = learning_rate(done, plan.rate)
+    total, parts = step_loss(run, source, rng, done, plan.batch)
+    run.optimizer.zero_grad(set_to_none=True)
+    torch.autograd.backward(total)
+    torch.nn.utils.clip_grad_norm_(run.model.parameters(), 1.0)
+    run.optimizer.step()
+    keep = min(EMA_DECAY, (1 + run.step) / (10 + run.step))
+    with torch.no_grad():
+        for name, value in run.model.state_dict().items():
+            run.average[name].lerp_(value, 1 - keep)
+    run.step += 1
+    run.elapsed += time.monotonic() - began
+    return parts
+
+
+def validate(run: Run, plan: Plan, scenes: int, source: CropSource) -> dict[str, Any]:
+    """Figures of the averaged weights on validation scenes, logged; exports the weights."""
+    device = run.model.logit_scale.device
+    model = build().to(device).eval()
+    model.load_state_dict(run.average)
+    close = source.batch(np.random.default_rng(5), 64, 256)
+    began = time.monotonic()
+    with torch.autocast(device.type, torch.bfloat16):
+        figures: dict[str, object] = {"retrieval": retrieval(model, close, device)}
+        figures |= dense(model, validation_scenes(scenes), TAILS, device)
+    entry = {"step": run.step, "minutes": round(run.elapsed / 60, 1), **figures}
+    entry["logit_scale"] = round(float(model.logit_scale.exp()), 1)
+    entry["seconds"] = round(time.monotonic() - began, 1)
+    with (plan.out / "log.jsonl").open("a") as log:
+        log.write(json.dumps(entry) + "\n")
+    export(run.average, plan.out / "export")
+    return entry
+
+
+def steps(run: Run, plan: Plan, source: CropSource) -> Iterator[dict[str, float]]:
+    """Advance until the budget is used."""
+    while run.done(plan) < 1.0:
+        yield advance(run, plan, source)
+
+
+def train(plan: Plan, resumed: bool) -> Run:
+    """Train the demo CLIP; returns the finished run, its weights exported below ``plan.out``."""
+    name = plan.device if plan.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch.device(name)
+    plan.out.mkdir(parents=True, exist_ok=True)
+    checkpoint = plan.out / "checkpoint.pt"
+    run = start(plan, device)
+    if resumed and checkpoint.is_file():
+        resume(run, checkpoint, device)
+    source = CropSource(open_cache(plan.out / "cache", plan.scenes), vocabulary_words())
+    last = run.elapsed
+    bar = Progress(TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    with bar:
+        task = bar.add_task("training", total=1.0)
+        recent: list[dict[str, float]] = []
+        for parts in steps(run, plan, source):
+            recent.append(parts)
+            bar.update(task, completed=run.done(plan), description=_told(run, recent[-50:]))
+            if run.step % 50 == 0:
+                _note(plan, run, recent[-50:])
+            if run.elapsed - last > 60 * plan.validate_minutes:
+                save(run, checkpoint)
+                bar.console.print(validate(run, plan, 12, source))
+                last = run.elapsed
+    save(run, checkpoint)
+    print(json.dumps(validate(run, plan, 24, source)))
+    return run
+
+
+def _average(recent: list[dict[str, float]]) -> dict[str, float]:
+    keys = {k for parts in recent for k in parts}
+    return {k: round(float(np.mean([p[k] for p in recent if k in p])), 3) for k in sorted(keys)}
+
+
+def _told(run: Run, recent: list[dict[str, float]]) -> str:
+    means = _average(recent)
+    return f"step {run.step} " + " ".join(f"{k} {v:.2f}" for k, v in means.items())
+
+
+def _note(plan: Plan, run: Run, recent: list[dict[str, float]]) -> None:
+    with (plan.out / "steps.jsonl").open("a") as log:
+        entry = {"step": run.step, "minutes": round(run.elapsed / 60, 2), **_average(recent)}
+        log.write(json.dumps(entry) + "\n")

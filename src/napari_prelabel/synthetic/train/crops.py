@@ -1,0 +1,195 @@
+"""Batches of crops and their captions, cut from the cached scenes.
+
+A crop is a close-up of a thing, a part of one, a piece of stuff, or a window on several regions;
+its caption names what it shows, as alt text does.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..captions import described, joined, phrase
+from ..classes import CLASS_IDS, CLASSES, COLOUR_NAMES, DISTRACTORS
+from .cache import SceneCache
+
+BATCH = {32: 192, 48: 96, 64: 64, 96: 32, 128: 16}
+"""Crop side in pixels -> crops per step (about equal cost)."""
+
+MIX = {
+    "early": {32: 0.8, 48: 0.2},
+    "middle": {32: 0.30, 48: 0.30, 64: 0.33, 96: 0.07},
+    "late": {32: 0.12, 48: 0.18, 64: 0.33, 96: 0.27, 128: 0.10},
+}
+KINDS = {
+    32: {"thing": 0.45, "part": 0.10, "stuff": 0.25, "window": 0.20},
+    48: {"thing": 0.40, "part": 0.10, "stuff": 0.15, "window": 0.35},
+    64: {"thing": 0.25, "part": 0.10, "stuff": 0.05, "window": 0.60},
+    96: {"thing": 0.10, "part": 0.10, "stuff": 0.05, "window": 0.75},
+    128: {"thing": 0.10, "part": 0.10, "stuff": 0.0, "window": 0.80},
+}
+NAMED_SHARE = 0.012
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Crops with captions.
+
+    Attributes
+    ----------
+    images : (B, S, S, 3) uint8
+    captions : B strings
+    named : (B, classes) bool, the classes that the caption's words stand for
+    phrases : one phrase per class of the world, then texts that describe nothing drawn
+    """
+
+    images: NDArray[np.uint8]
+    captions: list[str]
+    named: NDArray[np.bool_]
+    phrases: list[str]
+
+
+def crop_side(rng: np.random.Generator, done: float) -> int:
+    """Crop side for a step, by the fraction of the training already done."""
+    mix = MIX["early" if done < 0.10 else "middle" if done < 0.35 else "late"]
+    return int(rng.choice(list(mix), p=list(mix.values())))
+
+
+class CropSource:
+    """Draws class-balanced crops from a scene cache."""
+
+    def __init__(self, cache: SceneCache, words: list[str]) -> None:
+        self.cache = cache
+        self.words = [w for w in words if w not in DISTRACTORS]
+        big = cache.regions[cache.regions[:, 7] >= 80]
+        self.by_class = [big[big[:, 1] == i] for i in range(1, len(CLASSES) + 1)]
+        scenes = cache.regions[:, 0]
+        self.first = np.searchsorted(scenes, np.arange(len(cache.images) + 1))
+
+    def batch(self, rng: np.random.Generator, side: int, count: int | None = None) -> Batch:
+        count = count or BATCH[side]
+        images = np.empty((count, side, side, 3), np.uint8)
+        named = np.zeros((count, len(CLASSES)), np.bool_)
+        captions = []
+        kinds = KINDS[side]
+        for i, kind in enumerate(rng.choice(list(kinds), size=count, p=list(kinds.values()))):
+            row = self._region(rng, str(kind))
+            box = self._box(rng, str(kind), row, side)
+            images[i] = self._pixels(rng, int(row[0]), box, side)
+            shares = self._shares(int(row[0]), box)
+            named[i] = shares >= NAMED_SHARE
+            captions.append(self._caption(rng, int(row[0]), shares, int(row[1])))
+        return Batch(images, captions, named, self._phrases(rng))
+
+    def _region(self, rng: np.random.Generator, kind: str) -> NDArray[np.int32]:
+        while True:
+            info = int(rng.integers(len(CLASSES)))
+            wanted = {"thing": "thing", "part": "thing", "stuff": "stuff"}.get(kind)
+            if (wanted is None or CLASSES[info].kind == wanted) and len(self.by_class[info]):
+                row: NDArray[np.int32] = rng.choice(self.by_class[info])
+                return row
+
+    def _box(
+        self, rng: np.random.Generator, kind: str, row: NDArray[np.int32], side: int
+    ) -> tuple[float, float, float, float]:
+        y0, x0, y1, x1 = row[3:7].astype(float)
+        limit = self.cache.labels.shape[1]
+        longest = max(y1 - y0, x1 - x0)
+        if kind == "thing":
+            size = longest * rng.uniform(0.9, 1.9)
+            cy, cx = (
+                (y0 + y1) / 2 + rng.normal(0, 0.1) * size,
+                (x0 + x1) / 2 + rng.normal(0, 0.1) * size,
+            )
+        else:
+            size = {
+                "part": longest * rng.uniform(0.45, 0.95),
+                "stuff": rng.uniform(0.5, 1.5) * side,
+                "window": rng.uniform(0.8, 2.3) * side,
+            }[kind]
+            cy, cx = rng.uniform(y0, y1), rng.uniform(x0, x1)
+        size = min(max(size, 12.0), limit)
+        top = float(np.clip(cy - size / 2, 0, limit - size))
+        left = float(np.clip(cx - size / 2, 0, limit - size))
+        return top, left, size, size
+
+    def _pixels(
+        self, rng: np.random.Generator, scene: int, box: tuple[float, ...], side: int
+    ) -> NDArray[np.uint8]:
+        top, left, size, _ = box
+        y0, x0, y1, x1 = int(top), int(left), int(np.ceil(top + size)), int(np.ceil(left + size))
+        cut = Image.fromarray(self.cache.images[scene, y0:y1, x0:x1])
+        frame = (left - x0, top - y0, min(left - x0 + size, x1 - x0), min(top - y0 + size, y1 - y0))
+        pixels = np.asarray(cut.resize((side, side), Image.Resampling.BILINEAR, box=frame))
+        gain, lift = rng.uniform(0.8, 1.2), rng.uniform(-15, 15)
+        table = np.clip(np.arange(256) * gain + lift, 0, 255).astype(np.uint8)
+        toned: NDArray[np.uint8] = table[pixels]
+        return toned[:, ::-1] if rng.random() < 0.5 else toned
+
+    def _shares(self, scene: int, box: tuple[float, ...]) -> NDArray[np.float64]:
+        top, left, size, _ = (int(v) for v in box)
+        step = max(size // 24, 1)
+        seen = self.cache.labels[scene, top : top + size : step, left : left + size : step]
+        counts = np.bincount(seen.ravel(), minlength=len(CLASSES) + 1)[1:]
+        shares: NDArray[np.float64] = counts / counts.sum()
+        return shares
+
+    def _colours(self, scene: int) -> dict[int, int | None]:
+        """Class id -> colour index, or None where things of the class differ in colour."""
+        seen: dict[int, int | None] = {}
+        for row in self.cache.regions[self.first[scene] : self.first[scene + 1]]:
+            class_id, colour = int(row[1]), int(row[2])
+            seen[class_id] = colour if seen.get(class_id, colour) == colour else None
+        return seen
+
+    def _caption(
+        self, rng: np.random.Generator, scene: int, shares: NDArray[np.float64], centre: int
+    ) -> str:
+        order = [int(i) for i in np.argsort(-shares) if shares[i] >= NAMED_SHARE][:6]
+        single = order[0] + 1 == centre and shares[order[0]] > 0.45 and len(order) <= 2
+        if single and rng.random() < 0.35:
+            return described(rng, CLASSES[order[0]].name)
+        colours = self._colours(scene)
+        words = []
+        for i in order:
+            colour = colours.get(i + 1)
+            words.append(
+                phrase(rng, CLASSES[i].name, None if colour is None else COLOUR_NAMES[colour])
+            )
+        return joined(rng, words)
+
+    def _phrases(self, rng: np.random.Generator) -> list[str]:
+        known = []
+        for info in CLASSES:
+            plain = joined(rng, [phrase(rng, info.name, None, loose=0.0)])
+            known.append(described(rng, info.name) if rng.random() < 0.12 else plain)
+        strange = [joined(rng, [str(w)]) for w in rng.choice(self.words, size=8)]
+        return known + strange
+
+
+def vocabulary_words() -> list[str]:
+    """Words of the standard tokenizer that no caption uses: examples of text that is not drawn."""
+    from open_clip import SimpleTokenizer
+
+    used = {
+        w for c in CLASSES for t in (c.name, c.family, *c.synonyms, *c.looks) for w in t.split()
+    }
+    whole = (t[:-4] for t in SimpleTokenizer().encoder if t.endswith("</w>"))
+    return sorted(t for t in whole if t.isalpha() and t.isascii() and len(t) > 3 and t not in used)
+
+
+def validation_batch(cache: SceneCache, side: int, count: int, seed: int) -> Batch:
+    """A fixed batch of close-ups."""
+    return CropSource(cache, vocabulary_words()).batch(np.random.default_rng(seed), side, count)
+
+
+__all__ = [
+    "BATCH",
+    "CLASS_IDS",
+    "Batch",
+    "CropSource",
+    "crop_side",
+    "validation_batch",
+    "vocabulary_words",
+]

@@ -1,0 +1,70 @@
+"""Losses from images and captions alone; no mask enters any of them.
+
+``named`` says which classes a crop's caption names. It is (B, K) bool; K is the number of classes.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def contrastive(image: Tensor, text: Tensor, scale: Tensor, named: Tensor) -> Tensor:
+    """CLIP's symmetric loss on unit rows (B, D), without pairs that name the same classes."""
+    logits = scale * image.float() @ text.T
+    same = (named[:, None] == named[None]).all(dim=2)
+    same.fill_diagonal_(False)
+    logits = logits.masked_fill(same, -1e4)
+    target = torch.arange(len(logits), device=logits.device)
+    return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+
+
+def log_probabilities(tokens: Tensor, words: Tensor, scale: Tensor) -> Tensor:
+    """Patch tokens (B, N, D) against words (W, D): log softmax over words, (B, N, W) float32."""
+    logits = scale * F.normalize(tokens.float(), dim=-1) @ words.T
+    return logits.log_softmax(dim=-1)
+
+
+def explained(logp: Tensor, named: Tensor) -> Tensor:
+    """Every patch shows something the caption names: -log of the mass on named words."""
+    allowed = logp[..., : named.shape[1]].masked_fill(~named[:, None], -1e4)
+    return -allowed.logsumexp(dim=-1).mean()
+
+
+def found(logp: Tensor, named: Tensor, sharpness: float = 2.0) -> Tensor:
+    """Every word of a caption is found somewhere: text-conditioned pooling of patch scores.
+
+    The pooling of each word attends to the patches that answer to it (as PACL, SPARC and FLAIR do).
+    """
+    known = logp[..., : named.shape[1]]
+    where = (sharpness * known.detach()).softmax(dim=1)
+    pooled = (where * known).sum(dim=1)
+    return -(pooled * named).sum() / named.sum()
+
+
+def consensus(logps: list[Tensor], named: Tensor, power: float) -> Tensor:
+    """Which named word each patch shows, as all tails together believe: (B, N, K), no gradient."""
+    with torch.no_grad():
+        mean = torch.stack([p[..., : named.shape[1]].exp() for p in logps]).mean(dim=0)
+        sharp = (mean.clamp_min(1e-6) * named[:, None]) ** power
+        return sharp / sharp.sum(dim=-1, keepdim=True)
+
+
+def agreement(logp: Tensor, belief: Tensor) -> Tensor:
+    """Cross-entropy of one tail against the consensus of all."""
+    return -(belief * logp[..., : belief.shape[-1]]).sum(dim=-1).mean()
+
+
+def affinity(maps: list[Tensor], belief: Tensor, named: Tensor) -> Tensor:
+    """Layer- and head-averaged attention stays within what the consensus takes for one region.
+
+    Parameters
+    ----------
+    maps : head-averaged attention (B, 1 + N, 1 + N) of every block but the last
+    """
+    mean = torch.stack(maps).mean(dim=0)[:, 1:, 1:].float()
+    mean = mean / mean.sum(dim=-1, keepdim=True)
+    within = (mean * (belief @ belief.transpose(1, 2))).sum(dim=-1)
+    several = named.sum(dim=1) > 1
+    if not bool(several.any()):
+        return mean.sum() * 0.0
+    return -within[several].clamp_min(1e-4).log().mean()
