@@ -1,0 +1,195 @@
+"""COCO instances JSON: run lengths or polygons, whole files that grow image by image."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+from skimage.measure import label
+
+from .. import __version__
+from ..errors import FileFormatError
+from ..labels import Ids, Mask
+from ..vocabulary import IGNORE, Vocabulary
+from .atomic import write_atomic
+from .coco_read import read_document, read_images
+from .outlines import outlines, pixels, rasterise, run_lengths
+from .receipt import compare
+from .table import dump, to_table
+from .values import LabelImage, Options, Receipt, total
+
+_EIGHT = np.ones((3, 3), bool)
+
+
+def write_coco(images: Sequence[LabelImage], path: Path, options: Options) -> Receipt:
+    """Write label maps (Y, X) into one instances file, beside the images it already holds.
+
+    Category ids are the ids of the vocabulary, iscrowd is 0, area is the number of pixels of the
+    mask. Ignored pixels are kept as run lengths of the image's own entry. No licence is stamped.
+
+    Raises FileFormatError when the file was made with other classes, and when it holds an image
+    of this name and overwriting was not asked for.
+    """
+    if not images or any(image.ids.ndim != 2 for image in images):
+        raise FileFormatError(path, f"{path}: COCO holds (Y, X) maps; export to a folder.")
+    document = _opened(path, images, options.overwrite)
+    known = {entry["id"] for entry in document["images"]}
+    number = max(known, default=0)
+    annotation = max((a["id"] for a in document["annotations"]), default=0)
+    for image in images:
+        number += 1
+        entry = _image_entry(image, number)
+        document["images"].append(entry)
+        for record in _annotations(image, options):
+            annotation += 1
+            document["annotations"].append({"id": annotation, "image_id": number, **record})
+    write_atomic(path, dump(document, path, indent=None), overwrite=True)
+    return _receipt(images, path)
+
+
+def _receipt(images: Sequence[LabelImage], path: Path) -> Receipt:
+    back = {image.source: (image, overlaps) for image, overlaps in read_images(path)}
+    receipts = []
+    for image in images:
+        found, overlaps = back[image.source]
+        rows = compare(image.ids, found.ids, image.vocabulary)
+        receipts.append(Receipt((path,), 1, rows, overlaps))
+    return total(receipts)
+
+
+def _opened(path: Path, images: Sequence[LabelImage], overwrite: bool) -> dict[str, Any]:
+    """The document to append to, without the images that are written anew."""
+    vocabulary = images[0].vocabulary
+    categories = [_category(vocabulary, i) for i in range(len(vocabulary.classes))]
+    names = {image.source for image in images}
+    if any(image.vocabulary != vocabulary for image in images) or len(names) < len(images):
+        raise FileFormatError(
+            path, f"{path}: images of one COCO file need one vocabulary and a name each."
+        )
+    if not path.exists():
+        return _new(categories, images[0])
+    document = read_document(path)
+    found = [(c["id"], c["name"]) for c in document["categories"]]
+    if found != [(c["id"], c["name"]) for c in categories]:
+        raise FileFormatError(
+            path, f"{path} was made with other classes: choose another folder or delete it first."
+        )
+    twice = [e for e in document["images"] if e["file_name"] in names]
+    if twice and not overwrite:
+        raise FileFormatError(
+            path,
+            f"{path} already holds {twice[0]['file_name']}: allow overwriting or choose another "
+            "folder.",
+        )
+    gone = {e["id"] for e in twice}
+    return document | {
+        "prelabel": _new(categories, images[0])["prelabel"],
+        "images": [e for e in document["images"] if e["id"] not in gone],
+        "annotations": [a for a in document["annotations"] if a["image_id"] not in gone],
+    }
+
+
+def _new(categories: list[dict[str, Any]], image: LabelImage) -> dict[str, Any]:
+    table = to_table(image)
+    return {
+        "info": {"description": "Label maps of napari-prelabel", "version": __version__},
+        "licenses": [],
+        "images": [],
+        "annotations": [],
+        "categories": categories,
+        "prelabel": {key: table[key] for key in ("format", "schema", "classes", "background")},
+    }
+
+
+def _category(vocabulary: Vocabulary, index: int) -> dict[str, Any]:
+    c = vocabulary.classes[index]
+    return {
+        "id": c.id,
+        "name": c.name,
+        "supercategory": "",
+        "color": "#{:02x}{:02x}{:02x}".format(*c.rgb),
+    }
+
+
+def _image_entry(image: LabelImage, number: int) -> dict[str, Any]:
+    height, width = image.ids.shape
+    extra: dict[str, Any] = {"provenance": dict(image.provenance)}
+    if image.scale:
+        extra |= {"scale": list(image.scale), "unit": image.unit}
+    ignored = image.ids == IGNORE
+    if ignored.any():
+        extra["ignore"] = run_lengths(ignored, (0, 0), (height, width))
+    return {
+        "id": number,
+        "file_name": image.source,
+        "height": height,
+        "width": width,
+        "prelabel": extra,
+    }
+
+
+def _annotations(image: LabelImage, options: Options) -> Iterator[dict[str, Any]]:
+    """One record per connected region (corners touching) or per class, without its ids."""
+    shape = image.ids.shape
+    ids = np.where(image.ids == IGNORE, 0, image.ids)
+    numbered = label(ids, connectivity=2) if options.annotation == "region" else ids
+    for number, box in enumerate(ndimage.find_objects(numbered), start=1):
+        if box is None:
+            continue
+        mask: Mask = numbered[box] == number
+        y, x = box[0].start, box[1].start
+        yield {
+            "category_id": int(ids[box][mask][0]),
+            "segmentation": _segmentation(mask, (y, x), (shape[0], shape[1]), options),
+            "area": int(mask.sum()),
+            "bbox": [x, y, mask.shape[1], mask.shape[0]],
+            "iscrowd": 0,
+        }
+
+
+def _segmentation(
+    mask: Mask, origin: tuple[int, int], shape: tuple[int, int], options: Options
+) -> list[list[float]] | dict[str, Any]:
+    if options.segmentation == "rle":
+        return run_lengths(mask, origin, shape)
+    polygons = outlines(mask)
+    if options.segmentation == "auto" and not _gives_back(polygons, mask):
+        return run_lengths(mask, origin, shape)
+    y, x = origin
+    shift = np.array([x, y], float)
+    return [(np.reshape(p, (-1, 2)) + shift).ravel().tolist() for p in polygons]
+
+
+def _gives_back(polygons: list[list[float]], mask: Mask) -> bool:
+    """Whether pycocotools draws exactly the mask from its polygons."""
+    drawn = np.zeros(mask.size, bool)
+    height, width = mask.shape
+    drawn[pixels(rasterise(polygons, (height, width))["counts"], (height, width))] = True
+    return np.array_equal(mask, drawn.reshape(width, height).T)
+
+
+def read_coco(path: Path, vocabulary: Vocabulary | None = None) -> tuple[LabelImage, ...]:
+    """Read every image of a COCO instances file, of ours or of others.
+
+    Where annotations overlap the smaller one takes the pixels. Category ids that do not run
+    1, 2, 3 ... are renumbered in their order; names stay. With a vocabulary, categories are
+    matched by name. Raises FileFormatError.
+    """
+    images = tuple(image for image, _ in read_images(path))
+    return images if vocabulary is None else tuple(_renamed(i, vocabulary, path) for i in images)
+
+
+def _renamed(image: LabelImage, vocabulary: Vocabulary, path: Path) -> LabelImage:
+    table = np.zeros(IGNORE + 1, np.uint16)
+    table[IGNORE] = IGNORE
+    for c in image.vocabulary.classes:
+        wanted = vocabulary.find(c.name)
+        if wanted is None:
+            raise FileFormatError(
+                path, f"{path} has the class {c.name!r}, which the vocabulary lacks: add it first."
+            )
+        table[c.id] = wanted.id
+    ids: Ids = table[image.ids]
+    return replace(image, ids=ids, vocabulary=vocabulary)

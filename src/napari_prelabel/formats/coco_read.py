@@ -1,0 +1,172 @@
+"""Reading COCO instances files that may come from anywhere: nothing in them is trusted."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from ..errors import FileFormatError, VocabularyError
+from ..labels import Ids
+from ..vocabulary import IGNORE, Class, Vocabulary
+from .outlines import Indices, pixels, rasterise
+from .table import KIND, label_image, read_json, safe_name, vocabulary_of
+from .values import LabelImage
+
+MAX_PIXELS = 1 << 29
+_LISTS = ("images", "annotations", "categories")
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """The JSON of an instances file with its lists checked; FileFormatError otherwise."""
+    document = read_json(path)
+    if not isinstance(document, dict) or not all(
+        isinstance(document.get(key), list)
+        and all(isinstance(entry, dict) for entry in document[key])
+        for key in _LISTS
+    ):
+        raise FileFormatError(
+            path, f"{path} is no COCO instances file: it needs the lists {', '.join(_LISTS)}."
+        )
+    for key in _LISTS:
+        numbers = [
+            _whole(entry.get("id"), f"the id of an entry of {key}", path) for entry in document[key]
+        ]
+        if len(set(numbers)) < len(numbers):
+            raise FileFormatError(path, f"{path}: two entries of {key} have one id.")
+    for entry in document["images"]:
+        entry["file_name"] = safe_name(entry.get("file_name"), path)
+    for entry in document["categories"]:
+        if not isinstance(entry.get("name"), str):
+            raise FileFormatError(path, f"{path}: category {entry['id']} has no name.")
+    known = {entry["id"] for entry in document["images"]}
+    for entry in document["annotations"]:
+        if entry.get("image_id") not in known:
+            raise FileFormatError(
+                path,
+                f"{path}: annotation {entry['id']} belongs to image {entry.get('image_id')!r}, "
+                "which is not listed.",
+            )
+    return document
+
+
+def read_images(path: Path) -> list[tuple[LabelImage, int]]:
+    """Every image, and how many of its pixels more than one annotation claims."""
+    document = read_document(path)
+    vocabulary, numbers = _vocabulary(document, path)
+    filed: dict[int, list[dict[str, Any]]] = {entry["id"]: [] for entry in document["images"]}
+    for annotation in document["annotations"]:
+        if annotation.get("category_id") not in numbers:
+            raise FileFormatError(
+                path,
+                f"{path}: annotation {annotation['id']} has category "
+                f"{annotation.get('category_id')!r}, which is not listed.",
+            )
+        filed[annotation["image_id"]].append(annotation)
+    return [
+        _read_image(entry, filed[entry["id"]], vocabulary, numbers, path)
+        for entry in document["images"]
+    ]
+
+
+def _vocabulary(document: Mapping[str, Any], path: Path) -> tuple[Vocabulary, dict[int, int]]:
+    """The classes in the order of their category ids, and category id -> id of the class."""
+    categories = sorted(document["categories"], key=lambda entry: int(entry["id"]))
+    numbers = {entry["id"]: index for index, entry in enumerate(categories, start=1)}
+    ours = document.get("prelabel")
+    if isinstance(ours, dict) and ours.get("format") == KIND:
+        vocabulary = vocabulary_of(ours, path)
+        listed = [(entry["id"], entry["name"]) for entry in categories]
+        if listed == [(c.id, c.name) for c in vocabulary.classes]:
+            return vocabulary, numbers
+    try:
+        classes = tuple(
+            Class(index, entry["name"]) for index, entry in enumerate(categories, start=1)
+        )
+        plain = Vocabulary(classes)
+        return Vocabulary.from_dict(plain.to_dict()), numbers
+    except VocabularyError as error:
+        raise FileFormatError(path, f"{path}: {error}") from error
+
+
+def _read_image(
+    entry: Mapping[str, Any],
+    annotations: list[dict[str, Any]],
+    vocabulary: Vocabulary,
+    numbers: Mapping[int, int],
+    path: Path,
+) -> tuple[LabelImage, int]:
+    height = _whole(entry.get("height"), f"the height of {entry['file_name']}", path)
+    width = _whole(entry.get("width"), f"the width of {entry['file_name']}", path)
+    if not 0 < height * width <= MAX_PIXELS:
+        raise FileFormatError(
+            path, f"{path}: {entry['file_name']} has {height} x {width} pixels, which cannot be."
+        )
+    shape = (height, width)
+    claims = [
+        (
+            numbers[a["category_id"]],
+            _claimed(a.get("segmentation"), shape, f"annotation {a['id']}", path),
+        )
+        for a in annotations
+    ]
+    extra = entry.get("prelabel")
+    extra = extra if isinstance(extra, dict) else {}
+    flat = np.zeros(height * width, np.uint16)
+    times = np.zeros(height * width, np.uint16)
+    for number, where in sorted(claims, key=lambda claim: -claim[1].size):
+        flat[where] = number
+        times[where] += 1
+    if "ignore" in extra:
+        flat[_claimed(extra["ignore"], shape, "the ignored region", path)] = IGNORE
+    ids: Ids = np.ascontiguousarray(flat.reshape(width, height).T)
+    name = str(PurePosixPath(entry["file_name"]).with_suffix(""))
+    provenance = extra.get("provenance")
+    image = label_image(
+        ids,
+        vocabulary,
+        path,
+        name=name,
+        source=entry["file_name"],
+        provenance=provenance if isinstance(provenance, dict) else {},
+    )
+    return image, int((times > 1).sum())
+
+
+def _claimed(segmentation: Any, shape: tuple[int, int], what: str, path: Path) -> Indices:
+    """Column-by-column indices of the pixels of a segmentation of any of COCO's three forms."""
+    try:
+        if isinstance(segmentation, dict):
+            if segmentation.get("size") != list(shape):
+                raise ValueError(f"its size is {segmentation.get('size')}, not {list(shape)}")
+            counts = segmentation.get("counts")
+            if not isinstance(counts, (str, list)):
+                raise ValueError("it has no run lengths")
+            return pixels(counts, shape)
+        _check_polygons(segmentation, shape)
+        return pixels(rasterise(segmentation, shape)["counts"], shape)
+    except ValueError as error:
+        raise FileFormatError(path, f"{path}: {what} cannot be drawn: {error}.") from error
+
+
+def _check_polygons(polygons: Any, shape: tuple[int, int]) -> None:
+    """Raise ValueError unless every polygon has three corners not far outside the image."""
+    if not isinstance(polygons, list) or not polygons:
+        raise ValueError("it has neither run lengths nor polygons")
+    height, width = shape
+    for polygon in polygons:
+        if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
+            raise ValueError("a polygon needs at least three corners x, y")
+        if not all(type(v) in (int, float) and math.isfinite(v) for v in polygon):
+            raise ValueError("a corner is no number")
+        if not all(-width <= x <= 2 * width for x in polygon[::2]) or not all(
+            -height <= y <= 2 * height for y in polygon[1::2]
+        ):
+            raise ValueError("a corner lies far outside the image")
+
+
+def _whole(value: Any, what: str, path: Path) -> int:
+    if type(value) is not int or value < 0:
+        raise FileFormatError(path, f"{path}: {what} must be a whole number, not {value!r}.")
+    return value

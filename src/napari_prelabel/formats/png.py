@@ -1,0 +1,118 @@
+"""Indexed PNG: one byte a pixel, the classes' colours as palette, a table of classes beside it."""
+
+import struct
+import zlib
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from ..errors import FileFormatError
+from ..labels import Ids
+from ..vocabulary import IGNORE, UNLABELLED, Vocabulary, default_colour
+from .atomic import refuse_existing, write_atomic
+from .receipt import compare
+from .table import dump, from_table, label_image, read_json, to_table
+from .values import LabelImage, Options, Receipt
+
+IGNORE_8 = 255
+MAX_INDEXED = 254
+_BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
+
+
+def table_path(path: Path) -> Path:
+    """Where the table of classes of a PNG lies: `<stem>.labels.json`."""
+    return path.with_name(f"{path.stem}.labels.json")
+
+
+def write_png(images: Sequence[LabelImage], path: Path, options: Options) -> Receipt:
+    """Write one label map (Y, X): mode P with ids as in the vocabulary, 0 unlabelled, 255 ignore.
+
+    More than 254 classes do not fit into a palette: the file is then 16-bit grey, 65535 ignore,
+    and the receipt says so. FileFormatError for stacks and for files that exist.
+    """
+    if len(images) != 1 or images[0].ids.ndim != 2:
+        raise FileFormatError(path, f"{path}: a PNG holds one (Y, X) map; export to a folder.")
+    image = images[0]
+    refuse_existing(path, options.overwrite)
+    indexed = len(image.vocabulary.classes) <= MAX_INDEXED
+    picture = _indexed(image) if indexed else Image.fromarray(image.ids)
+    table = to_table(image, IGNORE_8 if indexed else IGNORE)
+    # The table goes first: a PNG that is there is complete.
+    write_atomic(table_path(path), dump(table, path), overwrite=True)
+    save: Any = partial(picture.save, format="PNG", optimize=False)
+
+    def fill(file: BinaryIO) -> None:
+        save(file)
+
+    write_atomic(path, fill, overwrite=options.overwrite)
+    (back,) = read_png(path)
+    rows = compare(image.ids, back.ids, image.vocabulary)
+    return Receipt((path, table_path(path)), 1, rows, notices=() if indexed else (_GREY,))
+
+
+_GREY = (
+    f"More than {MAX_INDEXED} classes do not fit into a palette: the PNG is 16-bit grey, "
+    "with the ids of the vocabulary and 65535 for ignore."
+)
+
+
+def read_png(path: Path, vocabulary: Vocabulary | None = None) -> tuple[LabelImage]:
+    """Read a label PNG (palette, 8-bit or 16-bit grey) with its table, or with a vocabulary.
+
+    255 of an 8-bit file becomes 65535 (ignore). Raises FileFormatError.
+    """
+    values = _pixels(path)
+    ids: Ids = values.astype(np.uint16)
+    if values.dtype == np.uint8:
+        ids[values == IGNORE_8] = IGNORE
+    beside = table_path(path)
+    if vocabulary is not None:
+        return (label_image(ids, vocabulary, path, name=path.stem, source=path.name),)
+    if not beside.exists():
+        raise FileFormatError(
+            path,
+            f"{path} has no {beside.name} beside it, so its ids have no names: "
+            "choose the vocabulary it was made with.",
+        )
+    return (from_table(read_json(beside), ids, beside, path.stem),)
+
+
+def palette(vocabulary: Vocabulary) -> list[int]:
+    """768 values: colours of the classes, PASCAL VOC's for the indices beyond, 255 included."""
+    colours = [list(rgb) for rgb in vocabulary.palette()[: MAX_INDEXED + 1]]
+    for index in range(len(colours), 256):
+        text = default_colour(index)
+        colours.append([int(text[i : i + 2], 16) for i in (1, 3, 5)])
+    return [value for colour in colours for value in colour]
+
+
+def _indexed(image: LabelImage) -> Image.Image:
+    ids = np.where(image.ids == IGNORE, IGNORE_8, image.ids).astype(np.uint8)
+    picture = Image.fromarray(ids, mode="L")
+    picture.putpalette(palette(image.vocabulary))
+    return picture
+
+
+def _pixels(path: Path) -> npt.NDArray[Any]:
+    """(Y, X) uint8 or uint16 values of a one-channel PNG."""
+    try:
+        with Image.open(path, formats=["PNG"]) as picture:
+            mode = picture.mode
+            if mode in ("P", "L"):
+                return np.asarray(picture, np.uint8)
+            if mode in ("I;16", "I;16B", "I"):
+                return np.asarray(picture).astype(np.uint16)
+    except FileNotFoundError as error:
+        raise FileFormatError(path, f"{path} is not there.") from error
+    except (*_BROKEN, Image.DecompressionBombError) as error:
+        raise FileFormatError(path, f"{path} is damaged or no PNG: {error}.") from error
+    raise FileFormatError(
+        path,
+        f"{path} is a colour picture (mode {mode}), not a label map: choose the indexed or grey "
+        f"PNG. Pixels there must be ids from {UNLABELLED} up.",
+    )

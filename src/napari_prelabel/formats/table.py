@@ -1,0 +1,143 @@
+"""The table of classes that travels with every label file, as JSON; and reading JSON safely."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+from ..errors import FileFormatError, ImageError, VocabularyError
+from ..labels import Ids
+from ..vocabulary import IGNORE, UNLABELLED, Vocabulary
+from .values import LabelImage
+
+SCHEMA = 1
+KIND = "napari-prelabel labels"
+
+
+def to_table(image: LabelImage, ignore: int = IGNORE) -> dict[str, Any]:
+    """Everything but the pixels: ids, names, colours, synonyms, scale and provenance."""
+    vocabulary = image.vocabulary
+    classes = [
+        {"id": c.id, **entry, "colour": "#{:02x}{:02x}{:02x}".format(*c.rgb)}
+        for c, entry in zip(vocabulary.classes, vocabulary.to_dict()["classes"], strict=True)
+    ]
+    return {
+        "format": KIND,
+        "schema": SCHEMA,
+        "image": image.source,
+        "shape": list(image.ids.shape),
+        "unlabelled": UNLABELLED,
+        "ignore": ignore,
+        "scale": list(image.scale) if image.scale else None,
+        "unit": image.unit,
+        "classes": classes,
+        "background": list(vocabulary.background),
+        "provenance": dict(image.provenance),
+    }
+
+
+def from_table(data: Any, ids: Ids, path: Path, name: str) -> LabelImage:
+    """The label image of `ids` (..., Y, X) and its table; FileFormatError names what is wrong."""
+    if not isinstance(data, dict) or data.get("format") != KIND:
+        raise FileFormatError(path, f"{path} is not a table of classes of napari-prelabel.")
+    if data.get("schema") != SCHEMA:
+        raise FileFormatError(
+            path,
+            f"{path} has schema {data.get('schema')!r} but this version reads {SCHEMA}: "
+            "export the labels again.",
+        )
+    if data.get("shape") != list(ids.shape):
+        raise FileFormatError(
+            path,
+            f"{path} describes a map of {data.get('shape')} pixels but the file has "
+            f"{list(ids.shape)}: export the labels again.",
+        )
+    source = safe_name(data.get("image"), path)
+    provenance = data.get("provenance")
+    unit = data.get("unit")
+    return label_image(
+        ids,
+        vocabulary_of(data, path),
+        path,
+        name=name,
+        source=source,
+        scale=_scale(data.get("scale"), path),
+        unit=unit if isinstance(unit, str) else "pixel",
+        provenance=provenance if isinstance(provenance, dict) else {},
+    )
+
+
+def vocabulary_of(data: Mapping[str, Any], path: Path) -> Vocabulary:
+    """The vocabulary of a table; ids must run 1, 2, 3 ... in order."""
+    entries = data.get("classes")
+    listed = entries if isinstance(entries, list) else []
+    if [e.get("id") if isinstance(e, dict) else None for e in listed] != list(
+        range(1, len(listed) + 1)
+    ):
+        raise FileFormatError(path, f"{path}: the ids of its classes must run 1, 2, 3 ...")
+    try:
+        return Vocabulary.from_dict(data)
+    except VocabularyError as error:
+        raise FileFormatError(path, f"{path}: {error}") from error
+
+
+def label_image(ids: Ids, vocabulary: Vocabulary, path: Path, **rest: Any) -> LabelImage:
+    """A LabelImage whose complaints name the file."""
+    try:
+        return LabelImage(ids, vocabulary, **rest)
+    except ImageError as error:
+        raise FileFormatError(path, f"{path}: {error}") from error
+
+
+def dump(
+    data: Mapping[str, Any], path: Path, indent: int | None = 1, ascii_only: bool = False
+) -> bytes:
+    """JSON bytes; FileFormatError when a value of the provenance is no JSON."""
+    try:
+        text = json.dumps(data, ensure_ascii=ascii_only, indent=indent, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise FileFormatError(
+            path, f"{path}: its provenance is not plain JSON ({error})."
+        ) from error
+    return text.encode() + b"\n"
+
+
+def read_json(path: Path) -> Any:
+    """The JSON value of a file; one clear sentence when it is none."""
+    try:
+        return parse_json(path.read_bytes(), path)
+    except OSError as error:
+        raise FileFormatError(path, f"{path} cannot be read: {error.strerror or error}.") from error
+
+
+def parse_json(text: bytes | str, path: Path) -> Any:
+    """The JSON value of a text that came out of `path`."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise FileFormatError(
+            path, f"{path} is damaged: it holds no valid JSON ({error})."
+        ) from error
+
+
+def safe_name(name: Any, path: Path) -> str:
+    """A file name out of a file: relative, inside its folder; else FileFormatError."""
+    if not isinstance(name, str) or not name or "\0" in name:
+        raise FileFormatError(path, f"{path} names an image {name!r}, which is no file name.")
+    plain = PurePosixPath(name.replace("\\", "/"))
+    if plain.is_absolute() or PureWindowsPath(name).drive or ".." in plain.parts:
+        raise FileFormatError(
+            path, f"{path} names the image {name!r} outside its own folder, which is refused."
+        )
+    return plain.as_posix()
+
+
+def _scale(value: Any, path: Path) -> tuple[float, float] | None:
+    if value is None:
+        return None
+    numbers = isinstance(value, list) and all(
+        isinstance(v, (int, float)) and not isinstance(v, bool) and v > 0 for v in value
+    )
+    if not numbers or len(value) != 2:
+        raise FileFormatError(path, f"{path}: scale must be two lengths above 0, not {value!r}.")
+    return float(value[0]), float(value[1])

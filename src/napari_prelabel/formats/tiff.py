@@ -1,0 +1,126 @@
+"""TIFF: uint16 ids, the table of classes as JSON in the description, the pixel size kept."""
+
+import struct
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import tifffile
+
+from ..errors import FileFormatError
+from ..labels import Ids
+from ..vocabulary import IGNORE, Vocabulary
+from .atomic import refuse_existing, write_atomic
+from .receipt import compare
+from .table import dump, from_table, label_image, parse_json, to_table
+from .values import LabelImage, Options, Receipt
+
+# Lengths that TIFF can express, in centimetres.
+_CENTIMETRES = {
+    "nm": 1e-7,
+    "nanometer": 1e-7,
+    "um": 1e-4,
+    "µm": 1e-4,
+    "μm": 1e-4,
+    "micron": 1e-4,
+    "micrometer": 1e-4,
+    "mm": 0.1,
+    "millimeter": 0.1,
+    "cm": 1.0,
+    "centimeter": 1.0,
+    "m": 100.0,
+    "meter": 100.0,
+}
+_BROKEN = (OSError, ValueError, KeyError, IndexError, TypeError, struct.error, zlib.error)
+
+
+def write_tiff(images: Sequence[LabelImage], path: Path, options: Options) -> Receipt:
+    """Write one label map or stack (..., Y, X) as deflated uint16 pages; 0 unlabelled, 65535
+    ignore. FileFormatError for files that exist."""
+    if len(images) != 1:
+        raise FileFormatError(path, f"{path}: a TIFF holds one image or stack; export to a folder.")
+    image = images[0]
+    refuse_existing(path, options.overwrite)
+    description = dump(to_table(image), path, indent=None, ascii_only=True).decode().strip()
+    resolution, unit = _resolution(image)
+
+    def fill(file: BinaryIO) -> None:
+        tifffile.imwrite(
+            file,
+            image.ids,
+            photometric="minisblack",
+            compression="zlib",
+            metadata=None,
+            description=description,
+            resolution=resolution,
+            resolutionunit=unit,
+            software="napari-prelabel",
+            bigtiff=image.ids.nbytes > 2**31,
+        )
+
+    write_atomic(path, fill, overwrite=options.overwrite)
+    (back,) = read_tiff(path)
+    return Receipt((path,), 1, compare(image.ids, back.ids, image.vocabulary))
+
+
+def read_tiff(path: Path, vocabulary: Vocabulary | None = None) -> tuple[LabelImage]:
+    """Read a label TIFF with its own table of classes, or with a vocabulary.
+
+    Raises FileFormatError for damaged files, colour pictures and numbers that are no ids.
+    """
+    values, description = _pages(path)
+    if not _are_ids(values):
+        raise FileFormatError(
+            path,
+            f"{path} holds {values.dtype} of shape {values.shape}, not a map of ids 0..65535.",
+        )
+    ids: Ids = values.astype(np.uint16)
+    if vocabulary is not None:
+        return (label_image(ids, vocabulary, path, name=path.stem, source=path.name),)
+    if not description.lstrip().startswith("{"):
+        raise FileFormatError(
+            path, f"{path} holds no table of classes: choose the vocabulary it was made with."
+        )
+    table = parse_json(description, path)
+    shape = table.get("shape") if isinstance(table, dict) else None
+    if isinstance(shape, list) and _same_size(shape, ids):
+        ids = ids.reshape(shape)
+    return (from_table(table, ids, path, path.stem),)
+
+
+def _are_ids(values: np.ndarray[Any, Any]) -> bool:
+    if not np.issubdtype(values.dtype, np.integer) or values.ndim < 2 or not values.size:
+        return False
+    return bool(values.min() >= 0 and values.max() <= IGNORE)
+
+
+def _same_size(shape: list[Any], ids: Ids) -> bool:
+    """Whether a table's shape holds the same pixels: tifffile drops axes of length 1."""
+    plain = all(type(n) is int and n > 0 for n in shape)
+    return plain and [n for n in shape if n > 1] == [n for n in ids.shape if n > 1]
+
+
+def _pages(path: Path) -> tuple[np.ndarray[Any, Any], str]:
+    try:
+        with tifffile.TiffFile(path) as file:
+            page = file.pages[0]
+            if page.photometric == tifffile.PHOTOMETRIC.RGB or page.samplesperpixel > 1:
+                raise FileFormatError(path, f"{path} is a colour picture, not a label map.")
+            return file.asarray(), page.description
+    except FileNotFoundError as error:
+        raise FileFormatError(path, f"{path} is not there.") from error
+    except _BROKEN as error:
+        raise FileFormatError(path, f"{path} is damaged or no TIFF: {error}.") from error
+
+
+def _resolution(image: LabelImage) -> tuple[tuple[float, float] | None, str | None]:
+    """Pixels per unit along (X, Y), TIFF's order, and its unit."""
+    if image.scale is None:
+        return None, None
+    y, x = image.scale
+    factor = _CENTIMETRES.get(image.unit.casefold())
+    if factor is None:
+        return (1 / x, 1 / y), "NONE"
+    return (1 / (x * factor), 1 / (y * factor)), "CENTIMETER"

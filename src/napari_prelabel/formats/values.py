@@ -1,0 +1,187 @@
+"""What is exported, how it may be written, and the receipt of what a reader finds in the file."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from ..errors import ImageError
+from ..labels import Ids, LabelMap
+from ..vocabulary import IGNORE, UNLABELLED, Vocabulary
+
+Segmentation = Literal["auto", "rle", "polygons"]
+Annotation = Literal["region", "class"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelImage:
+    """The label map of one image (or stack), ready for a file.
+
+    ids : (..., Y, X) uint16, ids of the vocabulary; 0 unlabelled, 65535 ignore. Any integer
+        type is taken and converted.
+    name : name of the output without its suffix; a `/` makes a folder.
+    source : file name of the image that was labelled; `name` + ".png" where none is given.
+    scale : size of a pixel along (Y, X), in `unit`.
+    provenance : how the labels came about; plain JSON values.
+
+    Raises ImageError when the ids are not a map of this vocabulary.
+    """
+
+    ids: Ids
+    vocabulary: Vocabulary
+    name: str
+    source: str = ""
+    scale: tuple[float, float] | None = None
+    unit: str = "pixel"
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ids", _checked(np.asarray(self.ids), self.vocabulary))
+        object.__setattr__(self, "source", self.source or f"{self.name}.png")
+
+    @classmethod
+    def of(
+        cls, result: LabelMap, name: str, source: str = "", shape: tuple[int, int] | None = None
+    ) -> "LabelImage":
+        """From a result of the engine; `shape` (Y, X) puts the result of a region into the
+        whole image, unlabelled elsewhere."""
+        ids = result.ids
+        if shape is not None:
+            (y, x), (h, w) = result.origin, ids.shape
+            if y + h > shape[0] or x + w > shape[1]:
+                raise ImageError(
+                    f"A result of {h} x {w} pixels at ({y}, {x}) does not fit into an image of "
+                    f"{shape[0]} x {shape[1]}."
+                )
+            ids = np.full(shape, UNLABELLED, np.uint16)
+            ids[y : y + h, x : x + w] = result.ids
+        return cls(ids, result.vocabulary, name, source, provenance=dict(result.provenance))
+
+    def planes(self) -> Iterator["LabelImage"]:
+        """The image itself, or each (Y, X) plane of a stack under `name_t0000`, `name_t0001`."""
+        if self.ids.ndim == 2:
+            yield self
+            return
+        flat = self.ids.reshape(-1, *self.ids.shape[-2:])
+        stem, dot, suffix = self.source.rpartition(".")
+        for number, plane in enumerate(flat):
+            tag = f"_t{number:04d}"
+            source = f"{stem}{tag}{dot}{suffix}" if dot else f"{self.source}{tag}"
+            yield replace(self, ids=plane, name=f"{self.name}{tag}", source=source)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to write.
+
+    overwrite : replace what is already there.
+    segmentation : COCO only. "rle" keeps every pixel; "polygons" cannot carry holes; "auto"
+        draws a polygon where it gives back every pixel and run lengths elsewhere.
+    annotation : COCO only. One annotation per connected "region" or per "class" of an image.
+    """
+
+    overwrite: bool = False
+    segmentation: Segmentation = "auto"
+    annotation: Annotation = "region"
+
+
+@dataclass(frozen=True, slots=True)
+class ClassReceipt:
+    """One class before writing and after reading back; all counts but `id` in pixels or pieces.
+
+    written, read : pixels of the class in the map and in the file.
+    lost, gained : pixels of the class that are not of it in the file, and the reverse.
+    holes_lost : holes of the class that are closed in the file.
+    parts_lost : connected parts of the class without any pixel in the file.
+    """
+
+    id: int
+    name: str
+    written: int
+    read: int
+    lost: int = 0
+    gained: int = 0
+    holes_lost: int = 0
+    parts_lost: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a reader finds in the written files, compared with what was to be written.
+
+    overlaps : pixels that more than one annotation claimed; the smaller one took them.
+    """
+
+    paths: tuple[Path, ...] = ()
+    images: int = 0
+    classes: tuple[ClassReceipt, ...] = ()
+    overlaps: int = 0
+    notices: tuple[str, ...] = ()
+
+    @property
+    def exact(self) -> bool:
+        """Whether every pixel came back as it was."""
+        return not any(c.lost or c.gained for c in self.classes)
+
+    def lines(self) -> list[str]:
+        """The receipt in sentences: a summary, then every class that lost something."""
+        files = f"{len(self.paths)} file" + ("s" if len(self.paths) != 1 else "")
+        images = f"{self.images} image" + ("s" if self.images != 1 else "")
+        state = "every pixel is as on the screen" if self.exact else "some pixels changed"
+        text = [f"{images} in {files}, read back and compared: {state}."]
+        for c in self.classes:
+            if c.lost or c.gained:
+                text.append(
+                    f"{c.name}: {c.written} pixels written, {c.read} read, {c.lost} lost, "
+                    f"{c.gained} gained, {c.holes_lost} holes lost, {c.parts_lost} parts dropped."
+                )
+        if self.overlaps:
+            text.append(f"{self.overlaps} pixels were claimed twice; the smaller region has them.")
+        return [*text, *self.notices]
+
+
+def total(receipts: Iterable[Receipt]) -> Receipt:
+    """One receipt for several."""
+    paths: dict[Path, None] = {}
+    notices: dict[str, None] = {}
+    rows: dict[tuple[int, str], ClassReceipt] = {}
+    images = overlaps = 0
+    for receipt in receipts:
+        paths |= dict.fromkeys(receipt.paths)
+        notices |= dict.fromkeys(receipt.notices)
+        images += receipt.images
+        overlaps += receipt.overlaps
+        for row in receipt.classes:
+            seen = rows.get((row.id, row.name))
+            rows[row.id, row.name] = row if seen is None else _sum(seen, row)
+    classes = tuple(rows[key] for key in sorted(rows))
+    return Receipt(tuple(paths), images, classes, overlaps, tuple(notices))
+
+
+def _sum(a: ClassReceipt, b: ClassReceipt) -> ClassReceipt:
+    return ClassReceipt(
+        a.id,
+        a.name,
+        a.written + b.written,
+        a.read + b.read,
+        a.lost + b.lost,
+        a.gained + b.gained,
+        a.holes_lost + b.holes_lost,
+        a.parts_lost + b.parts_lost,
+    )
+
+
+def _checked(ids: np.ndarray[Any, Any], vocabulary: Vocabulary) -> Ids:
+    if ids.ndim < 2 or not ids.size:
+        raise ImageError(f"A label map needs at least one row and one column, not {ids.shape}.")
+    if not np.issubdtype(ids.dtype, np.integer):
+        raise ImageError(f"A label map holds whole numbers, not {ids.dtype}.")
+    known = (ids >= 0) & (ids <= len(vocabulary.classes)) | (ids == IGNORE)
+    if not known.all():
+        raise ImageError(
+            f"The label map holds id {int(ids[~known][0])}, but its table has "
+            f"{len(vocabulary.classes)} classes: choose the vocabulary it was made with."
+        )
+    return np.ascontiguousarray(ids, np.uint16)
