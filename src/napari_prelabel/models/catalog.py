@@ -1,0 +1,202 @@
+"""MODELS and BUNDLES: what can be loaded, from where, under which licence. Loads no torch."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import platformdirs
+
+from ..errors import FileFormatError, ModelError
+from ..job import BASES, METHODS, Windows
+from ..samples import sample_path
+
+CONFIG = "open_clip_config.json"
+WEIGHTS = "open_clip_model.safetensors"
+HOME_VARIABLE = "PRELABEL_MODELS"
+
+# OpenAI's normalisation, which all models below were trained with unless their row says otherwise.
+MEAN = (0.48145466, 0.4578275, 0.40821073)
+STD = (0.26862954, 0.26130258, 0.27577711)
+_HALF = (0.5, 0.5, 0.5)
+
+_OPENAI = "MIT, OpenAI; the model card asks not to deploy it without testing it for the purpose"
+_LAION = "MIT, LAION; the model card asks not to deploy it without testing it for the purpose"
+
+
+@dataclass(frozen=True, slots=True)
+class ClipEntry:
+    """One CLIP model.
+
+    arch : open_clip's name of the architecture; "" when a config file lies beside the weights.
+    source : repository on the model hub, "sample" (ships with the package) or "random" (true
+        architecture, seeded weights, nothing is fetched).
+    file : name of the weights file in the repository and on disk.
+    size : bytes to fetch, about; the exact number is asked for when fetching.
+    sha256 : checksum of the weights; None takes the one the hub states.
+    patch : side of a patch in pixels.
+    resnet : a CLIP ResNet, which has no layer attention and therefore no FreeCP and no GEM.
+    words : file of the words the model was trained on, None when its vocabulary is open.
+    """
+
+    arch: str
+    source: str
+    licence: str
+    patch: int
+    size: int = 0
+    file: str = WEIGHTS
+    sha256: str | None = None
+    resnet: bool = False
+    mean: tuple[float, float, float] = MEAN
+    std: tuple[float, float, float] = STD
+    words: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A choice in the dock: a model with the settings it works best with.
+
+    windows : how images are resized and cut (methods.md 2.1).
+    notice : what the person must know before trusting the result; "" for nothing.
+    methods, bases : what the model can do.
+    method, base : what is recommended.
+    """
+
+    title: str
+    clip: str
+    windows: Windows = field(default_factory=Windows)
+    notice: str = ""
+    methods: tuple[str, ...] = METHODS
+    bases: tuple[str, ...] = BASES
+    method: str = "freecp"
+    base: str = "sclip"
+
+
+MODELS: Mapping[str, ClipEntry] = {
+    "demo-clip": ClipEntry(
+        "", "sample", "BSD-3-Clause, trained on drawn scenes", 8, words="words.txt"
+    ),
+    "openai-vitb16": ClipEntry(
+        "ViT-B-16-quickgelu", "timm/vit_base_patch16_clip_224.openai", _OPENAI, 16, 598_600_000
+    ),
+    "openai-vitl14": ClipEntry(
+        "ViT-L-14-quickgelu", "timm/vit_large_patch14_clip_224.openai", _OPENAI, 14, 1_710_600_000
+    ),
+    "openai-vitl14-336": ClipEntry(
+        "ViT-L-14-336-quickgelu",
+        "timm/vit_large_patch14_clip_336.openai",
+        _OPENAI,
+        14,
+        1_711_900_000,
+    ),
+    "laion-vitb16": ClipEntry(
+        "ViT-B-16", "laion/CLIP-ViT-B-16-laion2B-s34B-b88K", _LAION, 16, 598_600_000
+    ),
+    "laion-vitl14": ClipEntry(
+        "ViT-L-14",
+        "laion/CLIP-ViT-L-14-laion2B-s32B-b82K",
+        _LAION,
+        14,
+        1_710_600_000,
+        mean=_HALF,
+        std=_HALF,
+    ),
+    "openai-rn50x16": ClipEntry(
+        "RN50x16-quickgelu",
+        "timm/resnet50x16_clip.openai",
+        _OPENAI,
+        32,
+        1_164_600_000,
+        resnet=True,
+    ),
+    "vitb16-random": ClipEntry("ViT-B-16-quickgelu", "random", "none: random weights", 16),
+    "vitl14-random": ClipEntry("ViT-L-14-quickgelu", "random", "none: random weights", 14),
+}
+
+_FULL = Windows(short_side=448, crop=384, stride=112)
+_FULL_14 = Windows(short_side=448, crop=378, stride=112)
+_DEMO_NOTICE = (
+    "The demo models know the words of their list and drawn scenes only; choose the full models "
+    "for your own images."
+)
+_SHAPE_NOTICE = "This model has random weights, to measure speed with: its labels mean nothing."
+
+BUNDLES: Mapping[str, Bundle] = {
+    "demo": Bundle(
+        "Demo (ships with the plugin)", "demo-clip", Windows(256, 128, 64), _DEMO_NOTICE
+    ),
+    "vitb16": Bundle("CLIP ViT-B/16 (OpenAI)", "openai-vitb16", _FULL),
+    "vitl14": Bundle("CLIP ViT-L/14 (OpenAI)", "openai-vitl14", _FULL_14),
+    "vitl14-336": Bundle("CLIP ViT-L/14 at 336 (OpenAI)", "openai-vitl14-336", _FULL_14),
+    "vitb16-laion": Bundle("CLIP ViT-B/16 (LAION-2B)", "laion-vitb16", _FULL),
+    "vitl14-laion": Bundle("CLIP ViT-L/14 (LAION-2B)", "laion-vitl14", _FULL_14),
+    "rn50x16": Bundle(
+        "CLIP RN50x16 (OpenAI)",
+        "openai-rn50x16",
+        _FULL,
+        methods=("base",),
+        bases=("vanilla", "maskclip", "sclip", "clearclip", "naclip"),
+        method="base",
+        base="maskclip",
+    ),
+    "vitb16-shape": Bundle(
+        "ViT-B/16, random weights", "vitb16-random", _FULL, notice=_SHAPE_NOTICE
+    ),
+    "vitl14-shape": Bundle(
+        "ViT-L/14, random weights", "vitl14-random", _FULL_14, notice=_SHAPE_NOTICE
+    ),
+}
+
+
+def entry_of(name: str) -> ClipEntry:
+    """The row of a model; raises ModelError listing the names there are."""
+    if name not in MODELS:
+        raise ModelError(name, f"There is no model {name!r}: choose one of {', '.join(MODELS)}.")
+    return MODELS[name]
+
+
+def bundle_of(name: str) -> Bundle:
+    """The row of a bundle; raises ModelError listing the names there are."""
+    if name not in BUNDLES:
+        raise ModelError(name, f"There is no bundle {name!r}: choose one of {', '.join(BUNDLES)}.")
+    return BUNDLES[name]
+
+
+def model_dir(name: str) -> Path:
+    """Folder of a model's files: the sample data's, or one per model in the user's data folder.
+
+    The environment variable PRELABEL_MODELS names another parent folder, for instance one that
+    a group shares. Raises FileFormatError when the sample data lacks the demo model.
+    """
+    if entry_of(name).source == "sample":
+        return sample_path("models", name)
+    home = os.environ.get(HOME_VARIABLE)
+    parent = Path(home) if home else platformdirs.user_data_path("napari-prelabel") / "models"
+    return parent / name
+
+
+def installed(name: str) -> bool:
+    """Whether a model can be loaded without fetching anything."""
+    if entry_of(name).source == "random":
+        return True
+    try:
+        return (model_dir(name) / entry_of(name).file).is_file()
+    except FileFormatError:
+        return False
+
+
+def known_words(name: str) -> tuple[str, ...] | None:
+    """The words a model was trained on, one per line of its list; None when it is open."""
+    entry = entry_of(name)
+    if entry.words is None:
+        return None
+    lines = (model_dir(name) / entry.words).read_text(encoding="utf-8").splitlines()
+    return tuple(word for line in lines if (word := line.strip()) and not word.startswith("#"))
+
+
+def download_text(name: str) -> str:
+    """What a person agrees to before fetching: size and licence, in one line."""
+    entry = entry_of(name)
+    if installed(name):
+        return f"installed; licence {entry.licence}"
+    return f"{entry.size / 1e6:,.0f} MB to download from {entry.source}; licence {entry.licence}"
