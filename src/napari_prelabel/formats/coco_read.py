@@ -11,7 +11,7 @@ from ..errors import FileFormatError, VocabularyError
 from ..labels import Ids
 from ..vocabulary import IGNORE, Class, Vocabulary
 from .outlines import Indices, pixels, rasterise
-from .table import KIND, label_image, read_json, safe_name, vocabulary_of
+from .table import KIND, label_image, read_json, read_scale, safe_name, vocabulary_of
 from .values import LabelImage
 
 MAX_PIXELS = 1 << 29
@@ -129,6 +129,8 @@ def _read_image(
         path,
         name=name,
         source=entry["file_name"],
+        scale=read_scale(extra.get("scale"), path),
+        unit=str(extra.get("unit", "pixel")),
         provenance=provenance if isinstance(provenance, dict) else {},
     )
     return image, int((times > 1).sum())

@@ -59,12 +59,13 @@ def run_lengths(mask: Mask, origin: tuple[int, int], shape: tuple[int, int]) -> 
     _, ends = np.nonzero(steps == -1)
     base = (columns + origin[1]) * height + origin[0]
     starts, ends = base + starts, base + ends
-    # A run that reaches the foot of a column goes on at the head of the next one.
-    apart = starts[1:] != ends[:-1]
-    starts, ends = starts[np.append(True, apart)], ends[np.append(apart, True)]
     edges = np.stack([starts, ends], axis=1).ravel()
-    last = [] if len(ends) and ends[-1] == height * width else [height * width]
-    counts = np.diff(np.concatenate([[0], edges, last])).astype(int).tolist()
+    # A run that reaches the foot of a column goes on at the head of the next one.
+    inner, joined = edges[1:-1].reshape(-1, 2), np.repeat(starts[1:] == ends[:-1], 2)
+    edges = np.concatenate([[0], edges[:1], inner.ravel()[~joined], edges[-1:], [height * width]])
+    counts = np.diff(edges).tolist()
+    if len(counts) > 1 and not counts[-1]:
+        counts.pop()
     packed = coco_mask.frPyObjects({"size": [height, width], "counts": counts}, height, width)
     return {"size": [height, width], "counts": packed["counts"].decode("ascii")}
 

@@ -61,7 +61,7 @@ def from_table(data: Any, ids: Ids, path: Path, name: str) -> LabelImage:
         path,
         name=name,
         source=source,
-        scale=_scale(data.get("scale"), path),
+        scale=read_scale(data.get("scale"), path),
         unit=unit if isinstance(unit, str) else "pixel",
         provenance=provenance if isinstance(provenance, dict) else {},
     )
@@ -76,7 +76,10 @@ def vocabulary_of(data: Mapping[str, Any], path: Path) -> Vocabulary:
     ):
         raise FileFormatError(path, f"{path}: the ids of its classes must run 1, 2, 3 ...")
     try:
-        return Vocabulary.from_dict(data)
+        background = data.get("background")
+        return Vocabulary.from_dict(
+            {"classes": listed, "background": background if isinstance(background, list) else []}
+        )
     except VocabularyError as error:
         raise FileFormatError(path, f"{path}: {error}") from error
 
@@ -132,7 +135,8 @@ def safe_name(name: Any, path: Path) -> str:
     return plain.as_posix()
 
 
-def _scale(value: Any, path: Path) -> tuple[float, float] | None:
+def read_scale(value: Any, path: Path) -> tuple[float, float] | None:
+    """A pixel size (Y, X) out of a file; FileFormatError when it is none."""
     if value is None:
         return None
     numbers = isinstance(value, list) and all(

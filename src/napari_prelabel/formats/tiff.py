@@ -14,7 +14,7 @@ from ..labels import Ids
 from ..vocabulary import IGNORE, Vocabulary
 from .atomic import refuse_existing, write_atomic
 from .receipt import compare
-from .table import dump, from_table, label_image, parse_json, to_table
+from .table import KIND, dump, from_table, label_image, parse_json, to_table
 from .values import LabelImage, Options, Receipt
 
 # Lengths that TIFF can express, in centimetres.
@@ -79,7 +79,7 @@ def read_tiff(path: Path, vocabulary: Vocabulary | None = None) -> tuple[LabelIm
     ids: Ids = values.astype(np.uint16)
     if vocabulary is not None:
         return (label_image(ids, vocabulary, path, name=path.stem, source=path.name),)
-    if not description.lstrip().startswith("{"):
+    if KIND not in description:
         raise FileFormatError(
             path, f"{path} holds no table of classes: choose the vocabulary it was made with."
         )
