@@ -17,7 +17,7 @@ def colour_auc(
     split: Annotated[str, typer.Option(help="samples, train, val or test")] = "samples",
     count: Annotated[int, typer.Option(help="scenes of a split", min=1)] = 24,
 ) -> None:
-    """Print the AUC of "same label" from plain colour distance (0.5 chance, 1.0 colour suffices)."""
+    """Print the AUC of "same label" from plain colour distance (0.5: colour says nothing)."""
     from .sample_set import sample_seeds
 
     chosen = split == "samples"
