@@ -1,0 +1,92 @@
+import json
+
+import pytest
+
+from napari_prelabel.errors import FileFormatError
+from napari_prelabel.formats.vocabulary_files import read_vocabulary, write_vocabulary
+from napari_prelabel.job import Job
+
+
+@pytest.mark.parametrize("suffix", [".txt", ".csv", ".json", ".JSON"])
+def test_round_trip(suffix, vocabulary, tmp_path):
+    path = tmp_path / f"v{suffix}"
+    write_vocabulary(path, vocabulary)
+    assert read_vocabulary(path) == vocabulary
+    with pytest.raises(FileFormatError, match="exists already"):
+        write_vocabulary(path, vocabulary)
+    write_vocabulary(path, vocabulary, overwrite=True)
+
+
+def test_json_keeps_descriptions(vocabulary, tmp_path):
+    told = vocabulary.with_descriptions({"tree": ["a tall plant"]})
+    write_vocabulary(tmp_path / "v.json", told)
+    assert read_vocabulary(tmp_path / "v.json") == told
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("classes.txt", "tree\nsky\n"),
+        ("labels.txt", "__ignore__\n_background_\ntree\nsky\n"),
+        ("bom.txt", "\ufefftree\nsky"),
+        ("data.yaml", "train: a\nnames: [tree, sky]\n"),
+        ("data.yml", "names:\n  1: sky\n  0: tree\n"),
+        ("cvat.json", '[{"name": "tree", "color": "#800000", "attributes": []}, {"name": "sky"}]'),
+        ("coco.json", '{"categories": [{"id": 9, "name": "sky"}, {"id": 2, "name": "tree"}]}'),
+        ("names.json", '["_background_", "tree", "sky"]'),
+        ("plain.csv", "name\ntree\nsky\n"),
+        ("full.csv", "id, name, color\n1, tree, #800000\n2, sky,\n"),
+    ],
+)
+def test_other_tools_class_files_are_read(name, content, tmp_path):
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    assert read_vocabulary(tmp_path / name).names == ("tree", "sky")
+
+
+def test_a_job_brings_its_vocabulary(vocabulary, tmp_path):
+    (tmp_path / "job.json").write_text(Job(vocabulary).to_json(), encoding="utf-8")
+    assert read_vocabulary(tmp_path / "job.json") == vocabulary
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("a.txt", "tree\ntree", r"a\.txt: line 2: 'tree' stands twice"),
+        ("a.txt", "", "Type at least one class"),
+        ("a.csv", "words\ntree", "needs a first line with the column 'name'"),
+        ("a.csv", "", "needs a first line"),
+        ("a.csv", "id,name\n2,tree\n1,sky", "ids must run 1, 2, 3"),
+        ("a.csv", "id,name\n1,", "a class name is missing"),
+        ("a.csv", "name,colour\ntree,red", "a colour is written like"),
+        ("a.csv", "name\n" + "x" * 200_000, "is no table"),
+        ("a.json", "{", "no valid JSON"),
+        ("a.json", "{}", "has no classes"),
+        ("a.json", "7", "has no classes"),
+        ("a.json", "[1]", "1 is no class name"),
+        ("a.json", '{"classes": [{}]}', "lacks 'name'"),
+        ("a.yaml", "names: [", "no valid YAML"),
+        ("a.yaml", "names: {a: b}", "no list 'names'"),
+        ("a.yaml", "- a", "no list 'names'"),
+        ("a.xml", "<a/>", r"must end in \.txt, \.csv"),
+    ],
+)
+def test_wrong_files_get_one_sentence(name, content, sentence, tmp_path):
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    with pytest.raises(FileFormatError, match=sentence):
+        read_vocabulary(tmp_path / name)
+
+
+def test_files_that_cannot_be_read_or_written_get_one_sentence(vocabulary, tmp_path):
+    with pytest.raises(FileFormatError, match="cannot be read"):
+        read_vocabulary(tmp_path / "nowhere.txt")
+    (tmp_path / "latin.txt").write_bytes(b"\xe9t\xe9")
+    with pytest.raises(FileFormatError, match="no UTF-8 text"):
+        read_vocabulary(tmp_path / "latin.txt")
+    with pytest.raises(FileFormatError, match=r"is written as \.txt, \.csv, \.json"):
+        write_vocabulary(tmp_path / "v.yaml", vocabulary)
+
+
+def test_json_is_plain_utf8(vocabulary, tmp_path):
+    write_vocabulary(tmp_path / "v.json", vocabulary)
+    assert "µ-field" in (tmp_path / "v.json").read_text(encoding="utf-8")
+    assert json.loads((tmp_path / "v.json").read_bytes())["background"] == ["reflection", "shadow"]
