@@ -28,9 +28,9 @@ from .boxes import box_masks, contour_boxes
 Wording = Literal["code", "paper"]
 
 _EPS = 1e-8
-# The bound that spares pairs their exact overlap is widened by this: far above its rounding.
-_SLACK = 1e-3
-_PAIRS_AT_ONCE = 4096
+# Numbers that `similarity` compares at once: small enough for a cache, whatever the vocabulary.
+_AT_ONCE = 1 << 21
+_SLACK = 1.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +166,8 @@ def class_probability(
         allowed = torch.zeros(channels, dtype=torch.bool)
         allowed[list(known)] = True
         allowed[n_classes:] = True
+        if not allowed.any():
+            return _real(logits).new_zeros(len(logits), channels, *logits.shape[2:])
         logits = logits.masked_fill(~allowed.to(owner.device)[owner][:, None, None], -torch.inf)
     p = _real(logits).softmax(1)
     if torch.equal(owner, torch.arange(channels, device=owner.device)):
@@ -189,13 +191,12 @@ def affinity(attention: Tensor, *, wording: Wording = "code", prefix: int = 1) -
     a = _real(attention[:, prefix:, prefix:])
     if wording == "paper":
         return a
-    # Row r and column c scalings of the alternating divisions, with vectors only.
-    r = torch.ones_like(a[:, :, :1])
-    c = r
+    # Scalings r of the rows and c of the columns by vectors only, kept as (B, 1, N).
+    r = torch.ones_like(a[:, :1])
     for _ in range(3):
-        c = _inverse(a.mT @ r)
-        r = _inverse(a @ c)
-    t = a * (r / 2) * c.mT
+        c = _inverse(r @ a)
+        r = _inverse(c @ a.mT)
+    t = a * (r / 2).mT * c
     return t + t.mT
 
 
@@ -221,20 +222,20 @@ def refine(
     """
     p = _real(probability)
     b, _, h, w = p.shape
+    out = p.new_zeros(b, n_classes, h, w)
     chosen = list(range(n_classes)) if known is None else sorted(known)
-    if known is not None:
-        p = torch.cat([p[:, chosen], p[:, n_classes:]], 1)
-    maps = _stretch(p, (1, 2, 3), 0)[:, : len(chosen)]
+    if not chosen:
+        return out
+    maps = _stretch(p[:, [*chosen, *range(n_classes, p.shape[1])]], (1, 2, 3), 0)
+    maps = maps[:, : len(chosen)]
     if wording == "code":
-        maps = maps * torch.from_numpy(box_masks(_grey(maps).reshape(-1, h, w), box_threshold)).to(
-            maps.device
-        ).view(maps.shape)
+        inside = box_masks(_grey(maps).reshape(-1, h, w), box_threshold)
+        maps = maps * torch.from_numpy(inside).to(maps.device).view(maps.shape)
     x = maps.reshape(b, len(chosen), h * w)
     lit = x.any(2).any(0)
-    x = x[:, lit] @ affinities
+    x = x[:, lit] @ affinities.mT
     if wording == "code":
-        x = x @ affinities
-    out = p.new_zeros(b, n_classes, h, w)
+        x = x @ affinities.mT
     index = torch.tensor(chosen, device=p.device)[lit]
     out[:, index] = _stretch(x, (2,), _EPS).view(b, len(index), h, w)
     return out
@@ -268,17 +269,21 @@ def similarity(maps: Tensor, at_least: float, wording: Wording = "code") -> Tens
         both = maps @ maps.mT
         close = both / (total[:, None] + total - both) >= at_least
         return close.triu(1).nonzero()
-    # min(a, b) <= sqrt(a b): one product tells which pairs can be alike at all.
-    root = maps.sqrt()
-    most = root @ root.mT
-    bound = most / (total[:, None] + total - most)
-    pairs = (bound >= at_least - _SLACK).triu(1).nonzero()
-    alike = []
-    for start in range(0, len(pairs), _PAIRS_AT_ONCE):
-        i, j = pairs[start : start + _PAIRS_AT_ONCE].mT
-        a, b = maps[i], maps[j]
-        alike.append(torch.minimum(a, b).sum(1) / torch.maximum(a, b).sum(1) >= at_least)
-    return pairs[torch.cat(alike)] if alike else pairs
+    # sum min / sum max is at most the ratio of the sums: sorted, few columns can be alike.
+    total, order = total.sort()
+    maps = maps[order]
+    step = min(16, _AT_ONCE // max(1, maps.numel()) + 1)
+    found = []
+    for start in range(0, len(maps), step):
+        rows = slice(start, start + step)
+        largest = total[rows][-1] / at_least * _SLACK
+        columns = slice(start, int(torch.searchsorted(total, largest, right=True)))
+        both = torch.minimum(maps[rows, None], maps[None, columns]).sum(2)
+        either = total[rows, None] + total[columns] - both
+        found.append((both / either >= at_least).triu(1).nonzero() + start)
+    if not found:
+        return order.new_zeros(0, 2)
+    return order[torch.cat(found)].sort(1).values
 
 
 def find(refined: Tensor, probability: Tensor, parameters: Parameters) -> Plan:
