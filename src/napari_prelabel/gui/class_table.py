@@ -1,0 +1,225 @@
+"""The table beneath the words: colour, id, name, pixels, shown, locked. It is the legend, too."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt, Signal
+from qtpy.QtGui import QColor
+from qtpy.QtWidgets import QAbstractItemView, QColorDialog, QHeaderView, QTableView
+
+from ..vocabulary import Class
+
+COLUMNS = ("", "id", "class", "pixels", "show", "lock")
+COLOUR, ID, NAME, PIXELS, SHOW, LOCK = range(6)
+TIPS = (
+    "Click to choose the colour of this class",
+    "The number in the exported files; it follows the order of the lines",
+    "Click to paint with this class",
+    "Pixels that show this class now",
+    "Untick to hide this class on the canvas; the labels stay as they are",
+    "Tick to keep this class as it is now: runs write nothing over its pixels",
+)
+ROWS_SHOWN = 8
+
+
+@dataclass(slots=True)
+class Row:
+    """One class as the table shows it; `kept` classes are no longer among the typed words."""
+
+    entry: Class
+    colour: str
+    pixels: int | None = None
+    shown: bool = True
+    locked: bool = False
+    kept: bool = False
+
+
+class ClassModel(QAbstractTableModel):
+    """Rows by class name: ticks and colours stay with the name when lines move."""
+
+    ticked = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: list[Row] = []
+        self._colours: dict[str, str] = {}
+        self._hidden: set[str] = set()
+        self._locked: set[str] = set()
+
+    def set_classes(self, typed: list[Class], kept: list[Class]) -> None:
+        """Show these classes; `kept` come last."""
+        self.beginResetModel()
+        self.rows = [self._row(c, False) for c in typed] + [self._row(c, True) for c in kept]
+        self.endResetModel()
+
+    def _row(self, entry: Class, kept: bool) -> Row:
+        plain = "#{:02x}{:02x}{:02x}".format(*entry.rgb)
+        colour = entry.colour or self._colours.get(entry.name, plain)
+        shown, locked = entry.name not in self._hidden, entry.name in self._locked
+        return Row(entry, colour, None, shown, locked, kept)
+
+    def set_counts(self, counts: Mapping[str, int]) -> None:
+        """Fill in the pixels of each class by name; classes not named show none."""
+        for row in self.rows:
+            row.pixels = counts.get(row.entry.name)
+        if self.rows:
+            self.dataChanged.emit(self.index(0, PIXELS), self.index(len(self.rows) - 1, PIXELS))
+
+    @property
+    def hidden(self) -> frozenset[str]:
+        return frozenset(r.entry.name for r in self.rows if not r.shown)
+
+    @property
+    def locked(self) -> frozenset[str]:
+        return frozenset(r.entry.name for r in self.rows if r.locked)
+
+    @property
+    def colours(self) -> dict[str, str]:
+        """Colour `#rrggbb` of every class by name."""
+        return {r.entry.name: r.colour for r in self.rows}
+
+    @property
+    def chosen_colours(self) -> dict[str, str]:
+        """Only the colours the person chose in the table."""
+        present = {r.entry.name for r in self.rows}
+        return {name: c for name, c in self._colours.items() if name in present}
+
+    def set_colour(self, number: int, colour: str) -> None:
+        self.rows[number].colour = colour
+        self._colours[self.rows[number].entry.name] = colour
+        self.dataChanged.emit(self.index(number, COLOUR), self.index(number, COLOUR))
+
+    # Qt asks these
+
+    def rowCount(self, parent: QModelIndex | None = None) -> int:
+        return 0 if parent is not None and parent.isValid() else len(self.rows)
+
+    def columnCount(self, parent: QModelIndex | None = None) -> int:
+        return 0 if parent is not None and parent.isValid() else len(COLUMNS)
+
+    def headerData(self, section: int, orientation: Any, role: int = 0) -> Any:
+        if orientation != Qt.Orientation.Horizontal:
+            return None
+        if role == Qt.ItemDataRole.DisplayRole:
+            return COLUMNS[section]
+        if role == Qt.ItemDataRole.TextAlignmentRole:
+            return _side(section)
+        return TIPS[section] if role == Qt.ItemDataRole.ToolTipRole else None
+
+    def data(self, index: QModelIndex, role: int = 0) -> Any:
+        row, at = self.rows[index.row()], index.column()
+        if role == Qt.ItemDataRole.DisplayRole:
+            return _text(row, at)
+        if role == Qt.ItemDataRole.DecorationRole and at == COLOUR:
+            return QColor(row.colour)
+        if role == Qt.ItemDataRole.CheckStateRole and at in (SHOW, LOCK):
+            on = row.shown if at == SHOW else row.locked
+            return Qt.CheckState.Checked if on else Qt.CheckState.Unchecked
+        if role == Qt.ItemDataRole.TextAlignmentRole:
+            return _side(at)
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return _tip(row, at)
+        return None
+
+    def setData(self, index: QModelIndex, value: Any, role: int = 0) -> bool:
+        if role != Qt.ItemDataRole.CheckStateRole:
+            return False
+        row = self.rows[index.row()]
+        on = Qt.CheckState(value) == Qt.CheckState.Checked
+        if index.column() == SHOW:
+            row.shown = on
+            _remember(self._hidden, row.entry.name, not on)
+        else:
+            row.locked = on
+            _remember(self._locked, row.entry.name, on)
+        self.dataChanged.emit(index, index)
+        self.ticked.emit()
+        return True
+
+    def flags(self, index: QModelIndex) -> Any:
+        flags = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable
+        if index.column() in (SHOW, LOCK):
+            flags |= Qt.ItemFlag.ItemIsUserCheckable
+        return flags
+
+
+class ClassTable(QTableView):
+    """The view: a click on a colour changes it, a click on a name picks it for painting."""
+
+    picked = Signal(str)
+    changed = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.classes = ClassModel()
+        self.setModel(self.classes)
+        self.setAccessibleName("Classes")
+        self.verticalHeader().hide()
+        self.verticalHeader().setDefaultSectionSize(self.fontMetrics().height() + 8)
+        self.setShowGrid(False)
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.setTabKeyNavigation(False)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        header = self.horizontalHeader()
+        header.setHighlightSections(False)
+        header.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
+        header.setSectionResizeMode(NAME, QHeaderView.ResizeMode.Stretch)
+        header.setMinimumSectionSize(16)
+        em = self.fontMetrics().horizontalAdvance("0")
+        for at, wide in ((COLOUR, 4), (ID, 5), (PIXELS, 12), (SHOW, 7), (LOCK, 6)):
+            self.setColumnWidth(at, em * wide)
+        self.clicked.connect(self._clicked)
+        self.classes.modelReset.connect(self._fit)
+        self.classes.ticked.connect(self.changed)
+        self._fit()
+
+    def _fit(self) -> None:
+        rows = min(max(len(self.classes.rows), 1), ROWS_SHOWN)
+        height = self.verticalHeader().defaultSectionSize() * rows
+        self.setFixedHeight(height + self.horizontalHeader().sizeHint().height() + 6)
+        self.setVisible(bool(self.classes.rows))
+
+    def _clicked(self, index: QModelIndex) -> None:
+        if index.column() == COLOUR:
+            self._ask_colour(index.row())
+        elif index.column() in (ID, NAME, PIXELS):
+            self.picked.emit(self.classes.rows[index.row()].entry.name)
+
+    def _ask_colour(self, number: int) -> None:
+        row = self.classes.rows[number]
+        title = f"Colour of {row.entry.name}"
+        colour = QColorDialog.getColor(QColor(row.colour), self, title)
+        if colour.isValid():
+            self.classes.set_colour(number, colour.name())
+            self.changed.emit()
+
+
+def _side(at: int) -> int:
+    right = at in (ID, PIXELS)
+    side = Qt.AlignmentFlag.AlignRight if right else Qt.AlignmentFlag.AlignLeft
+    return int(side | Qt.AlignmentFlag.AlignVCenter)
+
+
+def _text(row: Row, at: int) -> str | None:
+    if at == ID:
+        return str(row.entry.id)
+    if at == NAME:
+        return f"{row.entry.name} (kept)" if row.kept else row.entry.name
+    if at == PIXELS:
+        return "" if row.pixels is None else f"{row.pixels:,}"
+    return None
+
+
+def _tip(row: Row, at: int) -> str:
+    if at != NAME:
+        return TIPS[at]
+    if row.kept:
+        return "No longer among the words, but pixels you keep still hold it"
+    words = ", ".join(row.entry.synonyms)
+    return f"Also searched as: {words}. {TIPS[at]}" if words else TIPS[at]
+
+
+def _remember(names: set[str], name: str, on: bool) -> None:
+    names.add(name) if on else names.discard(name)

@@ -1,0 +1,430 @@
+"""The Pre-label dock: asks for image, words and method, shows the run and its result.
+
+The main path: `run` builds a Job from the boxes, `Session` hands it to the worker, its answers
+come back through `_shown`, its end through `_ended`.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import napari.viewer
+from napari.layers import Image
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import QFileDialog, QFrame, QScrollArea, QVBoxLayout, QWidget
+
+from ..errors import FileFormatError, PrelabelError, VocabularyError
+from ..formats import LabelImage
+from ..job import Job
+from ..vocabulary import Vocabulary
+from . import remember
+from .class_table import ClassTable
+from .export_box import ExportBox
+from .images import Source
+from .method_box import MethodBox
+from .models_box import ModelsBox
+from .parts import Section, column, label, row, rule
+from .place_box import PlaceBox
+from .result import ResultLayer
+from .result_box import ResultBox
+from .run_bar import RunBar
+from .runner import Runner, shared_pool
+from .session import Session, Task, changed_text, summary
+from .theme import MARGIN, SPACE, sheet
+from .vocabulary_box import TIP, VocabularyBox
+from .words_menu import Sentences, WordsMenu
+
+RUN_KEY, UNDO_KEY = "Shift-R", "Shift-U"
+WORDS = "prelabel_vocabulary"
+SENTENCES = "prelabel_descriptions"
+
+
+class PrelabelDock(QWidget):
+    """The dock widget; `napari_viewer` is given by napari."""
+
+    def __init__(self, napari_viewer: "napari.viewer.Viewer", runner: Runner | None = None) -> None:
+        super().__init__()
+        self.viewer = napari_viewer
+        self.setObjectName("prelabel")
+        self.setMinimumWidth(300)
+        self._sentences: Sentences = {}
+        self._placed = ""
+        self._last_job = ""
+        self._make(runner)
+        self._lay_out()
+        self._connect()
+        self._restyle()
+        self._recall()
+        self._new_image(self.place.layer)
+        QTimer.singleShot(0, self._warm_up)
+
+    def _make(self, runner: Runner | None) -> None:
+        self.session = Session(self.viewer, runner)
+        self.place = PlaceBox(self.viewer)
+        self.words = VocabularyBox()
+        self.lists = WordsMenu()
+        self.described = label(role="muted")
+        self.described.hide()
+        self.table = ClassTable()
+        self.models = ModelsBox()
+        self.method = MethodBox()
+        self.results = ResultBox()
+        self.exporter = ExportBox()
+        self.bar = RunBar()
+        self._tick = QTimer(self)
+        self._tick.setInterval(1000)
+        self._recount = QTimer(self)
+        self._recount.setSingleShot(True)
+        self._recount.setInterval(150)
+
+    def _lay_out(self) -> None:
+        body = QWidget()
+        rows = column(body)
+        rows.addWidget(self.place)
+        rows.addWidget(rule())
+        head = label("Words to look for", "head")
+        head.setToolTip(TIP)
+        rows.addLayout(row(head, self.lists, stretch=0))
+        rows.addWidget(self.words)
+        rows.addWidget(self.described)
+        rows.addWidget(self.table)
+        rows.addWidget(rule())
+        self.sections = {
+            "result": Section("Result", opened=False),
+            "models": Section("Models", opened=False),
+            "export": Section("Export and settings", opened=False),
+        }
+        for name, boxes in (
+            ("result", (self.results,)),
+            ("models", (self.models, self.method)),
+            ("export", (self.exporter,)),
+        ):
+            for box in boxes:
+                self.sections[name].add(box)
+            rows.addWidget(self.sections[name])
+        rows.addStretch(1)
+        scroll = QScrollArea()
+        scroll.setWidgetResizable(True)
+        scroll.setFrameShape(QFrame.Shape.NoFrame)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        scroll.setWidget(body)
+        self.scroll = scroll
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.setSpacing(0)
+        outer.addWidget(scroll, 1)
+        outer.addWidget(rule())
+        outer.addWidget(self.bar)
+
+    def _connect(self) -> None:
+        self.place.image_changed.connect(self._new_image)
+        self.words.parsed.connect(self._parsed)
+        self.words.settled.connect(self._settled)
+        self.lists.words.connect(self.words.set_text)
+        self.lists.sentences.connect(self.describe)
+        self.lists.save.connect(self._save_words)
+        self.lists.failed.connect(self._fail)
+        self.models.failed.connect(self._fail)
+        self.models.changed.connect(self._fit_method)
+        self.method.changed.connect(self._tell_method)
+        self.table.picked.connect(self._pick)
+        self.table.changed.connect(self._dress)
+        self.bar.run.connect(self.run)
+        self.bar.cancel.connect(self.session.cancel)
+        self.bar.live.connect(lambda on: self._settled(self.words.vocabulary) if on else None)
+        self.results.blank.connect(self._blank)
+        self.results.undo.connect(self.undo_run)
+        self.exporter.wanted.connect(self.export)
+        self.exporter.save_job.connect(self._ask_save_job)
+        self.exporter.load_job.connect(self._ask_load_job)
+        self.session.started.connect(self._started)
+        self.session.progressed.connect(self.bar.progress)
+        self.session.shown.connect(self._shown)
+        self.session.ended.connect(self._ended)
+        self.session.painted.connect(self._recount.start)
+        self._recount.timeout.connect(self._count)
+        self._tick.timeout.connect(self._show_device)
+        self.viewer.events.theme.connect(self._restyle)
+        self.viewer.bind_key(RUN_KEY, lambda _: self.run(), overwrite=True)
+        self.viewer.bind_key(UNDO_KEY, lambda _: self.undo_run(), overwrite=True)
+        self.destroyed.connect(self._leave)
+
+    def _warm_up(self) -> None:
+        """Start the worker while the person still types; it loads its libraries by itself."""
+        if self.session.runner.pool is shared_pool:
+            shared_pool().start()
+            self._tick.start()
+
+    def _leave(self, *_: Any) -> None:
+        self.viewer.events.theme.disconnect(self._restyle)
+        self.place.disconnect_viewer()
+        self.viewer.bind_key(RUN_KEY, None, overwrite=True)
+        self.viewer.bind_key(UNDO_KEY, None, overwrite=True)
+        self.models.close_download()
+        self.session.cancel()
+
+    def _restyle(self, *_: Any) -> None:
+        self.setStyleSheet(sheet(self.viewer.theme))
+
+    # The main path
+
+    def run(self) -> None:
+        """Label what is chosen; every complaint is a sentence below the button."""
+        try:
+            job, source = self.job(), self.place.source
+            planes = self.place.planes()
+            self.models.check(job)
+        except PrelabelError as error:
+            self._fail(_sentence(error))
+            return
+        self._last_job = job.digest
+        self.session.start(
+            job, source, planes, self.table.classes.locked, self.results.overwrite.isChecked()
+        )
+
+    def job(self) -> Job:
+        """The Job the boxes describe; raises a PrelabelError naming what is missing."""
+        vocabulary = self.words.vocabulary
+        if vocabulary is None:
+            error = self.words.error
+            if error is not None and self.words.text.strip():
+                raise VocabularyError(f"The words need a correction first: {_sentence(error)}")
+            raise VocabularyError("Type at least one word, one a line, or choose a list.")
+        _ = self.place.source
+        models = self.models.models.currentData()
+        bare = Job(self._dressed(vocabulary), models=models, region=self.place.rectangle())
+        return self.method.apply(bare)
+
+    def _dressed(self, vocabulary: Vocabulary) -> Vocabulary:
+        if self._sentences:
+            vocabulary = vocabulary.with_descriptions(self._sentences)
+        return vocabulary.with_colours(self.table.classes.chosen_colours)
+
+    def _started(self, _: Task) -> None:
+        self.bar.busy()
+        self._tick.start()
+
+    def _shown(self, result: ResultLayer, _: Task) -> None:
+        result.hidden = self.table.classes.hidden
+        self._legend(result)
+        self.sections["result"].expand()
+
+    def _ended(self, task: Task, error: Exception | None) -> None:
+        self._show_device()
+        result = self.session.result(task.source.layer)
+        if result is not None:
+            self._legend(result, changed_text(task))
+            if self.place.layer is task.source.layer:
+                self._suggest_folder(task.source)
+        if self.session.running:
+            return
+        self.bar.idle("" if error else "Done.")
+        self.bar.say(*summary(task, error))
+        self._remember()
+
+    def undo_run(self) -> None:
+        """Take the last run on this image back, in one step."""
+        result = self.session.result(self.place.layer)
+        if result is None or not result.undo_run():
+            self.bar.say(("info", "There is no run to undo on this image."))
+            return
+        self._legend(result, "The last run was undone.")
+        self.bar.idle("")
+        self.bar.say()
+
+    # The boxes
+
+    def _new_image(self, layer: Image | None) -> None:
+        """A sample brings its words, unless the person has typed others."""
+        words = layer.metadata.get(WORDS) if layer is not None else None
+        if words and self.words.text.strip() in ("", self._placed.strip()):
+            self._placed = words
+            self.words.set_text(words)
+            if path := layer.metadata.get(SENTENCES):  # type: ignore[union-attr]
+                self.lists.load_sentences(Path(path))
+        self._legend(self.session.result(layer), "")
+
+    def _parsed(self, vocabulary: Vocabulary | None) -> None:
+        if vocabulary is not None or not self.words.text.strip():
+            self._legend(self.session.result(self.place.layer))
+
+    def _settled(self, vocabulary: Vocabulary | None) -> None:
+        """With live on, changed words run by themselves."""
+        if vocabulary is None or not self.bar.live_box.isChecked() or self.place.layer is None:
+            return
+        try:
+            same = self.job().digest == self._last_job
+        except PrelabelError:
+            same = False
+        if not same:
+            self.run()
+
+    def _legend(self, result: ResultLayer | None, changed: str | None = None) -> None:
+        """Table, counts and what can be undone, as the result stands."""
+        typed = list(self.words.vocabulary.classes) if self.words.vocabulary else []
+        names = {c.name for c in typed}
+        kept = [c for c in result.annotation.vocabulary.classes if c.name not in names] if (
+            result is not None
+        ) else []  # fmt: skip
+        self.table.classes.set_classes(typed, kept)
+        if result is None:
+            self.results.show_state(0, 0, changed)
+            return
+        counts = result.annotation.counts()
+        self.table.classes.set_counts(counts)
+        steps = len(result.annotation.steps)
+        self.results.show_state(steps, result.annotation.human_pixels(), changed)
+
+    def _count(self) -> None:
+        result = self.session.result(self.place.layer)
+        if result is not None:
+            self.table.classes.set_counts(result.annotation.counts())
+            steps = len(result.annotation.steps)
+            self.results.show_state(steps, result.annotation.human_pixels())
+
+    def _dress(self) -> None:
+        """Colours and visibility of the classes, at once on the canvas."""
+        result = self.session.result(self.place.layer)
+        if result is not None:
+            names = {c.name for c in result.annotation.vocabulary.classes}
+            colours = {n: c for n, c in self.table.classes.colours.items() if n in names}
+            result.recolour(colours, self.table.classes.hidden)
+
+    def _pick(self, name: str) -> None:
+        """Paint with a class of the table from now on."""
+        result = self.session.result(self.place.layer)
+        found = result.annotation.vocabulary.find(name) if result is not None else None
+        if result is not None and found is not None:
+            result.layer.selected_label = found.id
+            self.viewer.layers.selection.active = result.layer
+
+    def _blank(self, threshold: float) -> None:
+        result = self.session.result(self.place.layer)
+        if result is not None:
+            result.blank_below(threshold)
+            self._count()
+
+    def describe(self, sentences: Sentences) -> None:
+        """Use these descriptions; FreeCP asks them when words look alike."""
+        self._sentences = sentences
+        self.described.setText(f"Descriptions of {len(sentences)} classes are in use.")
+        self.described.setVisible(bool(sentences))
+
+    def _fit_method(self) -> None:
+        bundle = self.models.bundle
+        self.method.offer(bundle.methods, bundle.bases, bundle.method, bundle.base)
+        if not self.models.installed:
+            self.sections["models"].expand()
+        self._tell_method()
+
+    def _tell_method(self) -> None:
+        method, base = self.method.method.currentText(), self.method.base.currentText()
+        models = self.models.bundle.title.partition(" (")[0]
+        self.sections["models"].tell(f"{models}, {method}, {base}")
+
+    def _show_device(self) -> None:
+        pool = self.session.runner.pool()
+        self.bar.show_device(pool.device, pool.memory())
+
+    def _fail(self, sentence: str) -> None:
+        if not self.session.running:
+            self.bar.idle("")
+        self.bar.say(("failed", sentence))
+
+    # Files
+
+    def export(self) -> None:
+        """Write the labels of the chosen image as they are on the screen."""
+        result = self.session.result(self.place.layer)
+        if result is None:
+            self.exporter.fail("There is nothing to export yet: run first.")
+            return
+        try:
+            self.exporter.write(label_image(result, self.place.source))
+        except PrelabelError as error:
+            self.exporter.fail(str(error))
+
+    def _suggest_folder(self, source: Source) -> None:
+        self.exporter.suggest(source.layer.source.path)
+
+    def _save_words(self, name: str) -> None:
+        remember.write_text(Path(name), self.words.text)
+
+    def _ask_save_job(self) -> None:
+        name, _ = QFileDialog.getSaveFileName(self, "Save settings", "job.json", "JSON (*.json)")
+        if name:
+            self.save_job(Path(name))
+
+    def save_job(self, path: Path) -> None:
+        """Write the settings as a job file."""
+        try:
+            remember.write_text(path, self.job().to_json())
+        except (PrelabelError, OSError) as error:
+            self.exporter.fail(str(error))
+
+    def _ask_load_job(self) -> None:
+        name, _ = QFileDialog.getOpenFileName(self, "Load settings", "", "JSON (*.json)")
+        if name:
+            self.load_job(Path(name))
+
+    def load_job(self, path: Path) -> None:
+        """Set every box from a job file."""
+        try:
+            text = path.read_text(encoding="utf-8")
+            self.show_job(Job.from_json(text, path.name))
+        except (PrelabelError, OSError, ValueError) as error:
+            self.exporter.fail(str(error))
+
+    def show_job(self, job: Job) -> None:
+        """Set the boxes from a job; its rectangle is left to the Shapes layer."""
+        self.words.set_text(job.vocabulary.to_text())
+        self.describe({c.name: c.descriptions for c in job.vocabulary.classes if c.descriptions})
+        self.models.apply(job.models)
+        self.method.show_job(job)
+
+    def _remember(self) -> None:
+        try:
+            job: Any = self.job().to_dict()
+        except PrelabelError:
+            return
+        remember.save({"job": job, "words": self.words.text, "live": self.bar.live_box.isChecked()})
+
+    def _recall(self) -> None:
+        self._fit_method()
+        stored = remember.load()
+        if stored is None:
+            return
+        try:
+            self.show_job(Job.from_json(remember.as_text(stored["job"]), "the remembered settings"))
+        except (PrelabelError, KeyError):
+            return
+        self.words.set_text(str(stored.get("words", self.words.text)))
+        self.bar.live_box.setChecked(bool(stored.get("live", False)))
+
+
+def label_image(result: ResultLayer, source: Source) -> LabelImage:
+    """What is exported: ids and names as on the screen; raises FileFormatError for no name."""
+    result.annotation.found_different(result.layer.data)
+    ids, vocabulary = result.annotation.named()
+    path = source.layer.source.path
+    name = Path(path).stem if path else source.layer.name
+    safe = "".join(c if c.isalnum() or c in " ._-()" else "_" for c in name).strip(" .")
+    if not safe:
+        raise FileFormatError(name, "Give the image layer a name first: the files are named by it.")
+    scale = tuple(float(v) for v in result.layer.scale[-2:])
+    return LabelImage(
+        ids,
+        vocabulary,
+        safe,
+        Path(path).name if path else f"{safe}.png",
+        (scale[0], scale[1]),
+        str(result.layer.units[-1]),
+        provenance=result.layer.metadata.get("prelabel", {}).get("run", {}),
+    )
+
+
+def _sentence(error: PrelabelError) -> str:
+    text = str(error)
+    return text[:1].upper() + text[1:]
+
+
+__all__ = ["MARGIN", "SPACE", "PrelabelDock", "label_image"]

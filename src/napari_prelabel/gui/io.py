@@ -1,0 +1,112 @@
+"""Between napari's layers and our files: names, colours and pixel size go both ways."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import FileFormatError, PrelabelError
+from ..formats import FORMATS, LabelImage, Options
+from ..formats.png import table_path
+from ..vocabulary import Class, Vocabulary
+
+LayerData = tuple[Any, dict[str, Any], str]
+_BY_SUFFIX = {".png": "png", ".tif": "tiff", ".tiff": "tiff", ".json": "coco"}
+
+
+def ours(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is one of our label files; never true for other people's images."""
+    where = Path(path)
+    name = _BY_SUFFIX.get(where.suffix.lower())
+    if name is None or not where.is_file():
+        return False
+    if name == "png":
+        return table_path(where).is_file()
+    try:
+        FORMATS[name].read(where, None)
+    except PrelabelError:
+        return False
+    return True
+
+
+def read(path: str | list[str]) -> list[LayerData]:
+    """Labels layers of our files, with names, colours, pixel size and provenance."""
+    paths = [path] if isinstance(path, str) else path
+    return [
+        _layer(image)
+        for p in paths
+        for image in FORMATS[_BY_SUFFIX[Path(p).suffix.lower()]].read(Path(p), None)
+    ]
+
+
+def _layer(image: LabelImage) -> LayerData:
+    classes = image.vocabulary.classes
+    colours: dict[int | None, Any] = {None: (0.5, 0.5, 0.5, 1.0), 0: (0.0, 0.0, 0.0, 0.0)}
+    colours |= {c.id: (*(v / 255 for v in c.rgb), 1.0) for c in classes}
+    attributes: dict[str, Any] = {
+        "name": image.name,
+        "colormap": colours,
+        "features": {
+            "index": np.arange(len(classes) + 1),
+            "name": ["unlabelled", *(c.name for c in classes)],
+        },
+        "metadata": {
+            "prelabel": {
+                "classes": image.vocabulary.to_dict(),
+                "run": dict(image.provenance),
+                "image": image.source,
+            }
+        },
+    }
+    if image.scale is not None:
+        ahead = (1.0,) * (image.ids.ndim - 2)
+        attributes["scale"] = (*ahead, *image.scale)
+        attributes["units"] = (*("pixel",) * len(ahead), image.unit, image.unit)
+    return image.ids, attributes, "labels"
+
+
+def write(name: str, path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
+    """Write one Labels layer; the person agreed to overwriting in napari's dialog."""
+    target = Path(path)
+    image = _image(np.asarray(data), attributes, target)
+    planes = [image] if FORMATS[name].stacks or name == "coco" else list(image.planes())
+    if name == "coco":
+        planes = list(image.planes())
+    elif len(planes) > 1:
+        raise FileFormatError(
+            target, f"{target.name} holds one plane only: save the stack as TIFF, or export it."
+        )
+    receipt = FORMATS[name].write(planes, target, Options(overwrite=True))
+    return [str(p) for p in receipt.paths]
+
+
+def _image(data: Any, attributes: Mapping[str, Any], target: Path) -> LabelImage:
+    told = attributes.get("metadata", {}).get("prelabel", {})
+    vocabulary = _named(data, told.get("classes"), attributes)
+    scale = tuple(float(v) for v in attributes.get("scale", (1.0, 1.0)))[-2:]
+    units = attributes.get("units") or ("pixel",)
+    source = str(told.get("image") or target.stem)
+    return LabelImage(
+        data, vocabulary, target.stem, source, (scale[0], scale[1]), str(units[-1]),
+        provenance=told.get("run", {}),
+    )  # fmt: skip
+
+
+def _named(data: Any, classes: Any, attributes: Mapping[str, Any]) -> Vocabulary:
+    """The layer's own classes, and names for ids that have none."""
+    highest = int(data.max()) if data.size else 0
+    known = Vocabulary.from_dict(classes).classes if classes else _features(attributes)
+    missing = range(len(known) + 1, highest + 1)
+    extra = tuple(Class(i, f"label {i}") for i in missing)
+    return Vocabulary((*known, *extra) or (Class(1, "label 1"),))
+
+
+def _features(attributes: Mapping[str, Any]) -> tuple[Class, ...]:
+    features = attributes.get("features")
+    if features is None or "name" not in features or "index" not in features:
+        return ()
+    named = dict(zip(features["index"], features["name"], strict=True))
+    last = max((int(i) for i in named), default=0)
+    return tuple(Class(i, str(named.get(i, f"label {i}"))) for i in range(1, last + 1))

@@ -1,0 +1,65 @@
+"""Open napari with images, their labels and the Pre-label dock; used by `prelabel demo`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from ..labels import Ids
+from ..vocabulary import Vocabulary
+from .commands import DOCK, PLUGIN
+
+Picture = Path | npt.NDArray[Any]
+
+
+def launch(
+    images: Sequence[Picture],
+    vocabulary: Vocabulary,
+    labels: Sequence[Ids | None] = (),
+    names: Sequence[str] = (),
+    *,
+    block: bool = True,
+) -> Any:
+    """Show images (Y, X, 3), each with its labels (Y, X) uint16, and the dock with the words.
+
+    labels, names : as many as images, or none. The first image is visible, the others are in
+    the layer list. block : run until the window is closed. Returns the viewer.
+    """
+    import napari
+
+    from ..formats import LabelImage
+    from .io import _layer
+
+    viewer = napari.Viewer(title="Prelabel")
+    for number, image in enumerate(images):
+        name = names[number] if names else _name(image, number)
+        words = {"prelabel_vocabulary": vocabulary.to_text()}
+        pixels = _pixels(image)
+        colour = pixels.ndim == 3 and pixels.shape[2] in (3, 4)
+        viewer.add_image(pixels, name=name, rgb=colour, metadata=words, visible=number == 0)
+        ids = labels[number] if labels else None
+        if ids is not None:
+            data, attributes, _ = _layer(LabelImage(ids, vocabulary, name))
+            attributes |= {"name": f"{name} labels", "visible": number == 0, "opacity": 0.6}
+            viewer.add_labels(data, **attributes)
+    _, dock = viewer.window.add_plugin_dock_widget(PLUGIN, DOCK)
+    if images:
+        first = next(layer for layer in viewer.layers if "prelabel_vocabulary" in layer.metadata)
+        dock.place.image.choose(first)
+    if block:
+        napari.run()
+    return viewer
+
+
+def _pixels(image: Picture) -> npt.NDArray[Any]:
+    if not isinstance(image, Path):
+        return image
+    with Image.open(image) as picture:
+        return np.asarray(picture.convert("RGB"))
+
+
+def _name(image: Picture, number: int) -> str:
+    return image.stem if isinstance(image, Path) else f"image {number + 1}"

@@ -1,0 +1,213 @@
+"""Small pieces all docks are made of: sections that fold, labels, notices."""
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtWidgets import (
+    QBoxLayout,
+    QComboBox,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+from superqt import QCollapsible
+
+from .theme import FOLDED, MARGIN, OPEN, SPACE
+
+_UNBOUNDED = (1 << 24) - 1
+Tone = Literal["info", "warning", "failed"]
+
+
+class Section(QCollapsible):
+    """A titled part of the dock that folds away; its content may grow and shrink."""
+
+    def __init__(self, title: str, *, opened: bool = True, tip: str = "") -> None:
+        self._told = ""
+        super().__init__(title, expandedIcon=" ", collapsedIcon=" ")
+        self._title = title
+        self.setDuration(0)
+        self.layout().setContentsMargins(0, 0, 0, 0)
+        self.layout().setSpacing(0)
+        button = self.toggleButton()
+        button.setStyleSheet("")
+        button.setIconSize(QSize(0, 0))
+        button.setProperty("role", "fold")
+        button.setToolTip(tip)
+        self.content().layout().setContentsMargins(0, 2, 0, SPACE)
+        self.content().layout().setSpacing(SPACE)
+        self.toggled.connect(self._fitted)
+        self.expand(animate=False) if opened else self.collapse(animate=False)
+        self._fitted(opened)
+
+    def _fitted(self, opened: bool) -> None:
+        told = f":  {self._told}" if self._told and not opened else ""
+        self.setText(f"{OPEN if opened else FOLDED}  {self._title}{told}")
+        self.content().setMaximumHeight(_UNBOUNDED if opened else 0)
+        self.content().setVisible(opened)
+
+    def tell(self, text: str) -> None:
+        """What the title says beside its name while the section is folded."""
+        self._told = text
+        self._fitted(self.isExpanded())
+
+    def expand(self, animate: bool = False) -> None:
+        super().expand(animate=animate)
+
+    def collapse(self, animate: bool = False) -> None:
+        super().collapse(animate=animate)
+
+    def add(self, what: QWidget | QBoxLayout) -> None:
+        """Put a widget or a row of widgets below the others."""
+        layout = self.content().layout()
+        layout.addWidget(what) if isinstance(what, QWidget) else layout.addLayout(what)
+
+
+class Notices(QWidget):
+    """Plain sentences about the last thing that happened; their text can be selected."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._rows = QVBoxLayout(self)
+        self._rows.setContentsMargins(0, 0, 0, 0)
+        self._rows.setSpacing(SPACE)
+        self._texts: list[tuple[Tone, str]] = []
+
+    @property
+    def texts(self) -> list[str]:
+        """The sentences shown, oldest first."""
+        return [text for _, text in self._texts]
+
+    def height_at(self, width: int) -> int:
+        """Pixels of height the sentences take at a width."""
+        frames = [self._rows.itemAt(i).widget() for i in range(self._rows.count())]
+        for frame in frames:
+            frame.ensurePolished()
+            frame.findChild(QLabel).ensurePolished()
+        heights = [frame.layout().totalHeightForWidth(width) + 4 for frame in frames]
+        return sum(heights) + SPACE * max(len(heights) - 1, 0) + 2
+
+    def show_only(self, *notices: tuple[Tone, str]) -> None:
+        """Replace what is said."""
+        while (item := self._rows.takeAt(0)) is not None:
+            widget = item.widget()
+            widget.setParent(None)
+            widget.deleteLater()
+        self._texts = []
+        for tone, text in notices:
+            self.add(tone, text)
+
+    def add(self, tone: Tone, text: str) -> None:
+        """Say one more sentence; the same one is not said twice."""
+        if text in self.texts:
+            return
+        self._texts.append((tone, text))
+        frame = QFrame()
+        frame.setProperty("role", tone)
+        row = QHBoxLayout(frame)
+        row.setContentsMargins(8, 5, 6, 5)
+        row.addWidget(label(text, selectable=True))
+        self._rows.addWidget(frame)
+
+
+class Combo(QComboBox):
+    """A list of choices that never makes the dock wider than it is."""
+
+    def __init__(self, tip: str = "") -> None:
+        super().__init__()
+        self.setToolTip(tip)
+        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.setMinimumContentsLength(8)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+
+    def offer(self, choices: list[tuple[str, Any]], keep: bool = True) -> None:
+        """Replace the choices `(text, value)`, keeping the chosen value if it is still there."""
+        value = self.currentData()
+        self.blockSignals(True)
+        self.clear()
+        for text, item in choices:
+            self.addItem(text, item)
+        self.blockSignals(False)
+        values = [item for _, item in choices]
+        if keep and value in values:
+            self.setCurrentIndex(values.index(value))
+
+    def choose(self, value: Any) -> bool:
+        """Select the choice with this value; False when there is none."""
+        for i in range(self.count()):
+            if self.itemData(i) == value:
+                self.setCurrentIndex(i)
+                return True
+        return False
+
+    def wheelEvent(self, event: Any) -> None:
+        """Scrolling the dock must not change a setting by accident."""
+        event.ignore()
+
+
+class Name(QLabel):
+    """The label of a row; all rows have the same width."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.setMinimumWidth(72)
+
+    def sizeHint(self) -> QSize:
+        return super().sizeHint().expandedTo(QSize(72, 0))
+
+
+def label(text: str = "", role: str = "", *, selectable: bool = False) -> QLabel:
+    """A label that wraps."""
+    made = QLabel(text)
+    made.setWordWrap(True)
+    made.setTextFormat(Qt.TextFormat.PlainText)
+    if role:
+        made.setProperty("role", role)
+    if selectable:
+        made.setTextInteractionFlags(
+            Qt.TextInteractionFlag.TextSelectableByMouse
+            | Qt.TextInteractionFlag.TextSelectableByKeyboard
+        )
+        made.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
+    made.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Minimum)
+    return made
+
+
+def button(text: str, tip: str, clicked: Callable[[], Any], role: str = "") -> QPushButton:
+    """A push button; `role` "main" is the one that matters, "link" the quiet ones."""
+    made = QPushButton(text)
+    made.setToolTip(tip)
+    made.clicked.connect(lambda: clicked())
+    if role:
+        made.setProperty("role", role)
+    return made
+
+
+def row(*widgets: QWidget, stretch: int = -1) -> QHBoxLayout:
+    """Widgets side by side; the one at `stretch` takes the room that is left."""
+    made = QHBoxLayout()
+    made.setContentsMargins(0, 0, 0, 0)
+    made.setSpacing(SPACE)
+    for i, widget in enumerate(widgets):
+        made.addWidget(widget, 1 if i == stretch % len(widgets) else 0)
+    return made
+
+
+def column(parent: QWidget, margin: int = MARGIN) -> QVBoxLayout:
+    """The vertical layout of a widget."""
+    made = QVBoxLayout(parent)
+    made.setContentsMargins(margin, margin, margin, margin)
+    made.setSpacing(SPACE)
+    return made
+
+
+def rule() -> QFrame:
+    """A thin line between two parts."""
+    made = QFrame()
+    made.setProperty("role", "rule")
+    made.setFixedHeight(1)
+    return made

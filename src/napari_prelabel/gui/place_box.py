@@ -1,0 +1,177 @@
+"""Which image, and which part of it: follows the viewer's layer list."""
+
+from typing import Any
+
+from napari.layers import Image, Shapes
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QWidget
+
+from ..errors import ImageError
+from . import images
+from .images import Source
+from .parts import Combo, Name, column, row
+
+WHOLE, SLICE, SLICES, RECTANGLE = "whole", "slice", "slices", "rectangle"
+
+
+class PlaceBox(QWidget):
+    """`image_changed` comes with the Image layer or None."""
+
+    image_changed = Signal(object)
+    changed = Signal()
+
+    def __init__(self, viewer: Any) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self.image = Combo("The image to label")
+        self.image.setAccessibleName("Image")
+        self.level = Combo("Which resolution of the pyramid is labelled")
+        self.axis = Combo("Whether one axis of the image holds colour channels")
+        self.channels = [Combo(f"Channel shown as {c}") for c in ("red", "green", "blue")]
+        self.region = Combo("Which part of the image is labelled")
+        rows = column(self, 0)
+        rows.addLayout(row(Name("Image"), self.image, stretch=1))
+        self._level_row = _boxed(Name("Resolution"), self.level)
+        self._axis_row = _boxed(Name("Channels"), self.axis)
+        self._channel_row = _boxed(Name("R, G, B"), *self.channels)
+        for extra in (self._level_row, self._axis_row, self._channel_row):
+            rows.addWidget(extra)
+        rows.addLayout(row(Name("Region"), self.region, stretch=1))
+        self.image.currentIndexChanged.connect(self._new_image)
+        self.axis.currentIndexChanged.connect(self._new_axis)
+        for combo in (self.level, self.region, *self.channels):
+            combo.currentIndexChanged.connect(lambda *_: self.changed.emit())
+        events = viewer.layers.events
+        for event in (events.inserted, events.removed, events.reordered):
+            event.connect(self._follow)
+        self._renamed: list[Image] = []
+        self._follow()
+
+    # The viewer
+
+    def _follow(self, event: Any = None) -> None:
+        """Take over the viewer's images, newest first."""
+        layers = [x for x in reversed(self._viewer.layers) if isinstance(x, Image)]
+        for layer in layers:
+            if layer not in self._renamed:
+                layer.events.name.connect(self._follow)
+                self._renamed.append(layer)
+        self._renamed = [x for x in self._renamed if x in layers]
+        before = self.layer
+        self.image.offer([(x.name, x) for x in layers] or [("no image is open", None)])
+        if event is not None and event.type == "inserted" and isinstance(event.value, Image):
+            self.image.choose(event.value)
+        if self.layer is not before or not layers:
+            self._new_image()
+
+    def disconnect_viewer(self) -> None:
+        """Stop following, when the dock closes."""
+        events = self._viewer.layers.events
+        for event in (events.inserted, events.removed, events.reordered):
+            event.disconnect(self._follow)
+        for layer in self._renamed:
+            layer.events.name.disconnect(self._follow)
+
+    @property
+    def layer(self) -> Image | None:
+        chosen: Image | None = self.image.currentData()
+        return chosen
+
+    def _new_image(self, *_: Any) -> None:
+        layer = self.layer
+        self._level_row.setVisible(layer is not None and bool(layer.multiscale))
+        self._axis_row.setVisible(layer is not None and not layer.rgb and layer.ndim > 2)
+        if layer is not None:
+            self._offer_levels(layer)
+            self._offer_axes(layer)
+        self._new_axis()
+        self.image_changed.emit(layer)
+
+    def _offer_levels(self, layer: Image) -> None:
+        if layer.multiscale:
+            shapes = [" x ".join(map(str, d.shape)) for d in layer.data]
+            self.level.offer([(s, i) for i, s in enumerate(shapes)], keep=False)
+            self.level.choose(images.guess_level(layer))
+
+    def _offer_axes(self, layer: Image) -> None:
+        shape = (layer.data[0] if layer.multiscale else layer.data).shape[: layer.ndim]
+        choices: list[tuple[str, int | None]] = [("none: every plane is an image", None)]
+        choices += [(f"axis {i} holds {n} channels", i) for i, n in enumerate(shape) if n <= 64]
+        self.axis.offer(choices, keep=False)
+        self.axis.choose(images.guess_channel_axis(layer))
+
+    def _new_axis(self, *_: Any) -> None:
+        layer, axis = self.layer, self.axis.currentData()
+        channelled = layer is not None and not layer.rgb and layer.ndim > 2 and axis is not None
+        self._channel_row.setVisible(channelled)
+        if channelled and layer is not None:
+            count = (layer.data[0] if layer.multiscale else layer.data).shape[axis]
+            for i, combo in enumerate(self.channels):
+                combo.offer([(str(k), k) for k in range(count)], keep=False)
+                combo.choose(min(i, count - 1))
+        self._offer_regions()
+        self.changed.emit()
+
+    def _offer_regions(self) -> None:
+        planes = self.source.shape[:-2] if self.layer is not None else ()
+        if planes:
+            count = 1
+            for n in planes:
+                count *= n
+            self.region.offer(
+                [
+                    ("Current slice", SLICE),
+                    (f"All slices ({count})", SLICES),
+                    ("Rectangle of a Shapes layer", RECTANGLE),
+                ]
+            )
+        else:
+            self.region.offer([("Whole image", WHOLE), ("Rectangle of a Shapes layer", RECTANGLE)])
+
+    # The answers
+
+    @property
+    def source(self) -> Source:
+        """What is to be segmented; raises ImageError when nothing can be."""
+        images.check(self.layer)
+        layer = self.layer
+        assert layer is not None
+        axis = None if layer.rgb or layer.ndim < 3 else self.axis.currentData()
+        channels = None
+        if axis is not None and self.channels[0].count():
+            channels = tuple(c.currentData() for c in self.channels)
+        level = self.level.currentData() if layer.multiscale else 0
+        return Source(layer, level or 0, axis, channels)
+
+    def planes(self) -> list[tuple[int, ...]]:
+        """Indices of the planes to run on, the one in view first."""
+        source = self.source
+        if not source.shape[:-2]:
+            return [()]
+        here = images.current_plane(source, tuple(self._viewer.dims.point))
+        if self.region.currentData() != SLICES:
+            return [here]
+        every = [()]
+        for n in source.shape[:-2]:
+            every = [(*p, i) for p in every for i in range(n)]  # type: ignore[misc]
+        return [here, *(p for p in every if p != here)]
+
+    def rectangle(self) -> tuple[int, int, int, int] | None:
+        """The rectangle (y0, x0, y1, x1) if one is asked for; ImageError when none is drawn."""
+        if self.region.currentData() != RECTANGLE:
+            return None
+        drawn = [x for x in self._viewer.layers if isinstance(x, Shapes)]
+        chosen = [x for x in drawn if x in self._viewer.layers.selection] or drawn
+        if not chosen:
+            raise ImageError(
+                "No rectangle is drawn: add a Shapes layer, draw a rectangle on the image, and "
+                "run again; or choose another region."
+            )
+        return images.rectangle(self.source, chosen[-1])
+
+
+def _boxed(*widgets: QWidget) -> QWidget:
+    box = QWidget()
+    layout = row(*widgets, stretch=1)
+    box.setLayout(layout)
+    return box

@@ -1,0 +1,48 @@
+"""The dock's last settings, kept between sessions; and writing small files whole or not at all."""
+
+import contextlib
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from ..errors import FileFormatError
+from ..formats.atomic import write_atomic
+
+FILE = "dock.json"
+
+
+def _path() -> Path:
+    return platformdirs.user_config_path("napari-prelabel") / FILE
+
+
+def save(settings: dict[str, Any]) -> None:
+    """Keep the settings, off the GUI thread: flushing a disk may take long."""
+    text = json.dumps(settings, ensure_ascii=False)
+    threading.Thread(target=_save, args=(text,), daemon=True).start()
+
+
+def _save(text: str) -> None:
+    # A folder that cannot be written to only means that nothing is remembered.
+    with contextlib.suppress(FileFormatError):
+        write_text(_path(), text)
+
+
+def load() -> dict[str, Any] | None:
+    """The settings kept last, None when there are none or they cannot be read."""
+    try:
+        data = json.loads(_path().read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return data if isinstance(data, dict) else None
+
+
+def as_text(value: Any) -> str:
+    return json.dumps(value)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically, replacing what was there."""
+    write_atomic(path, text.encode(), overwrite=True)

@@ -1,0 +1,67 @@
+"""After the run: blank the doubtful, take the run back, see what changed."""
+
+from qtpy.QtCore import Qt, QTimer, Signal
+from qtpy.QtWidgets import QCheckBox, QSlider, QWidget
+
+from .parts import button, column, label, row
+
+
+class ResultBox(QWidget):
+    """`blank` brings a threshold 0..1; `undo` the wish to take the last run back."""
+
+    blank = Signal(float)
+    undo = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slider = QSlider(Qt.Orientation.Horizontal)
+        self.slider.setRange(0, 100)
+        self.slider.setPageStep(5)
+        self.slider.setAccessibleName("Hide pixels less sure than")
+        self.slider.setToolTip(
+            "Pixels the model is less sure of become unlabelled; move back and they return.\n"
+            "What you painted is never touched."
+        )
+        self.percent = label("off")
+        self.percent.setMinimumWidth(40)
+        self.percent.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        self.overwrite = QCheckBox("Runs may overwrite pixels I painted")
+        self.overwrite.setToolTip(
+            "Off: what you painted, filled or erased stays, whatever a run says."
+        )
+        self.undo_button = button(
+            "Undo run", "Labels and scores as before the last run, in one step (Shift+U)",
+            self.undo.emit,
+        )  # fmt: skip
+        self.kept = label(role="muted")
+        self.changed = label(selectable=True)
+        rows = column(self, 0)
+        rows.addWidget(label("Hide pixels less sure than"))
+        rows.addLayout(row(self.slider, self.percent, stretch=0))
+        rows.addWidget(self.overwrite)
+        rows.addWidget(self.kept)
+        rows.addWidget(self.undo_button)
+        rows.addWidget(self.changed)
+        self._quiet = QTimer(self)
+        self._quiet.setSingleShot(True)
+        self._quiet.setInterval(25)
+        self._quiet.timeout.connect(lambda: self.blank.emit(self.threshold))
+        self.slider.valueChanged.connect(self._moved)
+        self.show_state(0, 0, "")
+
+    @property
+    def threshold(self) -> float:
+        return float(self.slider.value()) / 100
+
+    def _moved(self, value: int) -> None:
+        self.percent.setText(f"{value} %" if value else "off")
+        self._quiet.start()
+
+    def show_state(self, runs: int, human: int, changed: str | None = None) -> None:
+        """How many runs can be undone, how many pixels are the person's, what changed."""
+        self.undo_button.setEnabled(runs > 0)
+        self.kept.setText(f"{human:,} pixels painted by you are kept.")
+        self.kept.setVisible(human > 0)
+        if changed is not None:
+            self.changed.setText(changed)
+            self.changed.setVisible(bool(changed))

@@ -1,0 +1,143 @@
+"""Run, Cancel, live, and what is going on; stays in view below the settings."""
+
+from typing import Any
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QCheckBox, QProgressBar, QScrollArea, QSizePolicy, QWidget
+
+from ..job import Progress
+from .parts import Notices, button, column, label, row
+from .theme import MARGIN
+
+MOST_HIGH = 180
+STAGES = {
+    "models": "Loading the models",
+    "text": "Reading the words",
+    "encode": "Looking at the image: window",
+    "score": "Comparing with the words: window",
+    "purify": "Cleaning up: window",
+    "decide": "Deciding",
+}
+# Where in the bar each stage begins and ends, in per mille.
+SHARES = {
+    "models": (0, 50),
+    "text": (50, 100),
+    "encode": (100, 600),
+    "score": (600, 700),
+    "purify": (700, 970),
+    "decide": (970, 1000),
+}
+KEYS = "\n\nKeys on the canvas: Shift+R run, Shift+U undo the run"
+
+
+class RunBar(QWidget):
+    """`run`, `cancel` when pressed; `live` when ticked or unticked."""
+
+    run = Signal()
+    cancel = Signal()
+    live = Signal(bool)
+
+    def __init__(self) -> None:
+        super().__init__()
+        tip = "Label the image from the words (Shift+R)" + KEYS
+        self.run_button = button("Run", tip, self.run.emit, "main")
+        self.cancel_button = button(
+            "Cancel", "Stop at the next window; slices that are done stay", self.cancel.emit
+        )
+        self.live_box = QCheckBox("Live: follow the words as I type")
+        self.live_box.setToolTip(
+            "A changed word runs by itself. The image is looked at only once, so this is quick."
+        )
+        self.live_box.toggled.connect(self.live)
+        self.bar = QProgressBar()
+        self.bar.setTextVisible(False)
+        self.bar.setRange(0, 1000)
+        self.stage = label()
+        self.device = label(role="muted")
+        self.notices = Notices()
+        scroll = QScrollArea()
+        scroll.setWidgetResizable(True)
+        scroll.setFrameShape(QScrollArea.Shape.NoFrame)
+        scroll.setWidget(self.notices)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self._scroll = scroll
+        rows = column(self)
+        rows.addLayout(row(self.run_button, self.cancel_button, stretch=0))
+        rows.addWidget(self.live_box)
+        rows.addWidget(self.bar)
+        rows.addWidget(self.stage)
+        rows.addWidget(self.device)
+        rows.addWidget(scroll)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
+        self.device.hide()
+        self.say()
+        self.idle("")
+
+    def say(self, *notices: tuple[str, str]) -> None:
+        """Replace the sentences below the bar."""
+        self.notices.show_only(*notices)  # type: ignore[arg-type]
+        self._fit()
+
+    def add(self, tone: str, text: str) -> None:
+        """Say one sentence more."""
+        self.notices.add(tone, text)  # type: ignore[arg-type]
+        self._fit()
+
+    def _fit(self) -> None:
+        """Give the sentences the height they need, up to a third of what a laptop shows."""
+        said = bool(self.notices.texts)
+        self._scroll.setVisible(said)
+        if said:
+            wanted = self.notices.height_at(max(self.width() - 2 * MARGIN - 16, 200))
+            self._scroll.setFixedHeight(min(wanted, MOST_HIGH))
+
+    def resizeEvent(self, event: Any) -> None:
+        """Narrower sentences are higher ones."""
+        super().resizeEvent(event)
+        self._fit()
+
+    def busy(self) -> None:
+        """A run has begun."""
+        self.run_button.setText("Running…")
+        self.run_button.setEnabled(False)
+        self.cancel_button.setEnabled(True)
+        self.bar.setVisible(True)
+        self.bar.setValue(0)
+        self.stage.setText("Starting…")
+        self.stage.setVisible(True)
+        self.say()
+
+    def idle(self, text: str) -> None:
+        """No run is under way; `text` says how the last one ended."""
+        self.run_button.setText("Run")
+        self.run_button.setEnabled(True)
+        self.cancel_button.setEnabled(False)
+        self.bar.setVisible(False)
+        self.stage.setText(text)
+        self.stage.setVisible(bool(text))
+
+    def show_device(self, device: str, memory: int) -> None:
+        """Where the worker computes and how much memory it holds, in bytes."""
+        parts = [device] if device else []
+        if memory:
+            parts.append(f"{memory / 1e9:.1f} GB in use")
+        self.device.setText("Worker: " + ", ".join(parts) if parts else "")
+        self.device.setVisible(bool(parts))
+
+    def progress(self, number: int, planes: int, step: Progress) -> None:
+        """One step of plane `number` of `planes`."""
+        low, high = SHARES[step.stage]
+        within = low + (high - low) * (step.done / step.total if step.total else 0)
+        self.bar.setValue(round((1000 * number + within) / planes))
+        self.stage.setText(_sentence(number, planes, step))
+
+
+def _sentence(number: int, planes: int, step: Progress) -> str:
+    text = step.message or STAGES[step.stage]
+    if step.total > 1 and not step.message:
+        text += f" {min(step.done + 1, step.total)} of {step.total}"
+    if planes > 1:
+        text = f"Slice {number + 1} of {planes}. {text}"
+    if step.seconds_left is not None and step.seconds_left >= 1:
+        text += f", about {step.seconds_left:.0f} s left"
+    return text

@@ -1,0 +1,126 @@
+"""From the dock to the worker and back: one batch of planes at a time, never waiting in the GUI."""
+
+import atexit
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from qtpy.QtCore import QObject, Signal
+from qtpy.QtWidgets import QApplication
+
+from ..engine.pool import Pool, Run
+from ..errors import Cancelled, ImageError, PrelabelError
+from ..job import Job, Progress
+
+Plane = tuple[int, ...]
+Load = Callable[[Plane], npt.NDArray[np.uint8]]
+_pool: Pool | None = None
+
+
+def shared_pool() -> Pool:
+    """The one worker of this napari, started when it is first asked for."""
+    global _pool
+    if _pool is None:
+        _pool = Pool()
+        atexit.register(close_shared_pool)
+        if app := QApplication.instance():
+            app.aboutToQuit.connect(close_shared_pool)
+    return _pool
+
+
+def close_shared_pool() -> None:
+    """End the worker; a later run starts another."""
+    global _pool
+    pool, _pool = _pool, None
+    if pool is not None:
+        pool.close()
+
+
+@dataclass(slots=True, eq=False)
+class _Batch:
+    number: int
+    stop: bool = False
+    run: Run | None = None
+
+
+class Runner(QObject):
+    """Runs a job on planes one after another; every signal arrives in the GUI thread.
+
+    progressed(batch, plane number, planes, Progress), arrived(batch, plane, LabelMap),
+    ended(batch, error or None). Signals of an older batch are to be dropped by their number.
+    """
+
+    progressed = Signal(int, int, int, object)
+    arrived = Signal(int, object, object)
+    ended = Signal(int, object)
+
+    def __init__(self, pool: Callable[[], Pool] = shared_pool) -> None:
+        super().__init__()
+        self.pool = pool
+        self._batch = _Batch(0)
+
+    @property
+    def current(self) -> int:
+        """Number of the newest batch."""
+        return self._batch.number
+
+    def start(self, job: Job, load: Load, planes: Sequence[Plane]) -> int:
+        """Begin a batch and return its number at once; an older one is cancelled.
+
+        load : gives the pixels (Y, X, 3) uint8 of a plane; called off the GUI thread.
+        """
+        self.cancel()
+        batch = self._batch = _Batch(self._batch.number + 1)
+        threading.Thread(
+            target=self._work, args=(batch, job, load, list(planes)), daemon=True
+        ).start()
+        return batch.number
+
+    def cancel(self) -> None:
+        """Stop the batch at the worker's next window; planes that are done stay done."""
+        self._batch.stop = True
+        if self._batch.run is not None:
+            self._batch.run.cancel()
+
+    def _work(self, batch: _Batch, job: Job, load: Load, planes: list[Plane]) -> None:
+        error: Exception | None = None
+        try:
+            for number, plane in enumerate(planes):
+                self._one(batch, job, load, plane, (number, len(planes)))
+        except Exception as caught:
+            error = caught
+        self._say(self.ended, batch.number, error)
+
+    def _one(
+        self, batch: _Batch, job: Job, load: Load, plane: Plane, where: tuple[int, int]
+    ) -> None:
+        pixels = _load(load, plane)
+        if batch.stop:
+            raise Cancelled()
+
+        def progress(step: Progress) -> None:
+            self._say(self.progressed, batch.number, *where, step)
+
+        batch.run = self.pool().submit(job, pixels, progress)
+        if batch.stop:
+            batch.run.cancel()
+        self._say(self.arrived, batch.number, plane, batch.run.result())
+
+    def _say(self, signal: Any, *values: Any) -> None:
+        """Emit, unless the window has gone meanwhile."""
+        try:
+            signal.emit(*values)
+        except RuntimeError:
+            self._batch.stop = True
+
+
+def _load(load: Load, plane: Plane) -> npt.NDArray[np.uint8]:
+    try:
+        return load(plane)
+    except PrelabelError:
+        raise
+    except Exception as error:
+        raise ImageError(f"The image could not be read: {error}") from error

@@ -1,0 +1,42 @@
+"""Sample scenes for File > Open Sample: images whose metadata brings their words to the dock."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from ..samples import sample_path
+
+LayerData = tuple[Any, dict[str, Any], str]
+# Every scene of the test split has many of the words in it; these spread over the folder.
+STEP = 5
+MOST = 4
+
+
+def scene(number: int) -> list[LayerData]:
+    """One scene as an image layer."""
+    paths = sorted(sample_path("scenes", "images").glob("*.png"))
+    path = paths[number * STEP % len(paths)]
+    return [(_pixels(path), _kwargs(path.stem), "image")]
+
+
+def stack() -> list[LayerData]:
+    """The first scenes of the commonest size, (T, Y, X, 3)."""
+    images = [_pixels(p) for p in sorted(sample_path("scenes", "images").glob("*.png"))]
+    shapes = [i.shape for i in images]
+    common = max(shapes, key=shapes.count)
+    chosen = [i for i in images if i.shape == common][:MOST]
+    return [(np.stack(chosen), _kwargs("scenes"), "image")]
+
+
+def _kwargs(name: str) -> dict[str, Any]:
+    words = sample_path("vocabularies", "scenes.txt").read_text(encoding="utf-8")
+    sentences = str(sample_path("descriptions", "scenes.json"))
+    metadata = {"prelabel_vocabulary": words, "prelabel_descriptions": sentences}
+    return {"name": name, "rgb": True, "metadata": metadata}
+
+
+def _pixels(path: Any) -> npt.NDArray[np.uint8]:
+    with Image.open(path) as picture:
+        return np.asarray(picture.convert("RGB"))
