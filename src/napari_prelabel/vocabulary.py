@@ -24,6 +24,11 @@ IGNORE = 65535
 MAX_CLASSES = 65534
 MAX_WORD = 200
 
+# The list of twenty distinct colours by Sasha Trubetskoy, without black and white.
+_DISTINCT = (
+    "e6194b 3cb44b ffe119 4363d8 f58231 911eb4 42d4f4 f032e6 bfef45 fabed4 "
+    "469990 dcbeff 9a6324 fffac8 800000 aaffc3 808000 ffd8b1 000075 a9a9a9"
+).split()
 _COMMENT = re.compile(r"(^|\s)#(?![0-9a-fA-F]{6}\])")
 _COLOUR = re.compile(r"\[\s*(#[0-9a-fA-F]{6})\s*\]\s*$")
 
@@ -196,7 +201,9 @@ def key(word: str) -> str:
 
 
 def default_colour(class_id: int) -> str:
-    """A stable colour for an id: the bit-reversed palette of PASCAL VOC, which never repeats."""
+    """A stable colour for an id: twenty that are easy to tell apart, then PASCAL VOC's series."""
+    if 1 <= class_id <= len(_DISTINCT):
+        return f"#{_DISTINCT[class_id - 1]}"
     r = g = b = 0
     rest = class_id
     for shift in range(7, -1, -1):

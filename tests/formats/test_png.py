@@ -17,7 +17,12 @@ def test_pillow_reads_back_ids_and_colours(image, tmp_path):
         values = np.asarray(picture)
         colours = np.reshape(picture.getpalette(), (-1, 3))
     assert np.array_equal(values, np.where(image.ids == 65535, 255, image.ids))
-    assert colours[:4].tolist() == [[0, 0, 0], [128, 0, 0], [0x87, 0xCE, 0xEB], [128, 128, 0]]
+    assert colours[:4].tolist() == [
+        [0, 0, 0],
+        [0xE6, 0x19, 0x4B],
+        [0x87, 0xCE, 0xEB],
+        [0xFF, 0xE1, 0x19],
+    ]
     assert colours[255].tolist() == [224, 224, 192]
     assert receipt.exact
     assert receipt.paths == (tmp_path / "img.png", tmp_path / "img.labels.json")
@@ -31,9 +36,9 @@ def test_the_table_names_every_class(image, tmp_path):
     assert table["image"] == "img.jpg"
     assert table["classes"][0]["synonyms"] == ["trees", "oak"]
     assert [(c["id"], c["name"], c["colour"]) for c in table["classes"]] == [
-        (1, "tree", "#800000"),
+        (1, "tree", "#e6194b"),
         (2, "sky", "#87ceeb"),
-        (3, "µ-field", "#808000"),
+        (3, "µ-field", "#ffe119"),
     ]
 
 

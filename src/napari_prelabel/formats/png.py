@@ -83,7 +83,7 @@ def read_png(path: Path, vocabulary: Vocabulary | None = None) -> tuple[LabelIma
 
 
 def palette(vocabulary: Vocabulary) -> list[int]:
-    """768 values: colours of the classes, PASCAL VOC's for the indices beyond, 255 included."""
+    """768 values: colours of the classes, the default ones for the indices beyond, 255 included."""
     colours = [list(rgb) for rgb in vocabulary.palette()[: MAX_INDEXED + 1]]
     for index in range(len(colours), 256):
         text = default_colour(index)
