@@ -1,5 +1,7 @@
 """The shared primitive: softmax(Q Kᵀ) V per window, with the weights summed while they pass."""
 
+from itertools import product
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -31,19 +33,22 @@ def attend(
     if total is None and total_head0 is None:
         return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=scale)
     factor = q.shape[-1] ** -0.5 if scale is None else scale
-    out = torch.empty_like(q)
-    logits = q.new_empty(q.shape[1], q.shape[2], k.shape[2])
+    batch, heads, rows, width = q.shape
+    # On a processor one head at a time: its weights stay in the cache and memory does not grow
+    # with heads or batch. A GPU takes all heads of a window at once.
+    step = 1 if q.device.type == "cpu" else heads
+    logits = q.new_empty(step, rows, k.shape[2])
     weights = torch.empty_like(logits)
-    # One window at a time: its heads' weights stay in the processor's cache, and memory does not
-    # grow with the batch.
-    for b in range(q.shape[0]):
-        torch.bmm(q[b] * factor, k[b].transpose(1, 2), out=logits)
+    out = q.new_empty(batch, rows, heads, width).transpose(1, 2)
+    for b, h in product(range(batch), range(0, heads, step)):
+        part = slice(h, h + step)
+        torch.bmm(q[b, part] * factor, k[b, part].transpose(1, 2), out=logits)
         if bias is not None:
             logits += bias
         torch.softmax(logits, dim=-1, out=weights)
         if total is not None:
-            total[b] += weights.sum(0, dtype=total.dtype)
-        if total_head0 is not None:
+            total[b] += weights[0] if step == 1 else weights.sum(0, dtype=total.dtype)
+        if total_head0 is not None and h == 0:
             total_head0[b] += weights[0]
-        torch.bmm(weights, v[b], out=out[b])
+        out[b, part] = torch.bmm(weights, v[b, part])
     return out

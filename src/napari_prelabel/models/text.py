@@ -230,7 +230,8 @@ def _attend_after(
     split = before.shape[2]
     out = weights[..., split:] @ v
     out = out + torch.unflatten(weights[..., :split].flatten(2, 3) @ kept, 2, (w, r))
-    return out.permute(0, 2, 3, 1, 4).flatten(0, 2)
+    joined: Tensor = out.permute(0, 2, 3, 1, 4).flatten(0, 2)
+    return joined
 
 
 def _causal(block: Block, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
