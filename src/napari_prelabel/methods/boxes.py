@@ -27,7 +27,7 @@ def bright(maps: Maps, threshold: float) -> Mask:
 
 
 def box_masks(maps: Maps, threshold: float) -> Mask:
-    """Union of the boxes of every map's bright components (methods.md 2.4, step 4).
+    """Union of the boxes of every map's bright components (FreeCP's step 3).
 
     Boxes around holes lie inside those of their components, so they need not be drawn.
 
@@ -49,7 +49,7 @@ def box_masks(maps: Maps, threshold: float) -> Mask:
 
 
 def contour_boxes(maps: Maps, threshold: float) -> Boxes:
-    """Boxes of all contours of every map, holes included (methods.md 2.6, step 3).
+    """Boxes of all contours of every map, holes included (FreeCP's step 5).
 
     maps : (M, h, w) uint8
     returns : (n, 5) of (map, y0, x0, y1, x1), half-open, without repetitions, sorted.

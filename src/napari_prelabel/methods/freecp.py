@@ -2,15 +2,15 @@
 
 The walk, over the windows of an image (B windows, C classes, grid h x w, N = h * w)::
 
-    p = class_probability(logits, owner, C)      softmax over all queries
-    s = affinity(attention)                      once per window, whatever the words
-    r = refine(p, s, C)                          CLIP-ES refinement, methods.md 2.4
-    plan = find(r, p[:, :C], parameters)         redundancy, then ambiguity, 2.5 and 2.6
+    p = class_probability(logits, owner, C)      softmax over all queries, step 1
+    s = affinity(attention)                      once per window, whatever the words, 2
+    r = refine(p, s, C)                          CLIP-ES refinement, step 3
+    plan = find(r, p[:, :C], parameters)         redundancy, then ambiguity, 4 and 5
     r = plan.finish(cls rows of plan.crops, description rows)
-    # blend the windows, then background_score or fill_empty, 2.7
+    # blend the windows, then background_score or fill_empty, 6
 
 Where the paper and the published code differ, "code" is the default and "paper" the named
-alternative; docs/methods/freecp.md has the table.
+alternative; docs/methods/freecp.md has the table, the equations and the numbers of the steps.
 """
 
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ _SLACK = 1.001
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """What decides a purification; the defaults are the published code's (methods.md 2.4-2.9).
+    """What decides a purification; the defaults are the published code's.
 
     redundancy, ambiguity : which purification steps run.
     rp_threshold : a class is kept if its overlap before and after refinement is above, 0..1.
@@ -110,7 +110,7 @@ class Plan:
     losers: Literal["window", "box"] = "window"
 
     def finish(self, cls: Tensor | None = None, descriptions: Tensor | None = None) -> Tensor:
-        """Let each crop choose the class of its group that describes it best (methods.md 2.6).
+        """Let each crop choose the class of its group that describes it best (step 5).
 
         cls : (len(crops), E) vanilla CLS rows of the crops; may be left out without crops
         descriptions : (C, E) unit rows, one per class
@@ -153,7 +153,7 @@ class Plan:
 def class_probability(
     logits: Tensor, owner: Tensor, n_classes: int, known: Sequence[int] | None = None
 ) -> Tensor:
-    """Softmax over all queries, then the maximum over the queries of one class.
+    """Softmax over all queries, then the maximum over the queries of one class (step 1).
 
     logits : (B, Q, h, w), scaled cosines of patches and queries
     owner : (Q,) int64, the channel of each query: 0 .. C-1 for the names of a class, C and above
@@ -178,7 +178,7 @@ def class_probability(
 
 
 def affinity(attention: Tensor, *, wording: Wording = "code", prefix: int = 1) -> Tensor:
-    """How much each patch takes from each other patch (methods.md 2.4, steps 2 and 3).
+    """How much each patch takes from each other patch (step 2).
 
     "code": three rounds of dividing by column sums, then row sums; then (T + T^T) / 2. The
     published T is the square of what is returned: `refine` multiplies twice instead.
@@ -209,7 +209,7 @@ def refine(
     wording: Wording = "code",
     known: Sequence[int] | None = None,
 ) -> Tensor:
-    """Spread the maps of all classes along the affinity (methods.md 2.4).
+    """Spread the maps of all classes along the affinity (step 3).
 
     "code": R_c = S S (m_c * p^_c), p^ min-max normalised over all channels and positions of the
     window, m_c the union of the boxes of p^_c. "paper": R_c = A p^_c, without boxes. Then every
@@ -242,7 +242,7 @@ def refine(
 
 
 def overlap(probability: Tensor, refined: Tensor, wording: Wording = "code") -> Tensor:
-    """Agreement of maps before and after refinement (methods.md 2.5).
+    """Agreement of maps before and after refinement (step 4).
 
     "code": sum(p r) / (sum p + sum r); "paper" also subtracts sum(p r) below: a true IoU.
 
@@ -257,7 +257,7 @@ def overlap(probability: Tensor, refined: Tensor, wording: Wording = "code") -> 
 
 
 def similarity(maps: Tensor, at_least: float, wording: Wording = "code") -> Tensor:
-    """Pairs of maps that are alike (methods.md 2.6, step 1).
+    """Pairs of maps that are alike (step 5).
 
     "code": sum min / sum max (Ruzicka); "paper": sum(a b) / (sum a + sum b - sum(a b)).
 
@@ -310,7 +310,7 @@ def find(refined: Tensor, probability: Tensor, parameters: Parameters) -> Plan:
 
 
 def background_score(scores: Tensor) -> Tensor:
-    """1 - max over classes, the score of "none of them" (methods.md 2.7).
+    """1 - max over classes, the score of "none of them" (step 6).
 
     scores : (C, Y, X) blended refined maps, 0..1
     returns : (Y, X)
