@@ -80,7 +80,8 @@ def test_regions_agree_with_the_label_map():
             y0, x0, y1, x1 = region.box
             inside = shown.labels[y0:y1, x0:x1] == CLASS_IDS[region.name]
             assert inside.sum() >= region.pixels
-            assert inside[0].any() and inside[-1].any()
+            assert inside[0].any()
+            assert inside[-1].any()
 
 
 def test_the_label_of_a_thing_is_its_painted_silhouette():
@@ -89,21 +90,23 @@ def test_the_label_of_a_thing_is_its_painted_silhouette():
         assert thing.mask.shape == (40, 60)
         assert 0.15 < thing.mask.mean() < 0.98
         assert thing.paint[thing.mask].std() > 0.02
-        assert 0 <= thing.paint.min() and thing.paint.max() <= 1
+        assert thing.paint.min() >= 0
+        assert thing.paint.max() <= 1
 
 
 def test_textures_stay_in_range_and_differ():
     tones = {n: texture(n, "grey", np.random.default_rng(1), 48, 64) for n in STUFF}
     for tone in tones.values():
         assert tone.shape == (48, 64, 3)
-        assert 0 <= tone.min() and tone.max() <= 1
+        assert tone.min() >= 0
+        assert tone.max() <= 1
     for a, b in itertools.combinations(STUFF, 2):
         assert np.abs(tones[a] - tones[b]).mean() > 0.02
 
 
 def test_splits_share_no_seed():
     seeds = [set(split_seeds(s)) for s in ("train", "val", "test")]
-    assert not seeds[0] & seeds[1] and not seeds[0] & seeds[2] and not seeds[1] & seeds[2]
+    assert len(set.union(*seeds)) == sum(len(s) for s in seeds)
 
 
 def test_held_out_combinations_are_drawn_in_tests_only():

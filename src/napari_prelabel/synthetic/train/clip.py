@@ -131,11 +131,8 @@ def step_loss(
     named = torch.as_tensor(batch.named, device=device)
     grid = (side // 8, side // 8)
     with torch.autocast(device.type, torch.bfloat16):
-        texts = sorted({*batch.captions, *batch.phrases})
-        vectors = encode_text(model, texts, device)
-        row = {t: i for i, t in enumerate(texts)}
-        caption = vectors[[row[t] for t in batch.captions]]
-        words = vectors[[row[t] for t in batch.phrases]]
+        vectors = encode_text(model, [*batch.captions, *batch.phrases], device)
+        caption, words = vectors.split([len(batch.captions), len(batch.phrases)])
         with_attention = done > 0.12 and side >= 48
         states, maps = trunk(model.visual, normalised(batch.images, device), with_attention)
         names = tails_for(rng, done)
@@ -192,7 +189,7 @@ def validate(run: Run, plan: Plan, scenes: int, source: CropSource) -> dict[str,
         figures: dict[str, object] = {"retrieval": retrieval(model, close, device)}
         figures |= dense(model, validation_scenes(scenes), TAILS, device)
     entry = {"step": run.step, "minutes": round(run.elapsed / 60, 1), **figures}
-    entry["logit_scale"] = round(float(model.logit_scale.exp()), 1)
+    entry["logit_scale"] = round(model.logit_scale.exp().item(), 1)
     entry["seconds"] = round(time.monotonic() - began, 1)
     with (plan.out / "log.jsonl").open("a") as log:
         log.write(json.dumps(entry) + "\n")
@@ -210,6 +207,8 @@ def train(plan: Plan, resumed: bool) -> Run:
     """Train the demo CLIP; returns the finished run, its weights exported below ``plan.out``."""
     name = plan.device if plan.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
     device = torch.device(name)
+    # Moments of rarely seen words decay into denormal numbers, which are slow on CPUs.
+    torch.set_flush_denormal(True)
     plan.out.mkdir(parents=True, exist_ok=True)
     checkpoint = plan.out / "checkpoint.pt"
     run = start(plan, device)
@@ -226,6 +225,7 @@ def train(plan: Plan, resumed: bool) -> Run:
             bar.update(task, completed=run.done(plan), description=_told(run, recent[-50:]))
             if run.step % 50 == 0:
                 _note(plan, run, recent[-50:])
+                save(run, checkpoint)
             if run.elapsed - last > 60 * plan.validate_minutes:
                 save(run, checkpoint)
                 bar.console.print(validate(run, plan, 12, source))

@@ -61,7 +61,7 @@ class CropSource:
 
     def __init__(self, cache: SceneCache, words: list[str]) -> None:
         self.cache = cache
-        self.words = [w for w in words if w not in DISTRACTORS]
+        self.words = np.asarray([w for w in words if w not in DISTRACTORS])
         big = cache.regions[cache.regions[:, 7] >= 80]
         self.by_class = [big[big[:, 1] == i] for i in range(1, len(CLASSES) + 1)]
         scenes = cache.regions[:, 0]

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 CONFIG: dict[str, Any] = {
     "model_cfg": {
@@ -44,9 +45,13 @@ def build() -> open_clip.CLIP:
 
 
 def tokenize(texts: Sequence[str]) -> Tensor:
-    """(N, L) int64 with L cut to the longest text, at most the context length."""
+    """(N, L) int64, L the longest text rounded up to eight, at most the context length.
+
+    Few different lengths matter on CPUs: bfloat16 products are compiled anew for each new shape.
+    """
     tokens: Tensor = _TOKENIZER(list(texts))
-    return tokens[:, : int(tokens.argmax(dim=1).max()) + 1]
+    longest = int(tokens.argmax(dim=1).max()) + 1
+    return tokens[:, : -(-longest // 8) * 8]
 
 
 _TOKENIZER = open_clip.SimpleTokenizer(
@@ -59,7 +64,10 @@ def encode_text(model: open_clip.CLIP, texts: Sequence[str], device: torch.devic
     tokens = tokenize(texts).to(device)
     length = tokens.shape[1]
     x = model.token_embedding(tokens) + model.positional_embedding[:length]
-    x = model.ln_final(model.transformer(x, attn_mask=model.attn_mask[:length, :length]))
+    # On CPUs the fused kernel's backward pass takes most of a step at these short lengths.
+    with sdpa_kernel(SDPBackend.MATH):
+        x = model.transformer(x, attn_mask=model.attn_mask[:length, :length])
+    x = model.ln_final(x)
     last = x[torch.arange(len(x), device=device), tokens.argmax(dim=-1)]
     return F.normalize((last @ model.text_projection).float(), dim=-1)
 
@@ -112,13 +120,10 @@ def trunk(visual: Any, images: Tensor, with_attention: bool) -> tuple[list[Tenso
     for block in visual.transformer.resblocks[:-1]:
         x = states[-1]
         q, k, v = heads_of(block, x)
+        weights = attention(q, k)
         if with_attention:
-            weights = attention(q, k)
             maps.append(weights.mean(dim=1))
-            out = weights.to(v.dtype) @ v
-        else:
-            out = F.scaled_dot_product_attention(q, k, v)
-        x = x + merged(block, out)
+        x = x + merged(block, weights.to(v.dtype) @ v)
         states.append(x + block.mlp(block.ln_2(x)))
     return states, maps
 
@@ -157,7 +162,7 @@ def tail(visual: Any, states: list[Tensor], name: str, shape: tuple[int, int]) -
         return _projected(visual, _gem(visual, states))
     q, k, v = heads_of(block, x)
     if name == "vanilla":
-        values = F.scaled_dot_product_attention(q, k, v)
+        values = attention(q, k).to(v.dtype) @ v
     elif name == "maskclip":
         values = v
     elif name == "clearclip":
