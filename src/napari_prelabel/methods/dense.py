@@ -285,9 +285,9 @@ BASES: dict[str, Callable[[Trunk, Tower], Tensor]] = {
 
 
 def gaussian(grid: tuple[int, int], sigma: float) -> Tensor:
-    """exp(-|pᵢ - pⱼ|² / 2 σ²) of the patches of an (h, w) grid: (N, N) float32, CLS left out."""
+    """exp(-|pᵢ - pⱼ|² / 2 σ²) of the patches of an (h, w) grid: (N, N) float64, CLS left out."""
     y, x = torch.meshgrid(torch.arange(grid[0]), torch.arange(grid[1]), indexing="ij")
-    place = torch.stack([y.flatten(), x.flatten()], 1).float()
+    place = torch.stack([y.flatten(), x.flatten()], 1).double()
     squared = (place[:, None] - place[None]).square().sum(-1)
     return torch.exp(squared / (-2 * sigma**2))
 

@@ -1,6 +1,7 @@
 """Fetch a model's weights: resumable, checked, cancellable. Loads no torch, unpickles nothing."""
 
 import hashlib
+import http.client
 import os
 import urllib.error
 import urllib.parse
@@ -18,6 +19,7 @@ _BLOCK = 1 << 20
 _TIMEOUT = 30.0
 _NOT_SATISFIABLE = 416
 _PARTIAL = 206
+_MOVES = 4
 
 OnBytes = Callable[[int, int], None]
 
@@ -32,7 +34,7 @@ class Remote:
 
 def fetch(
     name: str,
-    on_bytes: OnBytes = lambda done, total: None,
+    on_bytes: OnBytes = lambda _done, _total: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Path:
     """Fetch a model of the catalogue into `model_dir(name)`; at once if it is there.
@@ -73,21 +75,27 @@ def hub_url(source: str, file: str) -> str:
 def ask(url: str) -> Remote:
     """Size and checksum of a file, from the headers of the hub's own answer.
 
-    The hub redirects large files to a store; only its first answer carries the checksum, so the
-    redirection is not followed.
+    The hub redirects large files to a store; only the redirecting answer carries the checksum,
+    so that redirection is not followed.
     """
-    request = urllib.request.Request(url, method="HEAD")
     opener = urllib.request.build_opener(_Stay)
-    try:
-        with opener.open(request, timeout=_TIMEOUT) as answer:
-            headers = answer.headers
-    except urllib.error.HTTPError as error:
-        if not 300 <= error.code < 400:
-            raise
-        headers = error.headers
-    tag = (headers.get("X-Linked-Etag") or headers.get("ETag") or "").strip('W/"').lower()
-    size = int(headers.get("X-Linked-Size") or headers.get("Content-Length") or 0)
-    return Remote(size, tag if len(tag) == 64 and not tag.strip("0123456789abcdef") else None)
+    for _ in range(_MOVES):
+        request = urllib.request.Request(url, method="HEAD")
+        try:
+            with opener.open(request, timeout=_TIMEOUT) as answer:
+                headers, size = answer.headers, answer.headers.get("Content-Length")
+        except urllib.error.HTTPError as error:
+            error.close()
+            if not 300 <= error.code < 400:
+                raise
+            headers, size = error.headers, error.headers.get("X-Linked-Size")
+            if size is None:  # the repository was renamed
+                url = urllib.parse.urljoin(url, headers.get("Location", ""))
+                continue
+        tag = (headers.get("X-Linked-Etag") or headers.get("ETag") or "").strip('W/"').lower()
+        known = len(tag) == 64 and not tag.strip("0123456789abcdef")
+        return Remote(int(size or 0), tag if known else None)
+    raise ConnectionError("redirected in a circle")
 
 
 def download(
@@ -129,6 +137,7 @@ def _receive(
     try:
         answer = urllib.request.urlopen(request, timeout=_TIMEOUT)
     except urllib.error.HTTPError as error:
+        error.close()
         if error.code != _NOT_SATISFIABLE:
             raise
         part.unlink()
@@ -138,13 +147,20 @@ def _receive(
         done = start if resumed else 0
         with part.open("ab" if resumed else "wb") as file:
             on_bytes(done, size)
-            while block := answer.read(_BLOCK):
+            while block := _read(answer):
                 if cancelled():
                     raise Cancelled
                 done += file.write(block)
                 on_bytes(done, size)
     if size and done != size:
         raise ConnectionError(f"the connection broke after {done:,} of {size:,} bytes")
+
+
+def _read(answer: http.client.HTTPResponse) -> bytes:
+    try:
+        return answer.read(_BLOCK)
+    except http.client.IncompleteRead as error:  # newer Pythons; older ones just end
+        return error.partial
 
 
 def _checksum(path: Path, cancelled: Callable[[], bool]) -> str:
@@ -164,5 +180,5 @@ def _reason(error: BaseException) -> str:
 class _Stay(urllib.request.HTTPRedirectHandler):
     """Turns a redirection into an HTTPError that carries the answer's headers."""
 
-    def redirect_request(self, *args: object, **kwargs: object) -> None:
+    def redirect_request(self, *_args: object, **_kwargs: object) -> None:
         return None

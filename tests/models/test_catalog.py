@@ -1,0 +1,98 @@
+"""The tables of models and bundles."""
+
+import subprocess
+import sys
+
+import open_clip
+import pytest
+
+from napari_prelabel.errors import FileFormatError, ModelError
+from napari_prelabel.job import BASES, METHODS
+from napari_prelabel.models import catalog
+from napari_prelabel.models.catalog import BUNDLES, MODELS
+
+
+def test_importing_the_tables_loads_no_torch():
+    code = "import sys, napari_prelabel.models.catalog; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_row_is_what_open_clip_knows_of_it(name):
+    entry = MODELS[name]
+    if not entry.arch:
+        assert entry.source == "sample"
+        return
+    config = open_clip.get_model_config(entry.arch)
+    patch = config["vision_cfg"].get("patch_size")
+    assert entry.resnet == (patch is None)
+    assert entry.patch == (patch or 32)
+    assert config.get("quick_gelu", False) == entry.arch.endswith("quickgelu")
+
+
+@pytest.mark.parametrize("name", [n for n, e in MODELS.items() if "/" in e.source])
+def test_a_source_is_one_that_open_clip_names_with_its_normalisation(name):
+    entry = MODELS[name]
+    arch = entry.arch.removesuffix("-quickgelu")
+    known = [
+        open_clip.get_pretrained_cfg(arch, tag)
+        for tag in open_clip.list_pretrained_tags_by_model(arch)
+    ]
+    (row,) = [cfg for cfg in known if cfg.get("hf_hub", "").rstrip("/") == entry.source]
+    assert (entry.mean, entry.std) == (tuple(row["mean"]), tuple(row["std"]))
+    assert row.get("quick_gelu", False) == entry.arch.endswith("quickgelu")
+    assert entry.size > 1e8
+    assert entry.licence
+
+
+@pytest.mark.parametrize("name", BUNDLES)
+def test_a_bundle_fits_its_model(name):
+    bundle = BUNDLES[name]
+    entry = MODELS[bundle.clip]
+    assert bundle.windows.crop % entry.patch == 0
+    assert set(bundle.methods) <= set(METHODS)
+    assert set(bundle.bases) <= set(BASES)
+    assert bundle.method in bundle.methods
+    assert bundle.base in bundle.bases
+    if entry.resnet:
+        assert "freecp" not in bundle.methods
+        assert "gem" not in bundle.bases
+
+
+def test_unknown_names_are_refused_with_the_known_ones():
+    with pytest.raises(ModelError, match="openai-vitb16"):
+        catalog.entry_of("x")
+    with pytest.raises(ModelError, match="demo, vitb16"):
+        catalog.bundle_of("x")
+
+
+def test_folders_and_what_is_installed(monkeypatch, tmp_path):
+    monkeypatch.setenv(catalog.HOME_VARIABLE, str(tmp_path))
+    assert catalog.model_dir("openai-vitb16") == tmp_path / "openai-vitb16"
+    assert not catalog.installed("openai-vitb16")
+    assert catalog.installed("vitb16-random")
+    assert "599 MB to download" in catalog.download_text("openai-vitb16")
+    (tmp_path / "openai-vitb16").mkdir()
+    (tmp_path / "openai-vitb16" / catalog.WEIGHTS).touch()
+    assert catalog.installed("openai-vitb16")
+    assert catalog.download_text("openai-vitb16").startswith("installed; licence MIT")
+    monkeypatch.delenv(catalog.HOME_VARIABLE)
+    assert catalog.model_dir("openai-vitb16").name == "openai-vitb16"
+
+
+def test_a_package_without_the_demo_model_says_so(monkeypatch):
+    def missing(*parts):
+        raise FileFormatError("x", "/".join(parts))
+
+    monkeypatch.setattr(catalog, "sample_path", missing)
+    assert not catalog.installed("demo-clip")
+    with pytest.raises(FileFormatError, match="models/demo-clip"):
+        catalog.model_dir("demo-clip")
+
+
+def test_known_words_are_read_from_the_models_list(monkeypatch, tmp_path):
+    (tmp_path / "words.txt").write_text("# the demo's words\ntree\n\n sea \n", encoding="utf-8")
+    monkeypatch.setattr(catalog, "sample_path", lambda *_: tmp_path)
+    assert catalog.known_words("demo-clip") == ("tree", "sea")
+    assert catalog.known_words("openai-vitb16") is None

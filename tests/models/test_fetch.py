@@ -1,0 +1,216 @@
+"""Fetching against a real server on loopback."""
+
+import hashlib
+import http.server
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+
+import pytest
+
+from napari_prelabel.errors import Cancelled, ChecksumMismatch, ModelError
+from napari_prelabel.models import catalog, fetch
+
+BODY = bytes(range(256)) * 12_000  # three megabytes and a bit
+DIGEST = hashlib.sha256(BODY).hexdigest()
+
+
+class Hub(http.server.BaseHTTPRequestHandler):
+    """A hub with ranges; `faults` decides how it misbehaves, `ranges` records what was asked."""
+
+    faults: dict = {}  # noqa: RUF012
+    ranges: list = []  # noqa: RUF012
+
+    def log_message(self, *_):
+        pass
+
+    def do_HEAD(self):
+        if self.path.startswith("/old/"):
+            self.send_response(307)
+            self.send_header("Location", self.path.replace("/old/", "/new/"))
+            self.send_header("Content-Length", "20")
+        elif self.path.startswith("/circle/"):
+            self.send_response(307)
+            self.send_header("Location", self.path)
+        elif self.path.startswith("/gone/"):
+            self.send_response(404)
+        else:
+            self.send_response(302)
+            self.send_header("Location", "http://store.invalid/x")
+            self.send_header("X-Linked-Etag", f'"{self.faults.get("sha256", DIGEST)}"')
+            self.send_header("X-Linked-Size", str(self.faults.get("size", len(BODY))))
+        self.end_headers()
+
+    def do_GET(self):
+        wanted = self.headers.get("Range")
+        self.ranges.append(wanted)
+        if self.faults.get("status"):
+            self.send_response(self.faults["status"])
+            self.end_headers()
+            return
+        start = int(wanted.split("=")[1].rstrip("-")) if wanted else 0
+        if self.faults.get("no_ranges"):
+            start = 0
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Length", str(len(BODY) - start))
+        self.end_headers()
+        end = start + self.faults["cut"] if "cut" in self.faults else len(BODY)
+        self.wfile.write(BODY[start:end])
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    monkeypatch.setenv(fetch.HUB_VARIABLE, f"http://127.0.0.1:{server.server_port}/")
+    monkeypatch.setenv(catalog.HOME_VARIABLE, str(tmp_path))
+    monkeypatch.setattr(Hub, "faults", {})
+    monkeypatch.setattr(Hub, "ranges", [])
+    yield Hub
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def part(tmp_path):
+    return tmp_path / "openai-vitb16" / (catalog.WEIGHTS + ".part")
+
+
+def with_entry(monkeypatch, **changes):
+    entry = replace(catalog.MODELS["openai-vitb16"], **changes)
+    monkeypatch.setattr(catalog, "MODELS", {**catalog.MODELS, "openai-vitb16": entry})
+
+
+def test_a_file_arrives_whole_checked_and_counted(hub, part):
+    seen = []
+    path = fetch.fetch("openai-vitb16", lambda *step: seen.append(step))
+    assert path.read_bytes() == BODY
+    assert not part.exists()
+    assert seen[0] == (0, len(BODY))
+    assert seen[-1] == (len(BODY), len(BODY))
+    assert fetch.fetch("openai-vitb16") == path
+    assert len(hub.ranges) == 1  # the second call asked nobody
+
+
+def test_a_cancelled_fetch_goes_on_where_it_stopped(hub, part):
+    answers = iter([False, True])
+    with pytest.raises(Cancelled):
+        fetch.fetch("openai-vitb16", cancelled=lambda: next(answers))
+    kept = part.stat().st_size
+    assert 0 < kept < len(BODY)
+    assert fetch.fetch("openai-vitb16").read_bytes() == BODY
+    assert hub.ranges == [None, f"bytes={kept}-"]
+
+
+def test_cancelling_during_the_checksum_keeps_the_part(hub, part):  # noqa: ARG001
+    part.parent.mkdir()
+    part.write_bytes(BODY)
+    with pytest.raises(Cancelled):
+        fetch.fetch("openai-vitb16", cancelled=lambda: True)
+    assert part.exists()
+
+
+def test_a_broken_connection_keeps_the_part(hub, part):
+    hub.faults["cut"] = 1_500_000
+    with pytest.raises(ModelError, match="broke after 1,500,000 of 3,072,000 bytes"):
+        fetch.fetch("openai-vitb16")
+    assert part.stat().st_size == 1_500_000
+    hub.faults.clear()
+    assert fetch.fetch("openai-vitb16").read_bytes() == BODY
+
+
+def test_a_complete_part_is_only_checked(hub, part):
+    part.parent.mkdir()
+    part.write_bytes(BODY)
+    assert fetch.fetch("openai-vitb16").read_bytes() == BODY
+    assert hub.ranges == []
+
+
+@pytest.mark.parametrize("left", [BODY[:100], BODY + b"longer"])
+def test_a_server_without_ranges_starts_again(hub, part, left):
+    hub.faults["no_ranges"] = True
+    part.parent.mkdir()
+    part.write_bytes(left)
+    assert fetch.fetch("openai-vitb16").read_bytes() == BODY
+
+
+def test_a_part_beyond_the_file_is_dropped(hub, part):
+    hub.faults["status"] = 416
+    part.parent.mkdir()
+    part.write_bytes(b"x")
+    with pytest.raises(ModelError, match="start again"):
+        fetch.fetch("openai-vitb16")
+    assert not part.exists()
+
+
+def test_a_wrong_checksum_deletes_the_part(hub, part):
+    hub.faults["sha256"] = "0" * 64
+    with pytest.raises(ChecksumMismatch) as caught:
+        fetch.fetch("openai-vitb16")
+    assert (caught.value.expected, caught.value.found) == ("0" * 64, DIGEST)
+    assert not part.exists()
+    assert not catalog.installed("openai-vitb16")
+
+
+def test_the_catalogues_checksum_goes_before_the_hubs(hub, monkeypatch):  # noqa: ARG001
+    with_entry(monkeypatch, sha256="1" * 64)
+    with pytest.raises(ChecksumMismatch):
+        fetch.fetch("openai-vitb16")
+
+
+def test_a_checksum_that_is_none_is_not_used(hub):
+    hub.faults["sha256"] = "a git hash"
+    assert fetch.fetch("openai-vitb16").read_bytes() == BODY
+
+
+@pytest.mark.parametrize("status", [403, 500])
+def test_a_refusing_server_is_named_with_the_way_out(hub, status, tmp_path):
+    hub.faults["status"] = status
+    with pytest.raises(ModelError, match=r"Cannot reach 127\.0\.0\.1") as caught:
+        fetch.fetch("openai-vitb16")
+    assert str(tmp_path / "openai-vitb16") in str(caught.value)
+
+
+def test_offline_names_host_and_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv(fetch.HUB_VARIABLE, "http://127.0.0.1:9")
+    monkeypatch.setenv(catalog.HOME_VARIABLE, str(tmp_path))
+    with pytest.raises(ModelError, match=r"copy open_clip_model\.safetensors of timm/"):
+        fetch.fetch("openai-vitb16")
+
+
+def test_a_renamed_repository_is_followed(hub, monkeypatch):  # noqa: ARG001
+    with_entry(monkeypatch, source="old/model")
+    assert fetch.ask(fetch.hub_url("old/model", "x")) == fetch.Remote(len(BODY), DIGEST)
+
+
+def test_a_circle_of_redirections_ends(hub, monkeypatch):  # noqa: ARG001
+    with_entry(monkeypatch, source="circle/model")
+    with pytest.raises(ModelError, match="circle"):
+        fetch.fetch("openai-vitb16")
+
+
+def test_a_missing_repository_is_said(hub, monkeypatch):  # noqa: ARG001
+    with_entry(monkeypatch, source="gone/model")
+    with pytest.raises(ModelError, match="Cannot reach"):
+        fetch.fetch("openai-vitb16")
+
+
+def test_pickles_are_refused_before_anything_is_asked(hub, monkeypatch):
+    with_entry(monkeypatch, file="pytorch_model.bin")
+    with pytest.raises(ModelError, match="not a safetensors file"):
+        fetch.fetch("openai-vitb16")
+    assert hub.ranges == []
+
+
+def test_an_unknown_model_is_named():
+    with pytest.raises(ModelError, match="no model 'vitz'"):
+        fetch.fetch("vitz")
+
+
+def test_importing_loads_no_torch():
+    code = "import sys, napari_prelabel.models.fetch; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
