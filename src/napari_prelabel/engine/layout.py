@@ -1,0 +1,202 @@
+"""How an image is resized, cut into windows and put together again (methods.md 2.1 and 2.7).
+
+Up-sampling inside a window, averaging windows and resizing to the image are linear and act on
+rows and columns separately. So one small matrix per axis leads from patches to pixels, and a
+result of any size is made tile by tile.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..job import Windows
+
+# mmseg's Resize((2048, 448)) keeps the long side below this.
+LONG_SIDE = 2048
+# A thumbnail holds no more than this to be found by looking closer.
+MAX_UPSCALE = 8.0
+# FreeCP's boxes leave out the last row and column of patches, so a window needs a few.
+MIN_PATCHES = 4
+# Bytes of one tile of scores.
+_TILE = 1 << 22
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where the windows of an image lie. All pairs are (rows, columns).
+
+    size : of the image (or its region) in pixels.
+    resized : of what is cut into windows, in pixels; windows may reach beyond its end, where
+        the last row and column are repeated.
+    window : sides of every window in pixels, multiples of the patch.
+    starts : first pixels of the windows along both axes; the windows are their product.
+    """
+
+    size: tuple[int, int]
+    resized: tuple[int, int]
+    window: tuple[int, int]
+    starts: tuple[tuple[int, ...], tuple[int, ...]]
+    patch: int
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Patches of a window."""
+        return self.window[0] // self.patch, self.window[1] // self.patch
+
+    @property
+    def origins(self) -> list[tuple[int, int]]:
+        """(y, x) of every window in the resized image, row by row."""
+        return [(y, x) for y in self.starts[0] for x in self.starts[1]]
+
+
+def plan_layout(size: tuple[int, int], windows: Windows, patch: int) -> Layout:
+    """Resize to the short side (long side at most 2048, at most 8 times larger) and lay windows.
+
+    size : (H, W) of the image in pixels.
+    windows : its crop is rounded up to whole patches; a side shorter than the crop gets one
+        window of its own length, rounded up.
+    """
+    scale = 1.0
+    if windows.short_side:
+        scale = min(windows.short_side / min(size), MAX_UPSCALE)
+    scale = min(scale, LONG_SIDE / max(size)) if windows.short_side or windows.crop == 0 else scale
+    resized = (max(1, round(size[0] * scale)), max(1, round(size[1] * scale)))
+    sides = [_axis(length, windows, patch) for length in resized]
+    (height, ys), (width, xs) = sides
+    return Layout(size, resized, (height, width), (ys, xs), patch)
+
+
+def _axis(length: int, windows: Windows, patch: int) -> tuple[int, tuple[int, ...]]:
+    whole = max(MIN_PATCHES, math.ceil(length / patch)) * patch
+    crop = math.ceil(windows.crop / patch) * patch
+    if not crop or whole <= crop:
+        return whole, (0,)
+    count = math.ceil((length - crop) / windows.stride) + 1
+    return crop, tuple(min(i * windows.stride, length - crop) for i in range(count))
+
+
+def cut(image: npt.NDArray[np.uint8], layout: Layout) -> npt.NDArray[np.uint8]:
+    """The resized image (h, w, 3) uint8, edges repeated as far as the windows reach.
+
+    Bilinear like the published pipeline; where more than every second pixel would be skipped,
+    the skipped ones are averaged in.
+    """
+    small = np.ascontiguousarray(image)
+    if layout.resized != layout.size:
+        small = _resize(small, layout.resized)
+    ends = [
+        starts[-1] + side - length
+        for starts, side, length in zip(layout.starts, layout.window, layout.resized, strict=True)
+    ]
+    if any(ends):
+        small = np.pad(small, ((0, ends[0]), (0, ends[1]), (0, 0)), mode="edge")
+    return small
+
+
+def _resize(image: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    planes = torch.from_numpy(image).permute(2, 0, 1)[None].float()
+    skips = image.shape[0] > 2 * size[0] or image.shape[1] > 2 * size[1]
+    out = F.interpolate(planes, size=size, mode="bilinear", antialias=skips)
+    levels: npt.NDArray[np.uint8] = (
+        out[0].round_().clamp_(0, 255).to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
+    )
+    return levels
+
+
+def _line(inputs: int, outputs: int) -> Tensor:
+    """(outputs, inputs) float64 matrix of linear interpolation, align_corners=False."""
+    eye = torch.eye(inputs, dtype=torch.float64)[None]
+    return F.interpolate(eye, size=outputs, mode="linear", align_corners=False)[0].T
+
+
+def axis_matrix(layout: Layout, axis: int) -> Tensor:
+    """(pixels of the image, windows x patches) along one axis: up-sample, average, resize."""
+    length, window, starts = layout.resized[axis], layout.window[axis], layout.starts[axis]
+    patches = layout.grid[axis]
+    up = _line(patches, window)
+    placed = torch.zeros(length, len(starts) * patches, dtype=torch.float64)
+    count = torch.zeros(length, 1, dtype=torch.float64)
+    for i, start in enumerate(starts):
+        end = min(start + window, length)
+        placed[start:end, i * patches : (i + 1) * patches] = up[: end - start]
+        count[start:end] += 1
+    return (_line(length, layout.size[axis]) @ (placed / count)).float()
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """A rectangle of the image and the scores of the chosen channels in it.
+
+    rows, columns : half-open slices of the image.
+    channels : (k,) int64, ascending; the other channels are zero here.
+    scores : (k, rows, columns) float32.
+    """
+
+    rows: slice
+    columns: slice
+    channels: Tensor
+    scores: Tensor
+
+
+class Blend:
+    """Maps of windows as scores of pixels: up-sampled, averaged over windows, resized.
+
+    layout : of the windows.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._y = axis_matrix(layout, 0)
+        self._x = axis_matrix(layout, 1)
+
+    def tiles(self, maps: Tensor, *, sparse: bool = False) -> Iterator[Tile]:
+        """Scores of the whole image, tile by tile, in bounded memory.
+
+        maps : (windows, K, h, w), windows in the order of `Layout.origins`.
+        sparse : leave out channels that are zero all over a tile.
+        """
+        (ny, nx), (h, w) = map(len, self._layout.starts), self._layout.grid
+        k = maps.shape[1]
+        # (K, ny * h, nx * w): the windows' maps side by side.
+        wide = maps.view(ny, nx, k, h, w).permute(2, 0, 3, 1, 4).reshape(k, ny * h, nx * w)
+        height, width = self._layout.size
+        rows, columns = tile_size(k, height, width)
+        for y in range(0, height, rows):
+            ys = slice(y, min(y + rows, height))
+            left, from_y = _needed(self._y[ys])
+            for x in range(0, width, columns):
+                xs = slice(x, min(x + columns, width))
+                right, from_x = _needed(self._x[xs])
+                part = wide[:, from_y][:, :, from_x]
+                channels = torch.arange(k)
+                if sparse:
+                    channels = part.flatten(1).any(1).nonzero()[:, 0].cpu()
+                    part = part[channels.to(part.device)]
+                yield Tile(ys, xs, channels, _spread(part, left, right))
+
+
+def tile_size(channels: int, height: int, width: int) -> tuple[int, int]:
+    """(rows, columns) of a tile of scores that fits into a few megabytes."""
+    area = max(64, _TILE // (4 * max(1, channels)))
+    columns = min(width, max(64, 2 * math.isqrt(area)))
+    return min(height, max(1, area // columns)), columns
+
+
+def _needed(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """The columns of a banded matrix that are not zero, and their indices."""
+    used = matrix.any(0).nonzero()[:, 0]
+    return matrix[:, used], used
+
+
+def _spread(part: Tensor, left: Tensor, right: Tensor) -> Tensor:
+    k, inner_y, inner_x = part.shape
+    left, right = left.to(part), right.to(part)
+    rows = (left @ part.permute(1, 0, 2).reshape(inner_y, k * inner_x)).view(len(left), k, inner_x)
+    # (rows, K, columns) -> (K, rows, columns)
+    return (rows.permute(1, 0, 2).reshape(-1, inner_x) @ right.T).view(k, len(left), len(right))

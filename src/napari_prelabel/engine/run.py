@@ -1,0 +1,268 @@
+"""Engine: one job on one image. CLI, benchmarks, tests and the worker all come through here.
+
+The walk of a run: load the models, encode the words, cut the image into windows, encode them
+batch by batch, score each batch, purify (FreeCP), blend, decide.
+"""
+
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Generator
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import platformdirs
+import torch
+from torch import Tensor
+
+from .. import __version__
+from ..errors import ImageError, JobError, OutOfMemory
+from ..job import Job, Progress
+from ..labels import LabelMap
+from ..models.catalog import Bundle, bundle_of
+from ..models.clip import Clip, load_clip, pick_device
+from . import score
+from .cache import Encodings
+from .encode import Encoder, Queries, is_out_of_memory
+from .layout import Layout, cut, plan_layout
+from .notices import Likeness, demo_notices, memory_notice
+from .timing import StageTime, Stopwatch
+
+Steps = Generator[Progress, None, LabelMap]
+# Loaded models that are kept; the least recently used leaves.
+_MODELS = 2
+
+
+class Engine:
+    """Runs jobs; keeps models, encoded windows and words between runs. Not for several threads.
+
+    device : "auto", "cpu", "cuda", "mps"; never changed behind a person's back.
+    cache : of encoded windows and crops; None keeps half a gigabyte in memory.
+    words : of text rows; None keeps them in the user's cache folder as well.
+    load : gives a Clip for (model name, device, precision).
+    """
+
+    def __init__(
+        self,
+        device: str = "auto",
+        cache: Encodings | None = None,
+        words: Encodings | None = None,
+        load: Callable[[str, str, str], Clip] = load_clip,
+    ) -> None:
+        self._device = pick_device(device)
+        self._cache = Encodings() if cache is None else cache
+        self._words = _word_cache() if words is None else words
+        self._load = load
+        self._clips: OrderedDict[tuple[str, str], Clip] = OrderedDict()
+        self._likeness: dict[str, Likeness | None] = {}
+        self.timings: list[StageTime] = []
+
+    @property
+    def device(self) -> str:
+        """Where the models compute."""
+        return str(self._device)
+
+    def run(
+        self,
+        job: Job,
+        image: npt.NDArray[np.uint8],
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> Steps:
+        """Segment an image; yields Progress, returns the LabelMap.
+
+        image : (H, W, 3) uint8 RGB, see `pixels.to_rgb`; only `job.region` of it is looked at.
+        cancelled : asked between batches of windows.
+
+        Afterwards `timings` holds the stages of the run.
+
+        Raises ImageError, JobError, ModelError, OutOfMemory, Cancelled.
+        """
+        watch = Stopwatch(self._device)
+        try:
+            return (yield from self._run(job, image, cancelled, watch))
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise OutOfMemory(self.device, "the smallest batches") from error
+        finally:
+            self.timings = watch.stages
+
+    def _run(
+        self,
+        job: Job,
+        image: npt.NDArray[np.uint8],
+        cancelled: Callable[[], bool],
+        watch: Stopwatch,
+    ) -> Steps:
+        bundle = _bundle(job)
+        part, origin = _region(image, job)
+        yield Progress("models", 0, 1)
+        with watch.time("load"):
+            clip = self._clip(bundle.clip, job.precision)
+        encoder = Encoder(clip, self._cache, self._words, watch, cancelled)
+        queries = yield from encoder.queries(job.vocabulary)
+        with watch.time("resize"):
+            layout = plan_layout(_size(part), job.windows or bundle.windows, clip.patch)
+            pixels = cut(part, layout)
+        maps, summary = yield from _maps(encoder, job, queries, layout, pixels, clip, watch)
+        with watch.time("decide"):
+            scale = job.logit_scale or clip.logit_scale
+            labels = yield from score.decide_tiles(maps, queries, layout, job, scale)
+        likeness = self._likeness_of(bundle.clip, clip.digest)
+        told = demo_notices(bundle, job.vocabulary, likeness, summary)
+        told += memory_notice(self.device, encoder.smallest_batch)
+        return LabelMap(
+            labels.ids,
+            labels.score,
+            labels.runner_up,
+            job.vocabulary,
+            origin,
+            told,
+            self._provenance(job, clip, layout, bundle),
+        )
+
+    def _clip(self, name: str, precision: str) -> Clip:
+        key = (name, precision)
+        if key not in self._clips:
+            while len(self._clips) >= _MODELS:
+                self._clips.popitem(last=False)
+            self._clips[key] = self._load(name, self.device, precision)
+        self._clips.move_to_end(key)
+        return self._clips[key]
+
+    def _likeness_of(self, model: str, digest: str) -> Likeness | None:
+        if model not in self._likeness:
+            self._likeness[model] = Likeness.beside(model)
+        found = self._likeness[model]
+        return found if found is not None and found.digest == digest else None
+
+    def _provenance(self, job: Job, clip: Clip, layout: Layout, bundle: Bundle) -> dict[str, Any]:
+        return {
+            "method": job.method,
+            "base": job.base,
+            "models": job.models,
+            "clip": bundle.clip,
+            "clip_digest": clip.digest,
+            "job_digest": job.digest,
+            "vocabulary_digest": job.vocabulary.digest,
+            "device": self.device,
+            "precision": job.precision,
+            "logit_scale": job.logit_scale or clip.logit_scale,
+            "resized": list(layout.resized),
+            "window": list(layout.window),
+            "windows": len(layout.origins),
+            "region": list(job.region) if job.region else None,
+            "versions": {
+                "napari-prelabel": __version__,
+                "torch": version("torch"),
+                "open_clip_torch": version("open_clip_torch"),
+            },
+        }
+
+
+def _maps(
+    encoder: Encoder,
+    job: Job,
+    queries: Queries,
+    layout: Layout,
+    pixels: npt.NDArray[np.uint8],
+    clip: Clip,
+    watch: Stopwatch,
+) -> Generator[Progress, None, tuple[score.Maps, Tensor]]:
+    """Maps of all windows, and the mean (D,) of their summaries."""
+    freecp = job.method == "freecp"
+    scale = job.logit_scale or clip.logit_scale
+    head0 = job.base == "gem" and job.freecp.gem_affinity == "head0"
+    affinity = ("head0" if head0 else "mean") if freecp else None
+    total = math.ceil(len(layout.origins) / encoder.windows_at_once(layout))
+    scores, probability, summaries = [], [], []
+    started = time.monotonic()
+    yield Progress("encode", 0, total)
+    for done, batch in enumerate(encoder.windows(pixels, layout, job.base, affinity), start=1):
+        with watch.time("score"):
+            if freecp:
+                refined, p = score.freecp_maps(batch, queries, layout, job, scale)
+                scores.append(refined)
+                probability.append(p)
+            else:
+                scores.append(score.base_maps(batch, queries, layout))
+        summaries.append(batch.summary.cpu())
+        left = (time.monotonic() - started) / done * (total - done)
+        yield Progress("encode", done, total, left)
+    summary = torch.cat(summaries).mean(0)
+    if not freecp:
+        return score.Maps(torch.cat(scores)), summary
+    maps = yield from _purify(
+        encoder, job, queries, layout, pixels, torch.cat(scores), torch.cat(probability), watch
+    )
+    return maps, summary
+
+
+def _purify(
+    encoder: Encoder,
+    job: Job,
+    queries: Queries,
+    layout: Layout,
+    pixels: npt.NDArray[np.uint8],
+    refined: Tensor,
+    probability: Tensor,
+    watch: Stopwatch,
+) -> Generator[Progress, None, score.Maps]:
+    yield Progress("purify", 0, 1)
+    with watch.time("purify"):
+        plan = score.plan_purification(refined, probability, job)
+    rows = described = None
+    if plan.crops:
+        described = yield from encoder.descriptions(job.vocabulary, queries)
+        rows = yield from encoder.crops(pixels, score.crop_boxes(plan, layout), job.base)
+    with watch.time("purify"):
+        purified = plan.finish(rows, described)
+    fallback = job.freecp.empty_pixel == "base" and not queries.background
+    return score.Maps(purified, probability if fallback else None)
+
+
+def _bundle(job: Job) -> Bundle:
+    bundle = bundle_of(job.models)
+    for name, wanted, known in (
+        ("method", job.method, bundle.methods),
+        ("base", job.base, bundle.bases),
+    ):
+        if wanted not in known:
+            raise JobError(
+                name,
+                f"{bundle.title} cannot do {wanted}: choose {' or '.join(known)}, or other models.",
+            )
+    return bundle
+
+
+def _region(
+    image: npt.NDArray[np.uint8], job: Job
+) -> tuple[npt.NDArray[np.uint8], tuple[int, int]]:
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise ImageError(
+            f"The engine takes (H, W, 3) uint8 pixels, not {image.shape} {image.dtype}: "
+            "convert them with pixels.to_rgb."
+        )
+    if image.size == 0:
+        raise ImageError(f"The image is empty ({image.shape[0]} x {image.shape[1]}).")
+    if job.region is None:
+        return image, (0, 0)
+    y0, x0, y1, x1 = job.region
+    part = image[y0:y1, x0:x1]
+    if part.size == 0:
+        raise ImageError(
+            f"The region {job.region} lies outside the image of {image.shape[0]} x "
+            f"{image.shape[1]} pixels: draw it anew."
+        )
+    return part, (y0, x0)
+
+
+def _size(part: npt.NDArray[np.uint8]) -> tuple[int, int]:
+    return part.shape[0], part.shape[1]
+
+
+def _word_cache() -> Encodings:
+    folder = platformdirs.user_cache_path("napari-prelabel") / "words"
+    return Encodings(64 << 20, folder, 64 << 20)

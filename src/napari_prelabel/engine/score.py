@@ -1,0 +1,128 @@
+"""From encoded windows to scores of pixels: the base methods (methods.md 4) and FreeCP (2)."""
+
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..job import Job, Progress
+from ..labels import LabelMap, decide
+from ..methods import freecp
+from ..methods.dense import class_logits
+from .encode import Batch, Queries
+from .layout import Blend, Layout, Tile
+
+Ids = np.ndarray[tuple[int, ...], np.dtype[np.uint16]]
+Crops = list[tuple[int, int, int, int]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Maps:
+    """Maps of all windows, ready to be blended.
+
+    scores : (B, K, h, w); cosines of queries (base) or purified maps of classes (FreeCP).
+    probability : (B, C, h, w) of the base, where pixels that no class holds fall back to it.
+    """
+
+    scores: Tensor
+    probability: Tensor | None = None
+
+
+def base_maps(batch: Batch, queries: Queries, layout: Layout) -> Tensor:
+    """Cosines (b, Q, h, w) of patches and queries."""
+    cosines = class_logits(batch.rows, queries.rows, 1.0)
+    return cosines.reshape(*cosines.shape[:2], *layout.grid)
+
+
+def freecp_maps(
+    batch: Batch, queries: Queries, layout: Layout, job: Job, scale: float
+) -> tuple[Tensor, Tensor]:
+    """Refined maps and probabilities (b, C, h, w) of the classes (methods.md 2.3 and 2.4)."""
+    assert batch.affinity is not None
+    logits = base_maps(batch, queries, layout) * scale
+    p = freecp.class_probability(logits, queries.owner, queries.n_classes)
+    affinity = batch.affinity.to(p.device)
+    refined = freecp.refine(p, affinity, queries.n_classes, box_threshold=job.freecp.box_threshold)
+    return refined, p[:, : queries.n_classes]
+
+
+def plan_purification(refined: Tensor, probability: Tensor, job: Job) -> freecp.Plan:
+    """What FreeCP decides from the maps of all windows, and the crops it needs (2.5, 2.6)."""
+    settings = job.freecp
+    parameters = freecp.Parameters(
+        redundancy=settings.redundancy,
+        ambiguity=settings.ambiguity,
+        rp_threshold=settings.rp_threshold,
+        ap_threshold=settings.ap_threshold,
+        box_threshold=settings.box_threshold,
+        overlap=settings.overlap,
+        similarity=settings.overlap,
+        losers=settings.losers,
+        scope=settings.scope,
+    )
+    return freecp.find(refined, probability, parameters)
+
+
+def crop_boxes(plan: freecp.Plan, layout: Layout) -> Crops:
+    """The plan's crops as (y0, x0, y1, x1) pixels of the cut image."""
+    return [crop.pixels(layout.patch, layout.origins[crop.window]) for crop in plan.crops]
+
+
+def decide_tiles(
+    maps: Maps, queries: Queries, layout: Layout, job: Job, scale: float
+) -> Generator[Progress, None, LabelMap]:
+    """Blend, resize and decide tile by tile, so that no score exists at full size."""
+    blend = Blend(layout)
+    ids = np.zeros(layout.size, np.uint16)
+    score = np.zeros(layout.size, np.float16)
+    runner_up = np.zeros(layout.size, np.uint16)
+    tiles: Iterator[tuple[Tile, tuple[Ids, np.ndarray, Ids]]] = (
+        _decide_freecp(blend, maps, queries)
+        if job.method == "freecp"
+        else _decide_base(blend, maps, queries, scale, job.min_score)
+    )
+    for tile, found in tiles:
+        place = (tile.rows, tile.columns)
+        ids[place], score[place], runner_up[place] = found
+        if tile.columns.stop == layout.size[1]:
+            yield Progress("decide", tile.rows.stop, layout.size[0])
+    return LabelMap(ids, score, runner_up, job.vocabulary)
+
+
+def _decide_base(
+    blend: Blend, maps: Maps, queries: Queries, scale: float, min_score: float
+) -> Iterator[tuple[Tile, tuple[Ids, np.ndarray, Ids]]]:
+    """Scale, softmax over queries, maximum over a class's names, argmax (methods.md 4)."""
+    for tile in blend.tiles(maps.scores):
+        logits = tile.scores[None] * scale
+        p = freecp.class_probability(logits, queries.owner, queries.n_classes)[0].cpu().numpy()
+        background = None
+        if queries.background:
+            # A pixel is empty where a background word wins or no class reaches min_score.
+            least = np.nextafter(np.float32(min_score), np.float32(-1))
+            background = np.maximum(p[queries.n_classes :].max(0), least)
+        yield tile, decide(p[: queries.n_classes], background)
+
+
+def _decide_freecp(
+    blend: Blend, maps: Maps, queries: Queries
+) -> Iterator[tuple[Tile, tuple[Ids, np.ndarray, Ids]]]:
+    """Argmax of the blended maps, with background words against 1 - max (methods.md 2.7)."""
+    fallback = None if maps.probability is None else blend.tiles(maps.probability)
+    for tile in blend.tiles(maps.scores, sparse=fallback is None):
+        scores, channels = tile.scores, tile.channels
+        if fallback is not None:
+            scores = freecp.fill_empty(scores, next(fallback).scores)
+        if not len(channels):
+            channels = torch.zeros(1, dtype=torch.int64)
+            scores = scores.new_zeros(1, *scores.shape[1:])
+        background = freecp.background_score(scores).cpu().numpy() if queries.background else None
+        ids, score, second = decide(scores.cpu().numpy(), background)
+        names = np.concatenate([[0], channels.numpy() + 1]).astype(np.uint16)
+        ids, second = names[ids], names[second]
+        if background is None:
+            # Where nothing is left the first class wins, as in the published code.
+            ids[~scores.any(0).cpu().numpy()] = 1
+        yield tile, (ids, score, second)
