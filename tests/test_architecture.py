@@ -20,15 +20,18 @@ MAY_USE = {
     "labels": {"errors", "vocabulary"},
     "samples": {"errors"},
     "pixels": {"errors"},
-    "metrics": {"errors"},
-    "presets": VALUES | {"samples"},
+    "metrics": VALUES,
+    "presets": VALUES,
+    "images": {"errors", "pixels"},
+    "batch": VALUES | {"formats", "images", "pixels"},
+    "jobs": VALUES | {"formats", "presets", "models"},
     "methods": {"errors"},
     "models": VALUES | {"methods", "samples"},
     "formats": VALUES,
     "synthetic": VALUES | {"methods", "models", "metrics", "samples", "engine", "pixels"},
     "engine": VALUES | {"methods", "models", "samples", "pixels"},
     "bench": VALUES | {"engine", "methods", "models", "metrics", "samples", "synthetic"},
-    "report": VALUES | {"engine", "metrics", "samples", "formats", "presets", "pixels", "models"},
+    "report": VALUES | {"batch", "bench", "metrics", "formats", "models"},
 }
 RIM = {"gui", "cli"}
 ONLY = {

@@ -70,12 +70,7 @@ def _opened(path: Path, images: Sequence[LabelImage], overwrite: bool) -> dict[s
         )
     if not path.exists():
         return _new(categories, images[0])
-    document = read_document(path)
-    found = [(c["id"], c["name"]) for c in document["categories"]]
-    if found != [(c["id"], c["name"]) for c in categories]:
-        raise FileFormatError(
-            path, f"{path} was made with other classes: choose another folder or delete it first."
-        )
+    document = _of_these_classes(path, vocabulary)
     twice = [e for e in document["images"] if e["file_name"] in names]
     if twice and not overwrite:
         raise FileFormatError(
@@ -89,6 +84,26 @@ def _opened(path: Path, images: Sequence[LabelImage], overwrite: bool) -> dict[s
         "images": [e for e in document["images"] if e["id"] not in gone],
         "annotations": [a for a in document["annotations"] if a["image_id"] not in gone],
     }
+
+
+def already(path: Path, vocabulary: Vocabulary) -> frozenset[str]:
+    """File names of the images that a file holds, none if there is no file.
+
+    FileFormatError when it was made with other classes.
+    """
+    if not path.exists():
+        return frozenset()
+    return frozenset(e["file_name"] for e in _of_these_classes(path, vocabulary)["images"])
+
+
+def _of_these_classes(path: Path, vocabulary: Vocabulary) -> dict[str, Any]:
+    document = read_document(path)
+    found = [(c["id"], c["name"]) for c in document["categories"]]
+    if found != [(c.id, c.name) for c in vocabulary.classes]:
+        raise FileFormatError(
+            path, f"{path} was made with other classes: choose another folder or delete it first."
+        )
+    return document
 
 
 def _new(categories: list[dict[str, Any]], image: LabelImage) -> dict[str, Any]:

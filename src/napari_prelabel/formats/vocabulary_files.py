@@ -171,6 +171,7 @@ _READERS: dict[str, Callable[[str, Path], Vocabulary]] = {
     ".yaml": _read_yaml,
     ".yml": _read_yaml,
 }
+SUFFIXES = tuple(_READERS)
 _WRITERS: dict[str, Callable[[Vocabulary], str]] = {
     ".txt": Vocabulary.to_text,
     ".csv": _write_csv,

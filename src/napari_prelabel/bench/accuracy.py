@@ -1,0 +1,244 @@
+"""How good the methods are: every image once per method, one row of figures per method."""
+
+import time
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import JobError
+from ..job import Base, FreeCP, Job, Method, Progress
+from ..labels import Ids, LabelMap, relabel
+from ..metrics import bootstrap, boundary_f, class_iou, confusion, miou, pixel_accuracy
+from ..vocabulary import Vocabulary
+from .data import DataSet, Sample
+
+ROUNDS = 1000
+SEED = 0
+TOLERANCE = 2.0
+_REFINE = FreeCP(redundancy=False, ambiguity=False)
+
+Image = npt.NDArray[np.uint8]
+
+
+class Runner(Protocol):
+    """What runs a job on pixels (H, W, 3) uint8; an Engine does."""
+
+    def run(self, job: Job, image: Image) -> Generator[Progress, None, LabelMap]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """A way to run a method.
+
+    known : the classes that are true in an image are given, all others left out.
+    """
+
+    method: Method
+    freecp: FreeCP = field(default_factory=FreeCP)
+    known: bool = False
+
+
+METHODS: dict[str, Variant] = {"base": Variant("base"), "freecp": Variant("freecp")}
+# The rows of the paper's tables 1 and 3 (methods.md 2.10); "freecp" above is RP, then AP.
+ABLATIONS: dict[str, Variant] = {
+    "refine": Variant("freecp", _REFINE),
+    "rp": Variant("freecp", FreeCP(ambiguity=False)),
+    "ap": Variant("freecp", FreeCP(redundancy=False)),
+    "base, true classes": Variant("base", known=True),
+    "refine, true classes": Variant("freecp", _REFINE, known=True),
+}
+
+
+@dataclass(slots=True, eq=False)
+class Tally:
+    """What one method did on the images so far; one entry per image in each list."""
+
+    method: str
+    base: str
+    confusions: list[npt.NDArray[np.int64]] = field(default_factory=list)
+    boundaries: list[float] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def add(self, sample: Sample, ids: Ids, n_classes: int, seconds: float) -> None:
+        self.confusions.append(confusion(sample.truth, ids, n_classes))
+        self.boundaries.append(boundary_f(sample.truth, ids, TOLERANCE))
+        self.seconds += seconds
+
+    @property
+    def matrices(self) -> npt.NDArray[np.int64]:
+        return np.stack(self.confusions)
+
+
+def variants(names: Sequence[str], *, ablation: bool = False) -> dict[str, Variant]:
+    """The methods of these names, and those of the ablation; JobError for an unknown name."""
+    known = METHODS | ABLATIONS
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise JobError("method", f"{unknown[0]!r} is no method: choose among {', '.join(known)}.")
+    wanted = [*names, *(ABLATIONS if ablation else ())]
+    return {name: known[name] for name in dict.fromkeys(wanted)}
+
+
+def measure(
+    runner: Runner,
+    data: DataSet,
+    job: Job,
+    chosen: dict[str, Variant],
+    bases: Sequence[str],
+    freecp: FreeCP | None = None,
+) -> Generator[tuple[Sample, str, str], None, list[Tally]]:
+    """Run every method on every base over all images; an image's encodings serve all of them.
+
+    job : models, windows and precision; its vocabulary is replaced by the data set's.
+    freecp : thresholds in place of the defaults; which steps run is the variants' affair.
+
+    Yields (sample, method, base) before each run; returns one tally per method and base.
+    """
+    tallies = {(m, b): Tally(m, b) for b in bases for m in chosen}
+    count = len(data.vocabulary.classes)
+    for sample in data.samples:
+        for (method, base), tally in tallies.items():
+            yield sample, method, base
+            start = time.perf_counter()
+            variant = _with(chosen[method], freecp)
+            ids = _labels(
+                runner, replace(job, base=cast(Base, base)), variant, data.vocabulary, sample
+            )
+            tally.add(sample, ids, count, time.perf_counter() - start)
+    return list(tallies.values())
+
+
+def _with(variant: Variant, freecp: FreeCP | None) -> Variant:
+    if freecp is None:
+        return variant
+    steps = variant.freecp
+    return replace(
+        variant,
+        freecp=replace(freecp, redundancy=steps.redundancy, ambiguity=steps.ambiguity),
+    )
+
+
+def _labels(
+    runner: Runner, job: Job, variant: Variant, vocabulary: Vocabulary, sample: Sample
+) -> Ids:
+    """Ids of the whole vocabulary, also where only the true classes were asked for."""
+    job = replace(job, method=variant.method, freecp=variant.freecp, vocabulary=vocabulary)
+    if not variant.known:
+        return _finished(runner, job, sample.image).ids
+    true = [vocabulary.classes[i - 1] for i in np.unique(sample.truth) if 0 < i < 65535]
+    few = Vocabulary(tuple(replace(c, id=i) for i, c in enumerate(true, start=1)))
+    ids = _finished(runner, replace(job, vocabulary=few), sample.image).ids
+    return relabel(ids, {i: c.id for i, c in enumerate(true, start=1)})
+
+
+def _finished(runner: Runner, job: Job, image: Image) -> LabelMap:
+    steps = runner.run(job, image)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: LabelMap = end.value
+            return result
+
+
+def report(tallies: Sequence[Tally], data: DataSet) -> dict[str, Any]:
+    """The figures as plain JSON values, in percent; rows in the order of the tallies.
+
+    Each row has method, base, miou, miou_stuff, miou_things, pixel_accuracy, boundary_f,
+    pixels_to_fix and interval (95%, of miou, images drawn with replacement); beside them the IoU
+    of every class, the seconds an image took, the same figure per image, and for all methods but
+    "base" the difference of mIoU to the base with its paired interval.
+    """
+    bases = {t.base: t for t in tallies if t.method == "base"}
+    return {
+        "rows": [_row(t, data, bases.get(t.base)) for t in tallies],
+        "data": data.name,
+        "split": data.split,
+        "images": len(data.samples),
+        "classes": len(data.classes),
+        "distractors": len(data.vocabulary.classes) - len(data.classes),
+    }
+
+
+def _row(tally: Tally, data: DataSet, base: Tally | None) -> dict[str, Any]:
+    matrices = tally.matrices
+    total = matrices.sum(0)
+    shares = class_iou(total)
+
+    def over(chosen: Sequence[int], matrix: npt.NDArray[Any] = total) -> float | None:
+        return _percent(miou(matrix, chosen)) if chosen else None
+
+    def statistic(m: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        return miou(m, data.classes)
+
+    pixels = matrices.sum((1, 2))
+    wrong = pixels - np.trace(matrices, axis1=1, axis2=2)
+    row: dict[str, Any] = {
+        "method": tally.method,
+        "base": tally.base,
+        "miou": over(data.classes),
+        "miou_stuff": over(data.stuff),
+        "miou_things": over(data.things),
+        "pixel_accuracy": _percent(pixel_accuracy(total)),
+        "boundary_f": _percent(np.nanmean(tally.boundaries)),
+        "pixels_to_fix": _percent(wrong.sum() / pixels.sum()),
+        "interval": _interval(bootstrap(matrices, statistic, rounds=ROUNDS, seed=SEED)),
+        "class_iou": {
+            data.vocabulary.classes[i - 1].name: _percent(shares[i]) for i in data.classes
+        },
+        "image_miou": {
+            s.name: over(_present(m, data.classes), m)
+            for s, m in zip(data.samples, matrices, strict=True)
+        },
+        "image_pixels_to_fix": {s.name: int(n) for s, n in zip(data.samples, wrong, strict=True)},
+        "seconds_per_image": round(tally.seconds / len(matrices), 3),
+    }
+    if base is not None and base is not tally:
+        difference = statistic(total) - statistic(base.matrices.sum(0))
+        row["difference"] = _percent(difference)
+        row["difference_interval"] = _interval(
+            bootstrap(matrices, statistic, base.matrices, rounds=ROUNDS, seed=SEED)
+        )
+    return row
+
+
+def _present(matrix: npt.NDArray[Any], classes: Sequence[int]) -> tuple[int, ...]:
+    """The classes that are true in an image: others cost it nothing but the pixels they took."""
+    return tuple(i for i in classes if matrix[i].sum())
+
+
+def _percent(share: Any) -> float | None:
+    value = 100 * float(share)
+    return round(value, 2) if np.isfinite(value) else None
+
+
+def _interval(ends: tuple[float, float]) -> list[float | None]:
+    return [_percent(end) for end in ends]
+
+
+HEAD = (
+    "method", "base", "mIoU", "stuff", "things", "pixels", "boundary F", "to fix", "95% interval",
+    "over base",
+)  # fmt: skip
+
+
+def rows_of(figures: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+    """Rows of a table for people: method, base and the figures."""
+    for row in figures["rows"]:
+        low, high = row["interval"]
+        gain = ""
+        if "difference" in row:
+            a, b = row["difference_interval"]
+            gain = f"{row['difference']:+.1f} [{a:+.1f}, {b:+.1f}]"
+        numbers = ("miou", "miou_stuff", "miou_things", "pixel_accuracy", "boundary_f")
+        yield (
+            row["method"],
+            row["base"],
+            *("" if row[n] is None else f"{row[n]:.1f}" for n in numbers),
+            f"{row['pixels_to_fix']:.1f}",
+            f"{low:.1f} to {high:.1f}",
+            gain,
+        )

@@ -1,0 +1,98 @@
+"""Images with truth for the benchmarks: the drawn scenes, or a folder of images and masks."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from ..errors import JobError
+from ..labels import Ids
+from ..samples import sample_path
+from ..vocabulary import Class, Vocabulary
+
+SPLITS = ("val", "test")
+VAL_SCENES = 24
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """An image (H, W, 3) uint8 and its truth (H, W) uint16, ids of the data set's vocabulary."""
+
+    name: str
+    image: npt.NDArray[np.uint8]
+    truth: Ids
+
+
+@dataclass(frozen=True, slots=True)
+class DataSet:
+    """Images with truth.
+
+    vocabulary : the classes that occur, then distractors, which never do.
+    stuff, things : ids of classes by their kind; figures of empty kinds are left out.
+    """
+
+    name: str
+    split: str
+    vocabulary: Vocabulary
+    stuff: tuple[int, ...]
+    things: tuple[int, ...]
+    samples: tuple[Sample, ...]
+
+    @property
+    def classes(self) -> tuple[int, ...]:
+        """Ids that mean IoU is taken over: those of the truth, never the distractors."""
+        return tuple(sorted((*self.stuff, *self.things)))
+
+
+def load_synthetic(split: str, limit: int | None = None) -> DataSet:
+    """The drawn scenes: 24 shipped ones for "test", as many fresh ones for "val".
+
+    Raises JobError for another split.
+    """
+    if split not in SPLITS:
+        raise JobError("split", f"There is no split {split!r}: choose val or test.")
+    kinds = json.loads(sample_path("scenes", "classes.json").read_text(encoding="utf-8"))
+    scenes = _words("scenes.txt")
+    distractors = _words("distractors.txt")
+    count = len(scenes.classes)
+    extra = tuple(Class(count + i, c.name) for i, c in enumerate(distractors.classes, start=1))
+    told = json.loads(sample_path("descriptions", "scenes.json").read_text(encoding="utf-8"))
+    vocabulary = Vocabulary((*scenes.classes, *extra)).with_descriptions(told)
+    of_kind = {
+        kind: tuple(int(i) for i, c in kinds.items() if c["kind"] == kind)
+        for kind in ("stuff", "thing")
+    }
+    samples = _shipped() if split == "test" else _drawn(limit or VAL_SCENES)
+    return DataSet(
+        "synthetic",
+        split,
+        vocabulary,
+        of_kind["stuff"],
+        of_kind["thing"],
+        tuple(islice(samples, limit)),
+    )
+
+
+def _words(name: str) -> Vocabulary:
+    return Vocabulary.parse(sample_path("vocabularies", name).read_text(encoding="utf-8"))
+
+
+def _shipped() -> Iterator[Sample]:
+    for path in sorted(sample_path("scenes", "images").glob("*.png")):
+        with (
+            Image.open(path) as picture,
+            Image.open(sample_path("scenes", "masks", path.name)) as m,
+        ):
+            yield Sample(path.stem, np.array(picture.convert("RGB")), np.array(m, np.uint16))
+
+
+def _drawn(count: int) -> Iterator[Sample]:
+    from ..synthetic.scenes import scene, split_seeds
+
+    for seed in split_seeds("val")[:count]:
+        shown = scene(seed, "val")
+        yield Sample(f"val-{seed}", shown.image, shown.labels)

@@ -1,0 +1,181 @@
+"""Image files: which ones are meant, what they are called in the output, and their planes."""
+
+import glob
+import hashlib
+import struct
+import warnings
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tifffile
+from PIL import Image, ImageSequence
+
+from .errors import FileFormatError, ImageError
+from .pixels import Rgb, to_rgb
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".ppm", ".pgm")
+_TIFF = (".tif", ".tiff")
+_BROKEN = (OSError, SyntaxError, ValueError, KeyError, IndexError, TypeError, EOFError)
+_TO_RGB = {"CMYK": "RGB", "YCbCr": "RGB", "LAB": "RGB", "HSV": "RGB", "LA": "RGBA", "PA": "RGBA"}
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An image file; `name` is that of its output: relative, without suffix, unique in a batch."""
+
+    path: Path
+    name: str
+
+    @property
+    def source(self) -> str:
+        """The file name, with the folder that the output's name has."""
+        folder = self.name.rpartition("/")[0]
+        return f"{folder}/{self.path.name}" if folder else self.path.name
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pixels:
+    """The planes of an image file.
+
+    planes : (T, H, W) or (T, H, W, C); T = 1 for a plain image.
+    stack : whether the file had an axis T.
+    rgb : whether the channels are colours.
+    scale : size of a pixel along (Y, X) in `unit`, None where the file does not say.
+    """
+
+    planes: npt.NDArray[Any]
+    stack: bool
+    rgb: bool
+    scale: tuple[float, float] | None = None
+    unit: str = "pixel"
+
+    def plane(self, number: int) -> Rgb:
+        """(H, W, 3) uint8 of one plane; ImageError when it cannot be shown to the models."""
+        return to_rgb(self.planes[number], rgb=self.rgb)
+
+
+def find_images(patterns: Sequence[str], leave_out: Path | None = None) -> tuple[Picture, ...]:
+    """Files, folders (with all below them) and globs -> pictures, in the order given.
+
+    leave_out : a folder whose files are not taken, the output's.
+
+    Raises FileFormatError when a pattern matches no image.
+    """
+    found: dict[Path, PurePosixPath] = {}
+    for pattern in patterns:
+        hits = [p for p in _matches(pattern) if not _below(p[0], leave_out)]
+        if not hits:
+            raise FileFormatError(
+                pattern,
+                f"{pattern} holds no image: name files, folders or patterns such as 'photos/*.jpg' "
+                f"({', '.join(SUFFIXES)}).",
+            )
+        for path, name in hits:
+            found.setdefault(path.resolve(), name)
+    return tuple(Picture(path, name) for path, name in _unique(found.items()))
+
+
+def _matches(pattern: str) -> list[tuple[Path, PurePosixPath]]:
+    path = Path(pattern)
+    if path.is_dir():
+        inside = sorted(p for p in path.rglob("*") if _is_image(p))
+        return [(p, PurePosixPath(p.relative_to(path).as_posix())) for p in inside]
+    if path.exists():
+        return [(path, PurePosixPath(path.name))]
+    hits = sorted(Path(p) for p in glob.glob(pattern, recursive=True))
+    return [(p, PurePosixPath(p.name)) for p in hits if _is_image(p)]
+
+
+def _is_image(path: Path) -> bool:
+    hidden = path.name.startswith(".")
+    return path.suffix.lower() in SUFFIXES and not hidden and path.is_file()
+
+
+def _below(path: Path, folder: Path | None) -> bool:
+    return folder is not None and path.resolve().is_relative_to(folder.resolve())
+
+
+def _unique(found: Iterable[tuple[Path, PurePosixPath]]) -> list[tuple[Path, str]]:
+    """Names without suffix; with it where two would be equal, and with a mark where still so."""
+    pairs = list(found)
+    plain = Counter(str(name.with_suffix("")).casefold() for _, name in pairs)
+    full = Counter(str(name).casefold() for _, name in pairs)
+    out = []
+    for path, name in pairs:
+        short = str(name.with_suffix(""))
+        if plain[short.casefold()] > 1:
+            short = str(name)
+            if full[short.casefold()] > 1:
+                short += "-" + hashlib.sha256(str(path).encode()).hexdigest()[:8]
+        out.append((path, short))
+    return out
+
+
+def read_image(path: Path) -> Pixels:
+    """Read an image file of one or many planes; FileFormatError when it is damaged."""
+    try:
+        return _read_tiff(path) if path.suffix.lower() in _TIFF else _read_picture(path)
+    except FileNotFoundError as error:
+        raise FileFormatError(path, f"{path} is not there.") from error
+    except MemoryError as error:
+        raise FileFormatError(path, f"{path} does not fit into memory.") from error
+    except (*_BROKEN, struct.error, zlib.error, Image.DecompressionBombError) as error:
+        raise FileFormatError(path, f"{path} is damaged or no image: {error}.") from error
+
+
+def _read_picture(path: Path) -> Pixels:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        with Image.open(path) as picture:
+            frames = [_frame(frame) for frame in ImageSequence.Iterator(picture)]
+    if len({frame.shape for frame in frames}) > 1:
+        frames = frames[:1]
+    planes = np.stack(frames)
+    return Pixels(planes, len(frames) > 1, planes.ndim == 4)
+
+
+def _frame(frame: Image.Image) -> npt.NDArray[Any]:
+    if frame.mode == "P":
+        frame = frame.convert("RGBA" if "transparency" in frame.info else "RGB")
+    elif frame.mode in _TO_RGB:
+        frame = frame.convert(_TO_RGB[frame.mode])
+    return np.array(frame)
+
+
+def _read_tiff(path: Path) -> Pixels:
+    with tifffile.TiffFile(path) as file:
+        series = file.series[0]
+        axes, data = series.axes, series.asarray()
+        scale, unit = _pixel_size(file)
+    if data.ndim < 2 or not data.size:
+        raise ImageError(f"{path.name} holds {data.shape} pixels: an image needs two axes.")
+    rgb = axes.endswith("S")
+    if "C" in axes and not rgb:
+        data = np.moveaxis(data, axes.index("C"), -1)
+    channels = rgb or "C" in axes
+    inner = data.shape[-3:] if channels else data.shape[-2:]
+    stack = data.ndim > len(inner)
+    return Pixels(data.reshape(-1, *inner), stack, rgb, scale, unit)
+
+
+def _pixel_size(file: tifffile.TiffFile) -> tuple[tuple[float, float] | None, str]:
+    """Micrometres from centimetre resolutions, ImageJ's own unit where it wrote the file."""
+    page = file.pages[0]
+    try:
+        x, y = page.resolution
+    except (TypeError, ValueError, ZeroDivisionError):
+        return None, "pixel"
+    if not (x > 0 and y > 0):
+        return None, "pixel"
+    told = (file.imagej_metadata or {}).get("unit")
+    if told and told not in ("pixel", "inch"):
+        return (1 / y, 1 / x), {"micron": "um", "\\u00B5m": "um"}.get(str(told), str(told))
+    if page.resolutionunit == tifffile.RESUNIT.CENTIMETER:
+        return (1e4 / y, 1e4 / x), "um"
+    return None, "pixel"

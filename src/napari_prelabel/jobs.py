@@ -1,0 +1,103 @@
+"""A job from what a person typed on the command line: words, files, names of settings."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from . import presets
+from .errors import FileFormatError, JobError
+from .formats.table import read_json
+from .formats.vocabulary_files import SUFFIXES, read_vocabulary
+from .job import Job
+from .models.catalog import bundle_of
+from .vocabulary import Vocabulary
+
+DEFAULT_MODELS = "demo"
+
+
+def vocabulary_of(classes: str) -> Vocabulary:
+    """A class file, a preset's name, or the words themselves.
+
+    Words stand one a line or apart by `;`, as the dock's text; without those and without `:`,
+    commas part them as well. Raises VocabularyError and FileFormatError.
+    """
+    path = Path(classes) if "\n" not in classes and len(classes) < 1000 else None
+    if path is not None and (path.is_file() or path.suffix.lower() in SUFFIXES):
+        return read_vocabulary(path)
+    if classes in presets.PRESETS:
+        return presets.load(classes)
+    simple = not set(classes) & set(":;\n")
+    return Vocabulary.parse(re.sub(r"[,;]" if simple else ";", "\n", classes))
+
+
+def job_of(
+    classes: str | None,
+    file: Path | None,
+    descriptions: Path | None = None,
+    settings: Mapping[str, str | None] | None = None,
+) -> Job:
+    """The job of a file or of classes, with the settings that are not None put over it."""
+    settings = settings or {}
+    if (classes is None) == (file is None):
+        raise JobError("vocabulary", "Give either --classes or --job.")
+    if file is not None:
+        job = _read_job(file)
+        job = job_with(job.vocabulary, settings, job)
+    else:
+        assert classes is not None
+        job = job_with(vocabulary_of(classes), settings)
+    if descriptions is not None:
+        told = job.vocabulary.with_descriptions(_read_descriptions(descriptions))
+        job = replace(job, vocabulary=told)
+    return job
+
+
+def job_with(
+    vocabulary: Vocabulary, settings: Mapping[str, str | None], job: Job | None = None
+) -> Job:
+    """A job with the settings that are not None; without a job, the bundle's recommended ones."""
+    given: dict[str, Any] = {k: v for k, v in settings.items() if v is not None}
+    if job is not None:
+        return replace(job, vocabulary=vocabulary, **given)
+    bundle = bundle_of(given.get("models", DEFAULT_MODELS))
+    start: dict[str, Any] = {
+        "models": DEFAULT_MODELS, "method": bundle.method, "base": bundle.base
+    }  # fmt: skip
+    return Job(vocabulary, **(start | given))
+
+
+def choose(name: str, value: str, options: Sequence[str]) -> Any:
+    """The value, if it is one of the options; JobError names them otherwise."""
+    if value not in options:
+        raise JobError(name, f"{name} must be one of {', '.join(options)}: {value!r}.")
+    return value
+
+
+def read_size(text: str) -> tuple[int, int]:
+    """(height, width) from text such as 448x600; JobError for another or for less than 32."""
+    found = re.fullmatch(r"\s*(\d{1,5})\s*[xX×]\s*(\d{1,5})\s*", text)
+    if not found or min(int(n) for n in found.groups()) < 32:
+        raise JobError("size", f"A size is written like 448x600, at least 32x32, not {text!r}.")
+    return int(found.group(1)), int(found.group(2))
+
+
+def _read_job(path: Path) -> Job:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise FileFormatError(path, f"{path} cannot be read: {error}.") from error
+    return Job.from_json(text, path)
+
+
+def _read_descriptions(path: Path) -> dict[str, list[str]]:
+    data = read_json(path)
+    plain = isinstance(data, dict) and all(
+        isinstance(v, list) and all(isinstance(s, str) for s in v) for v in data.values()
+    )
+    if not plain:
+        raise FileFormatError(
+            path, f'{path} needs the form {{"class": ["a sentence", "another"]}}.'
+        )
+    return dict(data)
