@@ -125,10 +125,25 @@ def test_losses_against_plain_float64():
     expected = -(pooled * named).sum() / named.sum()
     assert float(losses.found(logp, known)) == pytest.approx(expected)
     belief = losses.consensus([logp, logp], known, power=2.0).numpy()
-    sharp = (p[..., :3] * named[:, None] + 1e-6 * named[:, None]) ** 2
+    mean = p[..., :3] * named[:, None]
+    share = (mean / mean.sum(-1, keepdims=True)).mean(1, keepdims=True)
+    sharp = (mean / np.maximum(share, 1e-4) ** 0.6) ** 2
     np.testing.assert_allclose(belief, sharp / sharp.sum(-1, keepdims=True), atol=1e-4)
-    agreed = -(belief * np.log(p[..., :3])).sum(-1).mean()
-    assert float(losses.agreement(logp, torch.as_tensor(belief))) == pytest.approx(agreed)
+    cross = -(belief * np.log(p[..., :3])).sum(-1)
+    share = belief / np.maximum(belief.sum(1, keepdims=True), 1)
+    weight = share.sum(-1) / share.sum(-1).sum(1, keepdims=True)
+    expected = (cross.mean() + (weight * cross).sum(1).mean()) / 2
+    agreed = losses.agreement(logp, torch.as_tensor(belief), known)
+    assert float(agreed) == pytest.approx(expected)
+
+
+def test_a_small_thing_weighs_as_much_as_a_large_region():
+    belief = torch.zeros(1, 10, 3)
+    belief[0, :9, 0] = 1
+    belief[0, 9, 2] = 1
+    weight = losses.balanced(belief, torch.tensor([[True, False, True]]))
+    torch.testing.assert_close(weight[0, 9], weight[0, :9].sum())
+    assert float(weight.sum()) == pytest.approx(1)
 
 
 def test_affinity_rewards_attention_within_a_region():

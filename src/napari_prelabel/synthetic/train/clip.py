@@ -132,7 +132,7 @@ def step_loss(
     grid = (side // 8, side // 8)
     with torch.autocast(device.type, torch.bfloat16):
         vectors = encode_text(model, [*batch.captions, *batch.phrases], device)
-        caption, words = vectors.split([len(batch.captions), len(batch.phrases)])
+        caption, words = vectors.tensor_split([len(batch.captions)])
         with_attention = done > 0.12 and side >= 48
         states, maps = trunk(model.visual, normalised(batch.images, device), with_attention)
         names = tails_for(rng, done)
@@ -144,15 +144,15 @@ def step_loss(
     parts = {
         "cls": losses.contrastive(cls, caption, scale, named),
         "mean": 0.5 * losses.contrastive(mean, caption, scale, named),
-        "found": 0.3 * torch.stack([losses.found(p, named) for p in logps]).mean(),
+        "found": torch.stack([losses.found(p, named) for p in logps]).mean(),
     }
     if done < 0.12:
         parts["patch"] = torch.stack([losses.explained(p, named) for p in logps]).mean()
     else:
-        belief = losses.consensus(logps, named, power=1.3)
-        parts["patch"] = torch.stack([losses.agreement(p, belief) for p in logps]).mean()
+        belief = losses.consensus(logps, named, power=1.0 + 0.5 * done)
+        parts["patch"] = torch.stack([losses.agreement(p, belief, named) for p in logps]).mean()
         if maps:
-            parts["affinity"] = 0.3 * losses.affinity(maps, belief, named)
+            parts["affinity"] = 0.6 * losses.affinity(maps, belief, named)
     total = torch.stack(list(parts.values())).sum()
     return total, {k: float(v.detach()) for k, v in parts.items()} | {"side": side}
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from open_clip import OPENAI_IMAGENET_TEMPLATES
 from PIL import Image
 
 from ..captions import described, joined, phrase
@@ -23,10 +24,10 @@ MIX = {
     "late": {32: 0.12, 48: 0.18, 64: 0.33, 96: 0.27, 128: 0.10},
 }
 KINDS = {
-    32: {"thing": 0.45, "part": 0.10, "stuff": 0.25, "window": 0.20},
-    48: {"thing": 0.40, "part": 0.10, "stuff": 0.15, "window": 0.35},
-    64: {"thing": 0.25, "part": 0.10, "stuff": 0.05, "window": 0.60},
-    96: {"thing": 0.10, "part": 0.10, "stuff": 0.05, "window": 0.75},
+    32: {"thing": 0.45, "part": 0.20, "stuff": 0.15, "window": 0.20},
+    48: {"thing": 0.40, "part": 0.15, "stuff": 0.10, "window": 0.35},
+    64: {"thing": 0.30, "part": 0.15, "stuff": 0.05, "window": 0.50},
+    96: {"thing": 0.15, "part": 0.10, "stuff": 0.05, "window": 0.70},
     128: {"thing": 0.10, "part": 0.10, "stuff": 0.0, "window": 0.80},
 }
 NAMED_SHARE = 0.012
@@ -104,7 +105,7 @@ class CropSource:
             )
         else:
             size = {
-                "part": longest * rng.uniform(0.45, 0.95),
+                "part": longest * rng.uniform(0.3, 0.8),
                 "stuff": rng.uniform(0.5, 1.5) * side,
                 "window": rng.uniform(0.8, 2.3) * side,
             }[kind]
@@ -162,8 +163,15 @@ class CropSource:
     def _phrases(self, rng: np.random.Generator) -> list[str]:
         known = []
         for info in CLASSES:
-            plain = joined(rng, [phrase(rng, info.name, None, loose=0.0)])
-            known.append(described(rng, info.name) if rng.random() < 0.12 else plain)
+            kind = rng.random()
+            if kind < 0.12:
+                known.append(described(rng, info.name))
+            elif kind < 0.5:
+                word = str(rng.choice([info.name, info.name, *info.synonyms]))
+                template = OPENAI_IMAGENET_TEMPLATES[int(rng.integers(80))]
+                known.append(template(word))
+            else:
+                known.append(joined(rng, [phrase(rng, info.name, None, loose=0.0)]))
         strange = [joined(rng, [str(w)]) for w in rng.choice(self.words, size=8)]
         return known + strange
 

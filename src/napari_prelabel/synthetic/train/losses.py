@@ -41,17 +41,37 @@ def found(logp: Tensor, named: Tensor, sharpness: float = 2.0) -> Tensor:
     return -(pooled * named).sum() / named.sum()
 
 
-def consensus(logps: list[Tensor], named: Tensor, power: float) -> Tensor:
-    """Which named word each patch shows, as all tails together believe: (B, N, K), no gradient."""
+def consensus(logps: list[Tensor], named: Tensor, power: float, balance: float = 0.6) -> Tensor:
+    """Which named word each patch shows, as all tails together believe: (B, N, K), no gradient.
+
+    Parameters
+    ----------
+    power : above 1 sharpens the belief
+    balance : 0 takes the scores as they are; towards 1 every named word gets its share of the
+        patches. Without it the large stuff regions explain the small things away.
+    """
     with torch.no_grad():
         mean = torch.stack([p[..., : named.shape[1]].exp() for p in logps]).mean(dim=0)
-        sharp = (mean.clamp_min(1e-6) * named[:, None]) ** power
+        mean = mean.clamp_min(1e-6) * named[:, None]
+        share = mean / mean.sum(dim=-1, keepdim=True)
+        sharp = (mean / share.mean(dim=1, keepdim=True).clamp_min(1e-4) ** balance) ** power
         return sharp / sharp.sum(dim=-1, keepdim=True)
 
 
-def agreement(logp: Tensor, belief: Tensor) -> Tensor:
-    """Cross-entropy of one tail against the consensus of all."""
-    return -(belief * logp[..., : belief.shape[-1]]).sum(dim=-1).mean()
+def balanced(belief: Tensor, named: Tensor) -> Tensor:
+    """Weights of patches, (B, N), rows sum to 1: every named word counts the same in its image.
+
+    By area alone, small things would hardly count.
+    """
+    share = belief / belief.sum(dim=1, keepdim=True).clamp_min(1.0)
+    weight = (share * named[:, None]).sum(dim=-1)
+    return weight / weight.sum(dim=1, keepdim=True).clamp_min(1e-6)
+
+
+def agreement(logp: Tensor, belief: Tensor, named: Tensor) -> Tensor:
+    """Cross-entropy of one tail against the consensus of all, half by area, half by word."""
+    cross = -(belief * logp[..., : belief.shape[-1]]).sum(dim=-1)
+    return (cross.mean() + (balanced(belief, named) * cross).sum(dim=1).mean()) / 2
 
 
 def affinity(maps: list[Tensor], belief: Tensor, named: Tensor) -> Tensor:
@@ -64,7 +84,8 @@ def affinity(maps: list[Tensor], belief: Tensor, named: Tensor) -> Tensor:
     mean = torch.stack(maps).mean(dim=0)[:, 1:, 1:].float()
     mean = mean / mean.sum(dim=-1, keepdim=True)
     within = (mean * (belief @ belief.transpose(1, 2))).sum(dim=-1)
+    weight = balanced(belief, named)
     several = named.sum(dim=1) > 1
     if not bool(several.any()):
         return mean.sum() * 0.0
-    return -within[several].clamp_min(1e-4).log().mean()
+    return -(weight * within.clamp_min(1e-4).log()).sum(dim=1)[several].mean()

@@ -36,6 +36,9 @@ CONFIG: dict[str, Any] = {
         "std": [0.26862954, 0.26130258, 0.27577711],
     },
 }
+GEM_BLOCKS = 3
+"""GEM replaces half of the blocks of so small a tower, as the product's GEM does."""
+
 TAILS = ("vanilla", "maskclip", "sclip", "sclip_residual", "clearclip", "naclip", "gem")
 
 
@@ -142,8 +145,9 @@ def _self_similarity(unit: Tensor, sharp: Tensor) -> Tensor:
 
 
 def _gem(visual: Any, states: list[Tensor]) -> Tensor:
-    x = states[0]
-    for block, state in zip(visual.transformer.resblocks[-6:], states[-6:], strict=True):
+    x = states[-GEM_BLOCKS]
+    pairs = zip(visual.transformer.resblocks[-GEM_BLOCKS:], states[-GEM_BLOCKS:], strict=True)
+    for block, state in pairs:
         q, k, v = heads_of(block, state)
         sharp = block.ln_1(state).norm(dim=-1).mean() * q.shape[-1] ** -0.5
         out = torch.zeros_like(v)
@@ -190,6 +194,7 @@ def export(state: dict[str, Tensor], folder: Path) -> Path:
     half = {k: v.detach().cpu().half().contiguous() for k, v in state.items()}
     weights, config = folder / "open_clip_model.safetensors", folder / "open_clip_config.json"
     save_file(half, f"{weights}.part")
+    Path(f"{weights}.part").chmod(0o644)
     os.replace(f"{weights}.part", weights)
     Path(f"{config}.part").write_text(json.dumps(CONFIG, indent=2) + "\n")
     os.replace(f"{config}.part", config)
