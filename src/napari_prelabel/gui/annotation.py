@@ -16,13 +16,15 @@ from ..vocabulary import UNLABELLED, Class, Vocabulary, key
 
 Index = tuple[int | slice, ...]
 KEPT_RUNS = 5
+KEPT = " (kept)"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Before:
-    """What one run replaced in one box of the arrays."""
+    """What one run replaced in one box of the arrays; ids are those of `vocabulary`."""
 
     box: Index
+    vocabulary: Vocabulary
     model: Ids
     score: npt.NDArray[np.float16]
     overwritten: Mask | None
@@ -93,23 +95,25 @@ class Annotation:
         h, w = found.ids.shape
         box: Index = (*plane, slice(y, y + h), slice(x, x + w))
         kept = self._keep(box, locked, overwrite)
-        if not step.parts:
-            self.steps.append(step)
-            self._speak(found.vocabulary, self._used(box, kept))
         human = self.provenance[box] == HUMAN
+        given_up = human & ~kept if overwrite else None
         step.parts.append(
             Before(
                 box,
+                self.vocabulary,
                 self.model[box].copy(),
                 self.score[box].copy(),
-                human & ~kept if overwrite else None,
-                self.shown[box][human & ~kept] if overwrite else None,
+                given_up,
+                self.shown[box][given_up] if given_up is not None else None,
             )
         )
+        if len(step.parts) == 1:
+            self.steps.append(step)
+            self._speak(found.vocabulary, self._used(box, kept))
         np.copyto(self.model[box], found.ids, where=~kept | human)
         np.copyto(self.score[box], found.score, where=~kept | human)
-        if overwrite:
-            self.provenance[box][human & ~kept] = MODEL
+        if given_up is not None:
+            self.provenance[box][given_up] = MODEL
         before = self.shown[box].copy()
         self._show(box)
         self.forget_strokes()
@@ -128,19 +132,25 @@ class Annotation:
         human = self.provenance == HUMAN
         self._speak(step.vocabulary, _present(self.shown[human]))
         for part in reversed(step.parts):
-            self.model[part.box] = part.model
+            self.model[part.box] = self._translated(part.model, part.vocabulary)
             self.score[part.box] = part.score
-            if part.overwritten is not None and part.human is not None:
+            if part.overwritten is not None:
                 self._give_back(part)
         self._show((slice(None),) * self.model.ndim)
         self.forget_strokes()
         return True
 
+    def _translated(self, ids: Ids, vocabulary: Vocabulary) -> Ids:
+        """Ids of an earlier vocabulary as ids of the present one."""
+        self.vocabulary, mapping = carry(vocabulary, self.vocabulary, _present(ids))
+        return relabel(ids, mapping) if mapping else ids
+
     def _give_back(self, part: Before) -> None:
         mask = part.overwritten
         assert mask is not None
+        assert part.human is not None
         values = np.zeros(mask.shape, np.uint16)
-        values[mask] = part.human
+        values[mask] = self._translated(part.human, part.vocabulary)
         back = mask & (self.provenance[part.box] == MODEL)
         self.provenance[part.box][back] = HUMAN
         self.shown[part.box][back] = values[back]
@@ -169,13 +179,13 @@ class Annotation:
 
     # The person
 
-    def painted(self, data: Ids, box: tuple[slice, ...]) -> None:
-        """Take one finished stroke of the layer's data inside a box."""
-        drawn = data[box] != self.shown[box]
+    def painted(self, ids: Ids, box: tuple[slice, ...]) -> None:
+        """Take one finished stroke: `ids` is what the box holds after it."""
+        drawn = ids != self.shown[box]
         fresh = drawn & (self.provenance[box] != HUMAN)
-        self._strokes.append(Stroke(box, fresh, drawn, data[box][drawn].copy()))
+        self._strokes.append(Stroke(box, fresh, drawn, ids[drawn]))
         self._undone.clear()
-        self._take(data, box, drawn)
+        self._take(ids, box, drawn)
 
     def found_different(self, data: Ids) -> bool:
         """Take every pixel that something else wrote into the layer as the person's."""
@@ -213,9 +223,9 @@ class Annotation:
         self._strokes.clear()
         self._undone.clear()
 
-    def _take(self, data: Ids, box: tuple[slice, ...], drawn: Mask) -> None:
+    def _take(self, ids: Ids, box: tuple[slice, ...], drawn: Mask) -> None:
         self.provenance[box][drawn] = HUMAN
-        self.shown[box][drawn] = data[box][drawn]
+        self.shown[box][drawn] = ids[drawn]
 
     # What is shown
 
@@ -262,11 +272,11 @@ def carry(old: Vocabulary, new: Vocabulary, used: set[int]) -> tuple[Vocabulary,
     extra: list[Class] = []
     for i in sorted(used | set(named)):
         was = named.get(i, Class(max(i, 1), f"label {i}"))
-        same = new.find(was.name)
+        same = new.find(was.name) or new.find(was.name.removesuffix(KEPT))
         if i == UNLABELLED or same:
             mapping[i] = same.id if same and i else UNLABELLED
         elif i in used:
-            name = was.name if key(was.name) not in taken else f"{was.name} (kept)"
+            name = was.name if key(was.name) not in taken else f"{was.name}{KEPT}"
             taken.add(key(name))
             colour = "#{:02x}{:02x}{:02x}".format(*was.rgb)
             mapping[i] = len(new.classes) + len(extra) + 1

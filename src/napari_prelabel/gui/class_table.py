@@ -168,7 +168,7 @@ class ClassTable(QTableView):
         header.setSectionResizeMode(NAME, QHeaderView.ResizeMode.Stretch)
         header.setMinimumSectionSize(16)
         em = self.fontMetrics().horizontalAdvance("0")
-        for at, wide in ((COLOUR, 4), (ID, 5), (PIXELS, 12), (SHOW, 7), (LOCK, 6)):
+        for at, wide in ((COLOUR, 4), (ID, 4), (PIXELS, 10), (SHOW, 6), (LOCK, 6)):
             self.setColumnWidth(at, em * wide)
         self.clicked.connect(self._clicked)
         self.classes.modelReset.connect(self._fit)

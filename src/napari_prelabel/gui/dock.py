@@ -12,8 +12,7 @@ from napari.layers import Image
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QFileDialog, QFrame, QScrollArea, QVBoxLayout, QWidget
 
-from ..errors import FileFormatError, PrelabelError, VocabularyError
-from ..formats import LabelImage
+from ..errors import PrelabelError, VocabularyError
 from ..job import Job
 from ..vocabulary import Vocabulary
 from . import remember
@@ -24,12 +23,12 @@ from .method_box import MethodBox
 from .models_box import ModelsBox
 from .parts import Section, column, label, row, rule
 from .place_box import PlaceBox
-from .result import ResultLayer
+from .result import METADATA, ResultLayer
 from .result_box import ResultBox
 from .run_bar import RunBar
 from .runner import Runner, shared_pool
 from .session import Session, Task, changed_text, summary
-from .theme import MARGIN, SPACE, sheet
+from .theme import sheet
 from .vocabulary_box import TIP, VocabularyBox
 from .words_menu import Sentences, WordsMenu
 
@@ -338,10 +337,10 @@ class PrelabelDock(QWidget):
         if result is None:
             self.exporter.fail("There is nothing to export yet: run first.")
             return
-        try:
-            self.exporter.write(label_image(result, self.place.source))
-        except PrelabelError as error:
-            self.exporter.fail(str(error))
+        result.annotation.found_different(result.layer.data)
+        ids, vocabulary = result.annotation.named()
+        facts = label_facts(result, self.place.source)
+        self.exporter.write(lambda: _label_image(ids, vocabulary, facts))
 
     def _suggest_folder(self, source: Source) -> None:
         self.exporter.suggest(source.layer.source.path)
@@ -401,30 +400,27 @@ class PrelabelDock(QWidget):
         self.bar.live_box.setChecked(bool(stored.get("live", False)))
 
 
-def label_image(result: ResultLayer, source: Source) -> LabelImage:
-    """What is exported: ids and names as on the screen; raises FileFormatError for no name."""
-    result.annotation.found_different(result.layer.data)
-    ids, vocabulary = result.annotation.named()
+def label_facts(result: ResultLayer, source: Source) -> dict[str, Any]:
+    """Name, source, pixel size and provenance that go into the files beside the labels."""
     path = source.layer.source.path
     name = Path(path).stem if path else source.layer.name
     safe = "".join(c if c.isalnum() or c in " ._-()" else "_" for c in name).strip(" .")
-    if not safe:
-        raise FileFormatError(name, "Give the image layer a name first: the files are named by it.")
     scale = tuple(float(v) for v in result.layer.scale[-2:])
-    return LabelImage(
-        ids,
-        vocabulary,
-        safe,
-        Path(path).name if path else f"{safe}.png",
-        (scale[0], scale[1]),
-        str(result.layer.units[-1]),
-        provenance=result.layer.metadata.get("prelabel", {}).get("run", {}),
-    )
+    return {
+        "name": safe or "labels",
+        "source": Path(path).name if path else f"{safe or 'image'}.png",
+        "scale": (scale[0], scale[1]),
+        "unit": str(result.layer.units[-1]),
+        "provenance": result.layer.metadata.get(METADATA, {}).get("run", {}),
+    }
+
+
+def _label_image(ids: Any, vocabulary: Vocabulary, facts: dict[str, Any]) -> Any:
+    from ..formats import LabelImage
+
+    return LabelImage(ids, vocabulary, **facts)
 
 
 def _sentence(error: PrelabelError) -> str:
     text = str(error)
     return text[:1].upper() + text[1:]
-
-
-__all__ = ["MARGIN", "SPACE", "PrelabelDock", "label_image"]

@@ -1,15 +1,19 @@
 """Write the result where the person wants it, and say what a reader finds in the files."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QLineEdit, QWidget
 
 from ..errors import PrelabelError
-from ..formats import FORMATS, LabelImage, Options, Receipt, export
 from .background import Background
 from .parts import Combo, Name, button, column, label, row
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..formats import LabelImage, Receipt
 
 
 class ExportBox(QWidget):
@@ -22,7 +26,6 @@ class ExportBox(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.format = Combo("The kind of file")
-        self.format.offer([(f.title, f.name) for f in FORMATS.values()])
         self.folder = QLineEdit()
         self.folder.setPlaceholderText("Folder")
         self.folder.setToolTip("Where the files are written")
@@ -48,6 +51,10 @@ class ExportBox(QWidget):
         rows.addLayout(row(save, load, stretch=0))
         self._work = Background()
         self._work.done.connect(self._written)
+        # The formats bring SciPy along; the dock opens without waiting for that.
+        self._load = Background()
+        self._load.done.connect(self.format.offer)
+        self._load.start(_titles)
 
     def _browse(self) -> None:
         chosen = QFileDialog.getExistingDirectory(self, "Export folder", self.folder.text())
@@ -60,24 +67,27 @@ class ExportBox(QWidget):
             beside = Path(source).parent if source else Path.home()
             self.folder.setText(str(beside / "prelabel"))
 
-    def write(self, image: LabelImage) -> None:
-        """Write off the GUI thread; the receipt follows."""
+    def write(self, make: "Callable[[], LabelImage]") -> None:
+        """Write what `make` gives, off the GUI thread; the receipt follows."""
+        if not self.folder.text().strip():
+            self.fail("Choose a folder first.")
+            return
         folder, name = Path(self.folder.text()).expanduser(), self.format.currentData()
-        options = Options(overwrite=self.replace.isChecked())
+        replace = self.replace.isChecked()
         self.button.setEnabled(False)
         self._tell("Writing…", "muted")
-        self._work.start(lambda: export([image], folder, name, options))
+        self._work.start(lambda: _export(make, folder, name, replace))
 
     def _written(self, outcome: Any) -> None:
         self.button.setEnabled(True)
-        if isinstance(outcome, Receipt):
+        if isinstance(outcome, PrelabelError):
+            self._tell(str(outcome), "error")
+        elif isinstance(outcome, Exception):
+            self._tell(f"The files could not be written: {outcome}", "error")
+        else:
             where = ", ".join(p.name for p in outcome.paths[:4])
             more = f" and {len(outcome.paths) - 4} more" if len(outcome.paths) > 4 else ""
             self._tell("\n".join([*outcome.lines(), f"Files: {where}{more}"]), "")
-        elif isinstance(outcome, PrelabelError):
-            self._tell(str(outcome), "error")
-        else:
-            self._tell(f"The files could not be written: {outcome}", "error")
 
     def fail(self, text: str) -> None:
         """Say why nothing can be exported."""
@@ -89,3 +99,15 @@ class ExportBox(QWidget):
         self.receipt.style().polish(self.receipt)
         self.receipt.setText(text)
         self.receipt.show()
+
+
+def _titles() -> list[tuple[str, Any]]:
+    from ..formats import FORMATS
+
+    return [(f.title, f.name) for f in FORMATS.values()]
+
+
+def _export(make: "Callable[[], LabelImage]", folder: Path, name: str, replace: bool) -> "Receipt":
+    from ..formats import Options, export
+
+    return export([make()], folder, name, Options(overwrite=replace))

@@ -66,8 +66,6 @@ def check(layer: Image | None) -> None:
     data = layer.data[0] if layer.multiscale else layer.data
     if 0 in data.shape:
         raise ImageError(f"The image {layer.name!r} has no pixels: choose another image.")
-    if layer.ndim < 2:
-        raise ImageError(f"The image {layer.name!r} has one axis only: an image needs two.")
 
 
 def guess_channel_axis(layer: Image) -> int | None:

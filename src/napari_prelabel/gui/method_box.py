@@ -13,8 +13,8 @@ METHOD_TITLES = {"freecp": "FreeCP", "base": "Base alone"}
 METHOD_HELP = {
     "freecp": "Takes the base's map, drops words that are not in the picture, and settles words "
     "that look alike.",
-    "base": "Fast. Every pixel takes the word that fits it best. Good for a short list of words that "
-    "are all in the picture.",
+    "base": "Fast. Every pixel takes the word that fits it best. Good for a short list of words "
+    "that are all in the picture.",
 }
 BASE_TITLES = {
     "vanilla": "CLIP as it is",

@@ -173,7 +173,6 @@ def label(text: str = "", role: str = "", *, selectable: bool = False) -> QLabel
             | Qt.TextInteractionFlag.TextSelectableByKeyboard
         )
         made.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
-    made.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Minimum)
     return made
 
 

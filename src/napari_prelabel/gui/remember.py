@@ -9,7 +9,6 @@ from typing import Any
 import platformdirs
 
 from ..errors import FileFormatError
-from ..formats.atomic import write_atomic
 
 FILE = "dock.json"
 
@@ -45,4 +44,6 @@ def as_text(value: Any) -> str:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file atomically, replacing what was there."""
+    from ..formats.atomic import write_atomic
+
     write_atomic(path, text.encode(), overwrite=True)

@@ -9,12 +9,17 @@ import numpy as np
 from napari.layers import Labels
 from napari.utils.colormaps import DirectLabelColormap
 
-from ..labels import LabelMap
+from ..labels import Ids, LabelMap
 from ..vocabulary import Vocabulary
 from .annotation import Annotation, Step
 
 _KNOWN: "WeakKeyDictionary[Labels, ResultLayer]" = WeakKeyDictionary()
 METADATA = "prelabel"
+
+
+def dtype_for(vocabulary: Vocabulary) -> type[np.unsignedinteger[Any]]:
+    """The layer's type: napari maps every value of uint16 anew with each change of colours."""
+    return np.uint8 if len(vocabulary.classes) < 250 else np.uint16
 
 
 class ResultLayer:
@@ -25,6 +30,7 @@ class ResultLayer:
         self.annotation = Annotation(layer.data.shape, vocabulary)
         self.annotation.found_different(np.asarray(layer.data))
         self.hidden: frozenset[str] = frozenset()
+        self._dress: tuple[Any, ...] | None = None
         self.on_change: Callable[[], None] = _nothing
         self._undo, self._redo = layer.undo, layer.redo
         layer.undo, layer.redo = self._undo_stroke, self._redo_stroke
@@ -77,20 +83,30 @@ class ResultLayer:
         if self.annotation.found_different(self.layer.data):
             self.layer._reset_history()
         self.annotation.blank_below(threshold)
-        np.copyto(self.layer.data, self.annotation.shown)
+        self._copy()
         self.layer.refresh(extent=False)
 
     def _write(self) -> None:
-        np.copyto(self.layer.data, self.annotation.shown)
-        self.layer._reset_history()
         self.dress()
+        self._copy()
+        self.layer._reset_history()
         self.layer.refresh(extent=False)
+
+    def _copy(self) -> None:
+        """What the annotation shows becomes the layer's data; the array stays the same one."""
+        np.copyto(self.layer.data, self.annotation.shown, casting="unsafe")
 
     # Colours and names
 
     def dress(self) -> None:
         """Give the layer the class names and colours."""
         classes = self.annotation.vocabulary.classes
+        if len(classes) > np.iinfo(self.layer.data.dtype).max:
+            self.layer.data = self.layer.data.astype(np.uint16)
+        dress = tuple((c.name, c.rgb, c.name in self.hidden) for c in classes)
+        if dress == self._dress:
+            return
+        self._dress = dress
         colours: dict[int | None, Any] = {None: (0.5, 0.5, 0.5, 1.0), 0: (0.0, 0.0, 0.0, 0.0)}
         for c in classes:
             alpha = 0.0 if c.name in self.hidden else 1.0
@@ -111,7 +127,7 @@ class ResultLayer:
 
     def _painted(self, event: Any) -> None:
         box = _box(event.value, self.layer.data.ndim)
-        self.annotation.painted(self.layer.data, box)
+        self.annotation.painted(_after(event.value, self.layer.data[box].copy(), box), box)
         self.on_change()
 
     def _undo_stroke(self) -> None:
@@ -127,7 +143,7 @@ class ResultLayer:
             return
         napari_does()
         we_do(self.layer.data)
-        np.copyto(self.layer.data, self.annotation.shown)
+        self._copy()
         self.layer.refresh(extent=False)
         self.on_change()
 
@@ -136,18 +152,31 @@ def _nothing() -> None:
     pass
 
 
-def _box(atoms: Any, ndim: int) -> tuple[slice, ...]:
-    """Smallest box around the edits of one entry of napari's undo list."""
-    low, high = [2**62] * ndim, [0] * ndim
+def _after(atoms: Any, ids: Ids, box: tuple[slice, ...]) -> Ids:
+    """What a box holds once the edits are written; napari tells of some before it writes them."""
     for atom in atoms:
         where = getattr(atom, "slice_key", None)
-        for axis in range(ndim):
-            if where is None:
-                indices = np.asarray(atom[0][axis])
-                start, stop = int(indices.min()), int(indices.max()) + 1
-            elif isinstance(where[axis], slice):
-                start, stop = where[axis].start, where[axis].stop
-            else:
-                start, stop = int(where[axis]), int(where[axis]) + 1
-            low[axis], high[axis] = min(low[axis], start), max(high[axis], stop)
-    return tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+        if where is None:
+            indices, _, value = atom
+            ids[tuple(np.asarray(i) - s.start for i, s in zip(indices, box, strict=True))] = value
+            continue
+        pairs = zip(where, box, strict=True)
+        part = ids[tuple(slice(w.start - s.start, w.stop - s.start) for w, s in pairs)]
+        part[... if atom.mask is None else atom.mask] = atom.new_value
+    return ids
+
+
+def _box(atoms: Any, ndim: int) -> tuple[slice, ...]:
+    """Smallest box around the edits of one entry of napari's undo list."""
+    bounds = []
+    for atom in atoms:
+        where = getattr(atom, "slice_key", None)
+        if where is None:
+            axes = [np.asarray(i) for i in atom[0]]
+            bounds.append([(int(i.min()), int(i.max()) + 1) for i in axes])
+        else:
+            bounds.append([(s.start, s.stop) for s in where])
+    return tuple(
+        slice(min(b[axis][0] for b in bounds), max(b[axis][1] for b in bounds))
+        for axis in range(ndim)
+    )

@@ -15,7 +15,7 @@ from ..job import Job, Progress
 from ..labels import LabelMap
 from .annotation import Step
 from .images import Source, placement
-from .result import METADATA, ResultLayer
+from .result import METADATA, ResultLayer, dtype_for
 from .runner import Plane, Runner
 
 RETRY_MS = 40
@@ -143,7 +143,7 @@ class Session(QObject):
     def _new_layer(self, task: Task) -> ResultLayer:
         image = task.source.layer
         layer = Labels(
-            np.zeros(task.source.shape, np.uint16),
+            np.zeros(task.source.shape, dtype_for(task.job.vocabulary)),
             name=f"{image.name}{SUFFIX}",
             opacity=0.6,
             **placement(task.source),

@@ -1,0 +1,96 @@
+"""A real napari window, a real worker process with an engine that needs no models."""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import napari
+import numpy as np
+import pytest
+from qtpy.QtCore import QEvent
+from qtpy.QtWidgets import QApplication
+
+from napari_prelabel.engine.pool import Pool
+from napari_prelabel.gui import remember
+from napari_prelabel.gui.dock import PrelabelDock
+from napari_prelabel.gui.runner import Runner
+
+HERE = Path(__file__).parent
+MODELS = "vitb16-shape"  # random weights count as installed; the fake engine never loads them
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _display() -> None:
+    if sys.platform == "linux" and not os.environ.get("DISPLAY", os.environ.get("WAYLAND_DISPLAY")):
+        pytest.exit("The tests of the window need a display: run `make test`.", returncode=1)
+
+
+@pytest.fixture(scope="session")
+def pool() -> Iterator[Pool]:
+    """A worker that runs fake_engine.FakeEngine."""
+    before = os.environ.get("PYTHONPATH", "")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(HERE), before]))
+    os.environ["PRELABEL_FAKE_SECONDS"] = "0.2"
+    with Pool("fake_engine:FakeEngine") as made:
+        made.start()
+        yield made
+    os.environ["PYTHONPATH"] = before
+
+
+@pytest.fixture(autouse=True)
+def _settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remember, "_path", lambda: tmp_path / "config" / "dock.json")
+
+
+@pytest.fixture(scope="session")
+def window(qapp: QApplication) -> Iterator[napari.Viewer]:
+    """One napari window for all tests; opening one takes over a second."""
+    made = napari.Viewer()
+    made.window.resize(1200, 800)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def viewer(window: napari.Viewer, qapp: QApplication) -> Iterator[napari.Viewer]:
+    """The window, empty before and after."""
+    yield window
+    for dock in list(window.window.dock_widgets.values()):
+        window.window.remove_dock_widget(dock)
+    window.layers.clear()
+    window.theme = "dark"
+    qapp.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+    qapp.processEvents()
+
+
+@pytest.fixture
+def dock(viewer: napari.Viewer, pool: Pool) -> PrelabelDock:
+    """The dock in its window, with the fake engine behind it."""
+    made = PrelabelDock(viewer, Runner(lambda: pool))
+    viewer.window.add_dock_widget(made, name="Pre-label", area="right")
+    made.models.apply(MODELS)
+    return made
+
+
+@pytest.fixture
+def image(viewer: napari.Viewer):
+    """A grey ramp of 60 x 80 pixels, dark to bright from left to right, as RGB."""
+    ramp = np.repeat(np.linspace(0, 255, 80, dtype=np.uint8)[None], 60, 0)
+    return viewer.add_image(np.dstack([ramp] * 3), name="ramp", rgb=True)
+
+
+def wait(done: Callable[[], bool], seconds: float = 20.0) -> None:
+    """Let the window live until something is so."""
+    end = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < end, "it took too long"
+        QApplication.processEvents()
+        time.sleep(0.002)
+
+
+def run(dock: PrelabelDock) -> None:
+    """Press Run and wait for its end."""
+    dock.bar.run_button.click()
+    wait(lambda: not dock.session.running)
