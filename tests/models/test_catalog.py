@@ -96,3 +96,6 @@ def test_known_words_are_read_from_the_models_list(monkeypatch, tmp_path):
     monkeypatch.setattr(catalog, "sample_path", lambda *_: tmp_path)
     assert catalog.known_words("demo-clip") == ("tree", "sea")
     assert catalog.known_words("openai-vitb16") is None
+    (tmp_path / "words.txt").unlink()
+    with pytest.raises(ModelError, match="install the package again"):
+        catalog.known_words("demo-clip")

@@ -205,6 +205,11 @@ def test_pickles_are_refused_before_anything_is_asked(hub, monkeypatch):
     assert hub.ranges == []
 
 
+def test_random_weights_are_not_fetched():
+    with pytest.raises(ModelError, match="nothing to fetch"):
+        fetch.fetch("vitb16-random")
+
+
 def test_an_unknown_model_is_named():
     with pytest.raises(ModelError, match="no model 'vitz'"):
         fetch.fetch("vitz")

@@ -114,6 +114,7 @@ MODELS: Mapping[str, ClipEntry] = {
 }
 
 _FULL = Windows(short_side=448, crop=384, stride=112)
+# 27 patches of 14: what the published window of 384 keeps when its remainder is dropped.
 _FULL_14 = Windows(short_side=448, crop=378, stride=112)
 _DEMO_NOTICE = (
     "The demo models know the words of their list and drawn scenes only; choose the full models "
@@ -186,11 +187,17 @@ def installed(name: str) -> bool:
 
 
 def known_words(name: str) -> tuple[str, ...] | None:
-    """The words a model was trained on, one per line of its list; None when it is open."""
+    """The words a model was trained on, one per line of its list; None when it is open.
+
+    Raises ModelError when the list is missing.
+    """
     entry = entry_of(name)
     if entry.words is None:
         return None
-    lines = (model_dir(name) / entry.words).read_text(encoding="utf-8").splitlines()
+    path = model_dir(name) / entry.words
+    if not path.is_file():
+        raise ModelError(name, f"{entry.words} of {name} is missing: install the package again.")
+    lines = path.read_text(encoding="utf-8").splitlines()
     return tuple(word for line in lines if (word := line.strip()) and not word.startswith("#"))
 
 

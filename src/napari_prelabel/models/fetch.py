@@ -43,9 +43,11 @@ def fetch(
     cancelled : asked about once per megabyte; what was fetched so far is kept.
 
     Returns the weights' path. Raises Cancelled, ChecksumMismatch, or ModelError when the model
-    is unknown, not a safetensors file or out of reach.
+    is unknown, random, not a safetensors file or out of reach.
     """
     entry = entry_of(name)
+    if entry.source == "random":
+        raise ModelError(name, f"{name} has random weights: there is nothing to fetch.")
     path = model_dir(name) / entry.file
     if installed(name):
         return path
