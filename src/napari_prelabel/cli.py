@@ -10,7 +10,15 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 from rich.table import Table
 from typer.core import TyperGroup
 
@@ -406,8 +414,9 @@ def fetch_model(
     out.print(f"{download_text(model)}\nto {_plain(str(model_dir(model)))}")
     if not yes:
         typer.confirm("Fetch it?", abort=True)
-    with _bar() as bar:
-        task = bar.add_task(model, total=entry.size or None)
+    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err, transient=True) as bar:
+        task = bar.add_task(model, total=entry.size)
         fetch(model, lambda done, total: bar.update(task, completed=done, total=total))
     out.print(f"{model} is installed.")
 

@@ -1,0 +1,257 @@
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from brightness import Brightness
+from PIL import Image
+from typer.testing import CliRunner
+
+from napari_prelabel import __version__, cli
+from napari_prelabel.formats import FORMATS
+from napari_prelabel.job import Job
+from napari_prelabel.models import catalog, fetch
+
+
+@pytest.fixture
+def prelabel(monkeypatch):
+    """Runs the command without models; `.runner` keeps the jobs."""
+    runner = Brightness()
+    monkeypatch.setattr(cli, "_engine", lambda _: runner)
+    monkeypatch.setattr(catalog, "installed", lambda name: name == "demo-clip")
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def call(*arguments, **options):
+        result = CliRunner().invoke(cli.app, [str(a) for a in arguments], **options)
+        if result.exception and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result
+
+    call.runner = runner
+    return call
+
+
+@pytest.fixture
+def photos(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for name in ("a", "b"):
+        Image.fromarray(rng.integers(0, 256, (6, 7, 3), np.uint8)).save(folder / f"{name}.png")
+    return folder
+
+
+def test_version_and_help(prelabel):
+    assert prelabel("--version").stdout == f"prelabel {__version__}\n"
+    for command in ([], ["run"], ["demo"], ["bench"], ["bench", "speed"], ["models", "fetch"]):
+        result = prelabel(*command, "--help")
+        assert result.exit_code == 0
+        assert "--help" in result.stdout
+
+
+def test_the_command_of_the_guide(prelabel, photos, tmp_path):
+    result = prelabel(
+        "run", photos, "--classes", "dark, bright", "--method", "freecp", "--base", "sclip",
+        "--models", "demo", "--out", tmp_path / "out", "--format", "png",
+    )  # fmt: skip
+    assert result.exit_code == 0
+    assert "2 images in 4 files, read back and compared" in result.stdout
+    assert result.stdout.count("These labels mean nothing.") == 1
+    assert {j.base for j in prelabel.runner.jobs} == {"sclip"}
+    (back,) = FORMATS["png"].read(tmp_path / "out" / "a.png", None)
+    assert back.vocabulary.names == ("dark", "bright")
+
+
+def test_a_broken_image_is_one_sentence_and_exit_code_one(prelabel, photos, tmp_path):
+    (photos / "broken[1].png").write_bytes(b"")
+    result = prelabel("run", photos, "--classes", "dark, bright", "--out", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "broken[1].png:" in result.stderr
+    assert "Traceback" not in result.output
+    assert (tmp_path / "out" / "b.png").exists()
+
+
+def test_running_again_goes_on(prelabel, photos, tmp_path):
+    command = ("run", photos, "--classes", "dark, bright", "--out", tmp_path / "out")
+    prelabel(*command)
+    result = prelabel(*command)
+    assert "--overwrite writes them again" in result.stdout
+    assert len(prelabel.runner.jobs) == 2
+    prelabel(*command, "--overwrite")
+    assert len(prelabel.runner.jobs) == 4
+
+
+def test_a_job_is_saved_and_taken(prelabel, photos, tmp_path):
+    job = tmp_path / "job.json"
+    prelabel(
+        "run", photos, "--classes", "dark, bright", "--method", "base", "--base", "gem",
+        "--out", tmp_path / "one", "--save-job", job,
+    )  # fmt: skip
+    saved = Job.from_json(job.read_text(encoding="utf-8"))
+    assert (saved.method, saved.base) == ("base", "gem")
+    result = prelabel(
+        "run", photos, "--job", job, "--out", tmp_path / "two", "--format", "coco",
+        "--segmentation", "rle", "--annotation", "class", "--precision", "bfloat16",
+    )  # fmt: skip
+    assert result.exit_code == 0
+    assert prelabel.runner.jobs[-1].base == "gem"
+    assert prelabel.runner.jobs[-1].precision == "bfloat16"
+    document = json.loads((tmp_path / "two" / "instances.json").read_text(encoding="utf-8"))
+    assert len(document["annotations"]) == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--classes", "tree\ntree"], "stands twice"),
+        ([], "either --classes or --job"),
+        (["--classes", "tree", "--format", "bmp"], "choose one of png, tiff, coco"),
+        (["--classes", "tree", "--method", "magic"], "method must be one of"),
+        (["--classes", "tree", "--segmentation", "x"], "segmentation must be one of"),
+        (["--classes", "tree", "--models", "vitb16"], "prelabel models fetch vitb16"),
+        (["--classes", "tree", "--models", "nothing"], "There is no bundle 'nothing'"),
+        (["--classes", "gone.txt"], "cannot be read"),
+        (["--job", "gone.json"], "cannot be read"),
+    ],
+)
+def test_errors_are_one_sentence_and_exit_code_two(arguments, sentence, prelabel, photos, tmp_path):
+    result = prelabel("run", photos, "--out", tmp_path / "out", *arguments)
+    assert result.exit_code == 2
+    assert sentence in result.stderr
+    assert "Traceback" not in result.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_image_is_told(prelabel, tmp_path):
+    result = prelabel("run", tmp_path / "no*.png", "--classes", "a", "--out", tmp_path / "out")
+    assert result.exit_code == 2
+    assert "holds no image" in result.stderr
+
+
+def test_control_c_ends_in_a_sentence(prelabel, photos, tmp_path, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(prelabel.runner, "run", stop)
+    result = prelabel("run", photos, "--classes", "a", "--out", tmp_path / "out")
+    assert result.exit_code == 130
+    assert "run the same command to go on" in result.stderr
+
+
+def test_demo_writes_a_report(prelabel, tmp_path):
+    result = prelabel("demo", "--out", tmp_path / "demo", "--no-window", "--limit", 1)
+    assert result.exit_code == 0
+    assert (tmp_path / "demo" / "report.html").exists()
+    assert "report.html" in result.stdout
+
+
+def test_demo_opens_napari_when_there_is_a_display(prelabel, tmp_path, monkeypatch):
+    from napari_prelabel.gui import launch
+
+    given = []
+    monkeypatch.setattr(launch, "launch", lambda **options: given.append(options))
+    monkeypatch.setattr(cli, "has_display", lambda: True)
+    prelabel("demo", "--out", tmp_path / "demo", "--limit", 1)
+    assert given[0]["names"] == ["scene-01"]
+    monkeypatch.setattr(cli, "has_display", lambda: False)
+    prelabel("demo", "--out", tmp_path / "demo", "--limit", 1)
+    assert len(given) == 1
+
+
+def test_displays(monkeypatch):
+    for name in ("CI", "DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert not cli.has_display()
+    monkeypatch.setenv("WAYLAND_DISPLAY", "wayland-0")
+    assert cli.has_display()
+    monkeypatch.setenv("CI", "true")
+    assert not cli.has_display()
+    monkeypatch.delenv("CI")
+    monkeypatch.delenv("WAYLAND_DISPLAY")
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert cli.has_display()
+
+
+def test_bench_accuracy_keeps_its_layout(prelabel, tmp_path):
+    file = tmp_path / "accuracy.json"
+    result = prelabel(
+        "bench", "accuracy", "--data", "synthetic", "--split", "test", "--limit", 2,
+        "--methods", "base,freecp", "--bases", "sclip", "--ap", "0.8", "--json", file,
+    )  # fmt: skip
+    assert result.exit_code == 0
+    assert "sclip" in result.stdout
+    figures = json.loads(file.read_text(encoding="utf-8"))
+    assert [(r["method"], r["base"]) for r in figures["rows"]] == [
+        ("base", "sclip"),
+        ("freecp", "sclip"),
+    ]
+    keys = {
+        "method", "base", "miou", "miou_stuff", "miou_things", "pixel_accuracy", "boundary_f",
+        "pixels_to_fix", "interval",
+    }  # fmt: skip
+    assert all(keys <= set(row) for row in figures["rows"])
+    assert prelabel.runner.jobs[-1].freecp.ap_threshold == 0.8
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["accuracy", "--data", "coco"], "data must be one of synthetic"),
+        (["accuracy", "--split", "train"], "no split 'train'"),
+        (["accuracy", "--methods", "magic"], "'magic' is no method"),
+        (["accuracy", "--methods", ","], "at least one"),
+        (["accuracy", "--bases", "magic"], "base must be one of"),
+        (["speed", "--size", "448"], "written like 448x600"),
+    ],
+)
+def test_bench_errors_are_one_sentence(arguments, sentence, prelabel):
+    result = prelabel("bench", *arguments)
+    assert result.exit_code == 2
+    assert sentence in result.stderr
+
+
+def test_models_are_listed_and_fetched(prelabel, monkeypatch):
+    listed = prelabel("models", "list").stdout
+    assert all(name in listed for name in catalog.BUNDLES)
+    asked = []
+
+    def fetched(name, on_bytes):
+        asked.append(name)
+        on_bytes(5, 10)
+
+    monkeypatch.setattr(fetch, "fetch", fetched)
+    assert "nothing to fetch" in prelabel("models", "fetch", "demo").stdout
+    result = prelabel("models", "fetch", "vitb16", input="n\n")
+    assert result.exit_code == 1
+    assert asked == []
+    assert "599 MB" in result.stdout
+    assert prelabel("models", "fetch", "vitb16", "--yes").exit_code == 0
+    assert asked == ["openai-vitb16"]
+    assert prelabel("models", "fetch", "nothing").exit_code == 2
+
+
+def test_the_installed_command_starts_fast_and_without_torch():
+    code = (
+        "import sys\nfrom napari_prelabel.cli import app\n"
+        "try:\n    app(['--version'])\nexcept SystemExit as end:\n"
+        "    print(end.code, {'torch', 'napari', 'scipy', 'distributed'} & set(sys.modules))"
+    )
+    out = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ
+    )
+    assert out.stdout.splitlines() == [f"prelabel {__version__}", "0 set()"]
+
+
+def test_a_real_run_in_a_process_of_its_own(photos, tmp_path):
+    command = [
+        sys.executable, "-c", "from napari_prelabel.cli import app; app()", "run", str(photos),
+        "--classes", "sky, grass", "--out", str(tmp_path / "out"), "--device", "cpu",
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "read back and compared: every pixel is as on the screen" in done.stdout
+    (back,) = FORMATS["png"].read(tmp_path / "out" / "a.png", None)
+    assert back.ids.shape == (6, 7)

@@ -1,0 +1,170 @@
+import os
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from napari_prelabel.errors import FileFormatError, ImageError
+from napari_prelabel.images import Picture, find_images, read_image
+
+
+def save(path, shape=(4, 5, 3)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.full(shape, 9, np.uint8)).save(path)
+    return path
+
+
+def names(pictures):
+    return [p.name for p in pictures]
+
+
+def test_files_folders_and_patterns(tmp_path):
+    a = save(tmp_path / "in" / "a.png")
+    save(tmp_path / "in" / "deep" / "b.jpg")
+    save(tmp_path / "in" / ".hidden.png")
+    (tmp_path / "in" / "notes.txt").write_text("x")
+    found = find_images([str(a), str(tmp_path / "in")])
+    assert names(found) == ["a", "deep/b"]
+    assert found[1].source == "deep/b.jpg"
+    assert names(find_images([str(tmp_path / "in" / "*.png")])) == ["a"]
+    assert names(find_images([str(tmp_path / "**" / "*.jpg")])) == ["b"]
+
+
+def test_the_output_folder_is_left_out(tmp_path):
+    save(tmp_path / "a.png")
+    save(tmp_path / "labels" / "a.png")
+    assert names(find_images([str(tmp_path)], tmp_path / "labels")) == ["a"]
+
+
+def test_equal_names_are_told_apart(tmp_path):
+    save(tmp_path / "a.png")
+    save(tmp_path / "a.jpg")
+    one = save(tmp_path / "x" / "b.png")
+    two = save(tmp_path / "y" / "b.png")
+    assert names(find_images([str(tmp_path / "a.*")])) == ["a.jpg", "a.png"]
+    first, second = names(find_images([str(one), str(two)]))
+    assert first.startswith("b.png-")
+    assert first != second
+    assert names(find_images([str(one), str(two)])) == [first, second]
+
+
+@pytest.mark.parametrize("pattern", ["nothing/*.png", "nowhere.png", "empty"])
+def test_a_pattern_without_images_is_told(pattern, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    os.mkdir("empty")
+    with pytest.raises(FileFormatError, match="holds no image"):
+        find_images([pattern])
+
+
+@pytest.mark.parametrize(
+    ("mode", "suffix"),
+    [
+        ("RGB", "png"),
+        ("RGBA", "png"),
+        ("L", "png"),
+        ("LA", "png"),
+        ("P", "png"),
+        ("1", "png"),
+        ("CMYK", "jpg"),
+        ("YCbCr", "jpg"),
+        ("F", "tif"),
+    ],
+)
+def test_every_mode_becomes_rgb(mode, suffix, tmp_path):
+    plain = Image.fromarray(np.arange(60, dtype=np.uint8).reshape(4, 5, 3))
+    plain.convert(mode).save(tmp_path / f"a.{suffix}")
+    pixels = read_image(tmp_path / f"a.{suffix}")
+    assert not pixels.stack
+    assert pixels.plane(0).shape == (4, 5, 3)
+
+
+def test_sixteen_bits_are_stretched(tmp_path):
+    Image.fromarray(np.array([[0, 60000], [30000, 60000]], np.uint16)).save(tmp_path / "a.png")
+    shown = read_image(tmp_path / "a.png").plane(0)
+    assert shown[0, 0].tolist() == [0, 0, 0]
+    assert shown[1, 1].tolist() == [255, 255, 255]
+
+
+def test_a_transparent_palette_keeps_its_transparency(tmp_path):
+    picture = Image.new("P", (2, 1))
+    picture.putpalette([0, 0, 0, 255, 0, 0])
+    picture.putpixel((1, 0), 1)
+    picture.save(tmp_path / "p.png", transparency=0)
+    assert read_image(tmp_path / "p.png").plane(0).tolist() == [[[255, 255, 255], [255, 0, 0]]]
+
+
+def test_frames_of_a_gif_are_a_stack(tmp_path):
+    frames = [Image.new("L", (5, 4), value) for value in (0, 100, 200)]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    pixels = read_image(tmp_path / "a.gif")
+    assert pixels.stack
+    assert [int(pixels.plane(i)[0, 0, 0]) for i in range(3)] == [0, 100, 200]
+
+
+@pytest.mark.parametrize(
+    ("shape", "options", "planes", "rgb"),
+    [
+        ((4, 5), {}, 1, False),
+        ((4, 5, 3), {"photometric": "rgb"}, 1, True),
+        ((6, 4, 5), {"metadata": {"axes": "TYX"}}, 6, False),
+        ((2, 4, 5), {"metadata": {"axes": "CYX"}}, 1, False),
+        ((3, 2, 4, 5), {"metadata": {"axes": "TCYX"}}, 3, False),
+        ((3, 4, 5, 3), {"metadata": {"axes": "TYXS"}, "photometric": "rgb"}, 3, True),
+    ],
+)
+def test_axes_of_a_tiff(shape, options, planes, rgb, tmp_path):
+    data = np.arange(np.prod(shape), dtype=np.uint16).reshape(shape)
+    tifffile.imwrite(tmp_path / "a.tif", data, **options)
+    pixels = read_image(tmp_path / "a.tif")
+    assert len(pixels.planes) == planes
+    assert pixels.stack == (planes > 1)
+    assert pixels.rgb == rgb
+    assert pixels.plane(0).shape == (4, 5, 3)
+
+
+def test_the_pixel_size_of_a_tiff_is_kept(tmp_path):
+    data = np.zeros((4, 5), np.uint16)
+    tifffile.imwrite(tmp_path / "c.tif", data, resolution=(2e4, 4e4), resolutionunit="CENTIMETER")
+    pixels = read_image(tmp_path / "c.tif")
+    assert pixels.scale == pytest.approx((0.25, 0.5))
+    assert pixels.unit == "um"
+    tifffile.imwrite(
+        tmp_path / "i.tif", data, imagej=True, resolution=(2, 4), metadata={"unit": "micron"}
+    )
+    pixels = read_image(tmp_path / "i.tif")
+    assert (pixels.scale, pixels.unit) == ((0.25, 0.5), "um")
+    tifffile.imwrite(tmp_path / "n.tif", data)
+    assert read_image(tmp_path / "n.tif").scale is None
+
+
+def test_damaged_files_get_one_sentence(tmp_path, monkeypatch):
+    whole = save(tmp_path / "a.png", (40, 50, 3)).read_bytes()
+    for name, data in {"cut.png": whole[:60], "text.png": b"hello", "text.tif": b"hello"}.items():
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(FileFormatError, match="damaged or no image"):
+            read_image(tmp_path / name)
+    with pytest.raises(FileFormatError, match="is not there"):
+        read_image(tmp_path / "nowhere.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    with pytest.raises(FileFormatError, match="damaged or no image"):
+        read_image(tmp_path / "a.png")
+
+    def no_memory(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr(Image, "open", no_memory)
+    with pytest.raises(FileFormatError, match="does not fit into memory"):
+        read_image(tmp_path / "a.png")
+
+
+def test_a_line_is_no_image(tmp_path, monkeypatch):
+    tifffile.imwrite(tmp_path / "l.tif", np.zeros((4, 7), np.uint8))
+    monkeypatch.setattr(tifffile.TiffPageSeries, "asarray", lambda _: np.zeros(7))
+    with pytest.raises(ImageError, match="needs two axes"):
+        read_image(tmp_path / "l.tif")
+
+
+def test_a_picture_knows_its_source(tmp_path):
+    assert Picture(tmp_path / "a.jpg", "x/a").source == "x/a.jpg"
+    assert Picture(tmp_path / "a.jpg", "a").source == "a.jpg"

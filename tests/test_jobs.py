@@ -1,0 +1,80 @@
+import pytest
+
+from napari_prelabel.errors import FileFormatError, JobError, VocabularyError
+from napari_prelabel.job import Job
+from napari_prelabel.jobs import choose, job_of, job_with, read_size, vocabulary_of
+from napari_prelabel.models.catalog import bundle_of
+from napari_prelabel.vocabulary import Vocabulary
+
+
+@pytest.mark.parametrize(
+    ("text", "names", "background"),
+    [
+        ("tree, sky", ("tree", "sky"), ()),
+        ("tree", ("tree",), ()),
+        ("tree: oak, fir; sky; - shadow", ("tree", "sky"), ("shadow",)),
+        ("tree\nsky\n- a, b", ("tree", "sky"), ("a", "b")),
+        ("traffic light,sky", ("traffic light", "sky"), ()),
+    ],
+)
+def test_words_on_the_command_line(text, names, background):
+    found = vocabulary_of(text)
+    assert (found.names, found.background) == (names, background)
+
+
+def test_presets_and_files(tmp_path):
+    assert len(vocabulary_of("voc20").classes) == 20
+    (tmp_path / "c.csv").write_text("name\ntree\n")
+    assert vocabulary_of(str(tmp_path / "c.csv")).names == ("tree",)
+    with pytest.raises(FileFormatError, match="cannot be read"):
+        vocabulary_of(str(tmp_path / "gone.txt"))
+    with pytest.raises(VocabularyError):
+        vocabulary_of("")
+
+
+def test_a_job_takes_the_bundles_recommendation_unless_told():
+    bundle = bundle_of("demo")
+    job = job_of("tree", None)
+    assert (job.models, job.method, job.base) == ("demo", bundle.method, bundle.base)
+    job = job_of("tree", None, None, {"method": "base", "base": "gem", "precision": None})
+    assert (job.method, job.base, job.precision) == ("base", "gem", "float32")
+    assert job_of("tree", None, None, {"models": "rn50x16"}).method == "base"
+
+
+def test_a_job_file_with_settings_over_it(tmp_path):
+    path = tmp_path / "job.json"
+    path.write_text(Job(Vocabulary.parse("tree"), min_score=0.5).to_json(), encoding="utf-8")
+    job = job_of(None, path, None, {"method": "base"})
+    assert (job.method, job.min_score, job.vocabulary.names) == ("base", 0.5, ("tree",))
+
+
+def test_descriptions_are_filed_under_their_classes(tmp_path):
+    path = tmp_path / "d.json"
+    path.write_text('{"Tree": ["tall", "green"], "other": ["x"]}', encoding="utf-8")
+    job = job_of("tree, sky", None, path)
+    assert job.vocabulary.classes[0].descriptions == ("tall", "green")
+    for wrong in ('["a"]', '{"tree": "tall"}', '{"tree": [1]}'):
+        path.write_text(wrong, encoding="utf-8")
+        with pytest.raises(FileFormatError, match="needs the form"):
+            job_of("tree", None, path)
+
+
+def test_what_makes_no_job(tmp_path):
+    for classes, file in ((None, None), ("tree", tmp_path / "job.json")):
+        with pytest.raises(JobError, match="either --classes or --job"):
+            job_of(classes, file)
+    with pytest.raises(FileFormatError, match="cannot be read"):
+        job_of(None, tmp_path / "job.json")
+    with pytest.raises(JobError, match="method must be one of"):
+        job_with(Vocabulary.parse("tree"), {"method": "magic"})
+    with pytest.raises(JobError, match="format must be one of a, b: 'c'"):
+        choose("format", "c", ("a", "b"))
+    assert choose("format", "a", ("a", "b")) == "a"
+
+
+def test_sizes():
+    assert read_size("448x600") == (448, 600)
+    assert read_size(" 64 X 32 ") == (64, 32)
+    for wrong in ("448", "448x", "10x600", "-3x40", "axb"):
+        with pytest.raises(JobError, match="written like 448x600"):
+            read_size(wrong)
