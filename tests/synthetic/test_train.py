@@ -222,6 +222,9 @@ def test_export_loads_through_open_clip(tmp_path, model):
     weights = export(model.state_dict(), tmp_path)
     assert weights.stat().st_size < 20e6
     assert json.loads((tmp_path / "open_clip_config.json").read_text()) == CONFIG
+    words = (tmp_path / "words.txt").read_text().splitlines()
+    assert {"barn", "lagoon", "water"} <= set(words)
+    assert not set(words) & set(DISTRACTORS)
     loaded, _, _ = open_clip.create_model_and_transforms(f"local-dir:{tmp_path}")
     loaded.eval()
     image = torch.randn(1, 3, 64, 64)

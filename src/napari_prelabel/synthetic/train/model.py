@@ -13,6 +13,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from ..classes import CLASSES
+
 CONFIG: dict[str, Any] = {
     "model_cfg": {
         "embed_dim": 128,
@@ -188,8 +190,14 @@ def _projected(visual: Any, x: Tensor) -> Tensor:
     return tokens
 
 
+def trained_words() -> list[str]:
+    """Every word that captions use for a class: names, synonyms, family words."""
+    groups = ((c.name, *c.synonyms, c.family) for c in CLASSES)
+    return list(dict.fromkeys(word for group in groups for word in group))
+
+
 def export(state: dict[str, Tensor], folder: Path) -> Path:
-    """Write the open_clip folder (config and half-precision safetensors), each file atomically."""
+    """Write the open_clip folder: config, half-precision weights, trained words; each atomically."""
     folder.mkdir(parents=True, exist_ok=True)
     half = {k: v.detach().cpu().half().contiguous() for k, v in state.items()}
     weights, config = folder / "open_clip_model.safetensors", folder / "open_clip_config.json"
@@ -198,4 +206,7 @@ def export(state: dict[str, Tensor], folder: Path) -> Path:
     os.replace(f"{weights}.part", weights)
     Path(f"{config}.part").write_text(json.dumps(CONFIG, indent=2) + "\n")
     os.replace(f"{config}.part", config)
+    words = folder / "words.txt"
+    Path(f"{words}.part").write_text("\n".join(trained_words()) + "\n")
+    os.replace(f"{words}.part", words)
     return weights
