@@ -159,7 +159,7 @@ def report(tallies: Sequence[Tally], data: DataSet) -> dict[str, Any]:
         "split": data.split,
         "images": len(data.samples),
         "classes": len(data.classes),
-        "distractors": len(data.vocabulary.classes) - len(data.classes),
+        "distractors": data.distractors,
     }
 
 

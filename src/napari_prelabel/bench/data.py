@@ -31,8 +31,9 @@ class Sample:
 class DataSet:
     """Images with truth.
 
-    vocabulary : the classes that occur, then distractors, which never do.
-    stuff, things : ids of classes by their kind; figures of empty kinds are left out.
+    vocabulary : the classes of the data set, then distractors, which never occur.
+    stuff, things : ids of the classes that the samples show, by their kind.
+    distractors : how many classes at the vocabulary's end are none of the data set's.
     """
 
     name: str
@@ -40,11 +41,12 @@ class DataSet:
     vocabulary: Vocabulary
     stuff: tuple[int, ...]
     things: tuple[int, ...]
+    distractors: int
     samples: tuple[Sample, ...]
 
     @property
     def classes(self) -> tuple[int, ...]:
-        """Ids that mean IoU is taken over: those of the truth, never the distractors."""
+        """Ids that mean IoU is taken over: those that the truth of some sample has."""
         return tuple(sorted((*self.stuff, *self.things)))
 
 
@@ -62,18 +64,21 @@ def load_synthetic(split: str, limit: int | None = None) -> DataSet:
     extra = tuple(Class(count + i, c.name) for i, c in enumerate(distractors.classes, start=1))
     told = json.loads(sample_path("descriptions", "scenes.json").read_text(encoding="utf-8"))
     vocabulary = Vocabulary((*scenes.classes, *extra)).with_descriptions(told)
+    found = _shipped() if split == "test" else _drawn(limit or VAL_SCENES)
+    samples = tuple(islice(found, limit))
+    true = {i for sample in samples for i in np.unique(sample.truth).tolist()}
     of_kind = {
-        kind: tuple(int(i) for i, c in kinds.items() if c["kind"] == kind)
+        kind: tuple(int(i) for i, c in kinds.items() if c["kind"] == kind and int(i) in true)
         for kind in ("stuff", "thing")
     }
-    samples = _shipped() if split == "test" else _drawn(limit or VAL_SCENES)
     return DataSet(
         "synthetic",
         split,
         vocabulary,
         of_kind["stuff"],
         of_kind["thing"],
-        tuple(islice(samples, limit)),
+        len(extra),
+        samples,
     )
 
 

@@ -1,0 +1,174 @@
+import numpy as np
+import pytest
+
+from napari_prelabel.bench.accuracy import (
+    ABLATIONS,
+    HEAD,
+    METHODS,
+    Tally,
+    measure,
+    report,
+    rows_of,
+    variants,
+)
+from napari_prelabel.bench.data import DataSet, Sample, load_synthetic
+from napari_prelabel.errors import JobError
+from napari_prelabel.job import FreeCP, Job, Progress
+from napari_prelabel.labels import LabelMap
+from napari_prelabel.vocabulary import Vocabulary
+
+VOCABULARY = Vocabulary.parse("sky\nroad\ncar\npiano")
+
+
+def data_set():
+    rng = np.random.default_rng(0)
+    samples = []
+    for n in range(4):
+        truth = np.kron(rng.integers(1, 4, (2, 3)), np.ones((8, 8), int)).astype(np.uint16)
+        truth[0] = 65535 if n == 0 else truth[0]
+        samples.append(Sample(f"s{n}", np.repeat(truth[..., None], 3, 2).astype(np.uint8), truth))
+    return DataSet("drawn", "test", VOCABULARY, (1, 2), (3,), 1, tuple(samples))
+
+
+class FromPixels:
+    """Finds the class that the pixel names, but takes every tenth row for the last class."""
+
+    def __init__(self):
+        self.jobs = []
+
+    def run(self, job, image):
+        self.jobs.append(job)
+        yield Progress("encode", 0, 1)
+        known = {"sky": 1, "road": 2, "car": 3}
+        ids = np.zeros(image.shape[:2], np.uint16)
+        for c in job.vocabulary.classes:
+            ids[image[..., 0] == known.get(c.name, 250)] = c.id
+        ids[4] = len(job.vocabulary.classes)
+        if job.method == "base":
+            ids[5:9] = len(job.vocabulary.classes)
+        ones = np.ones(ids.shape, np.float16)
+        return LabelMap(ids, ones, np.zeros_like(ids), job.vocabulary)
+
+
+def measured(names, data=None, **options):
+    data = data or data_set()
+    runner = FromPixels()
+    steps = measure(runner, data, Job(VOCABULARY), variants(names), ["sclip", "gem"], **options)
+    seen = []
+    while True:
+        try:
+            seen.append(next(steps))
+        except StopIteration as end:
+            return runner, seen, end.value, data
+
+
+def test_every_image_goes_through_every_method_and_base():
+    runner, seen, tallies, data = measured(["base", "freecp"])
+    assert [(t.method, t.base) for t in tallies] == [
+        ("base", "sclip"),
+        ("freecp", "sclip"),
+        ("base", "gem"),
+        ("freecp", "gem"),
+    ]
+    assert len(seen) == len(runner.jobs) == 16
+    # All methods see an image before the next one comes, so that its encodings serve them all.
+    assert [s.name for s, _, _ in seen] == [s.name for s in data.samples for _ in range(4)]
+
+
+def test_figures_against_a_plain_computation():
+    _, _, tallies, data = measured(["base", "freecp"])
+    figures = report(tallies, data)
+    row = figures["rows"][1]
+    runner = FromPixels()
+    hits, union, wrong, pixels = np.zeros(5), np.zeros(5), 0, 0
+    for sample in data.samples:
+        steps = runner.run(Job(VOCABULARY), sample.image)
+        next(steps)
+        with pytest.raises(StopIteration) as end:
+            next(steps)
+        guess = end.value.value.ids
+        valid = sample.truth != 65535
+        for k in range(1, 5):
+            a, b = (sample.truth == k) & valid, (guess == k) & valid
+            hits[k] += (a & b).sum()
+            union[k] += (a | b).sum()
+        wrong += ((guess != sample.truth) & valid).sum()
+        pixels += valid.sum()
+    iou = 100 * hits[1:4] / union[1:4]
+    assert row["miou"] == pytest.approx(iou.mean(), abs=0.01)
+    assert row["miou_stuff"] == pytest.approx(iou[:2].mean(), abs=0.01)
+    assert row["miou_things"] == pytest.approx(iou[2], abs=0.01)
+    assert row["pixels_to_fix"] == pytest.approx(100 * wrong / pixels, abs=0.01)
+    assert row["pixel_accuracy"] == pytest.approx(100 - row["pixels_to_fix"], abs=0.02)
+    assert row["class_iou"]["car"] == pytest.approx(iou[2], abs=0.01)
+    assert "piano" not in row["class_iou"]
+    assert sum(row["image_pixels_to_fix"].values()) == wrong
+    low, high = row["interval"]
+    assert low <= row["miou"] <= high
+    assert 0 < row["boundary_f"] < 100
+
+
+def test_the_difference_to_the_base_is_paired():
+    _, _, tallies, data = measured(["base", "freecp"])
+    base, freecp = report(tallies, data)["rows"][:2]
+    assert "difference" not in base
+    assert freecp["difference"] == pytest.approx(freecp["miou"] - base["miou"], abs=0.02)
+    low, high = freecp["difference_interval"]
+    assert 0 < low <= freecp["difference"] <= high
+
+
+def test_true_classes_are_given_and_come_back_as_their_own_ids():
+    runner, _, tallies, _ = measured(["base", "base, true classes"])
+    few = [job.vocabulary.names for job in runner.jobs[1::2]]
+    assert all("piano" not in names for names in few)
+    with_all, given = tallies[:2]
+    assert np.trace(given.matrices.sum(0)) > np.trace(with_all.matrices.sum(0))
+    assert given.matrices[:, :, 4].sum() == 0
+
+
+def test_variants_choose_the_steps_and_keep_the_thresholds():
+    told = variants(["base"], ablation=True)
+    assert list(told) == ["base", *ABLATIONS]
+    assert set(variants(["freecp", "freecp"])) == {"freecp"}
+    with pytest.raises(JobError, match="'magic' is no method: choose among base, freecp"):
+        variants(["magic"])
+    runner, *_ = measured(["rp", "refine"], freecp=FreeCP(rp_threshold=0.3))
+    first, second = runner.jobs[:2]
+    assert (first.freecp.redundancy, first.freecp.ambiguity) == (True, False)
+    assert (second.freecp.redundancy, second.freecp.ambiguity) == (False, False)
+    assert {job.freecp.rp_threshold for job in runner.jobs} == {0.3}
+
+
+def test_rows_for_people():
+    _, _, tallies, data = measured(["base", "freecp"])
+    rows = list(rows_of(report(tallies, data)))
+    assert all(len(row) == len(HEAD) for row in rows)
+    assert rows[0][-1] == ""
+    assert rows[1][-1].startswith("+")
+
+
+def test_a_kind_without_classes_has_no_figure():
+    plain = data_set()
+    only = DataSet("drawn", "test", VOCABULARY, (1, 2), (), 1, plain.samples)
+    _, _, tallies, _ = measured(["base"], only)
+    row = report(tallies, only)["rows"][0]
+    assert row["miou_things"] is None
+    assert next(rows_of({"rows": [row]}))[4] == ""
+
+
+def test_the_shipped_scenes_and_fresh_ones():
+    data = load_synthetic("test", 3)
+    assert [s.name for s in data.samples] == ["scene-01", "scene-02", "scene-03"]
+    assert data.distractors >= 12
+    assert len(data.vocabulary.classes) == 32 + data.distractors
+    assert set(data.classes) == {int(i) for s in data.samples for i in np.unique(s.truth)}
+    assert all(c.descriptions for c in data.vocabulary.classes[:32])
+    val = load_synthetic("val", 1)
+    assert val.samples[0].image.shape[:2] == val.samples[0].truth.shape
+    with pytest.raises(JobError, match="no split 'train'"):
+        load_synthetic("train")
+
+
+def test_tallies_start_empty():
+    assert Tally("base", "sclip").confusions == []
+    assert set(METHODS) == {"base", "freecp"}
