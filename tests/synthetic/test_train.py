@@ -218,6 +218,24 @@ def test_validation_writes_figures_and_weights(tmp_path, cache, monkeypatch):
     assert (tmp_path / "export" / "open_clip_model.safetensors").is_file()
 
 
+def test_the_card_tells_the_log_s_figures(tmp_path):
+    from typer.testing import CliRunner
+
+    from napari_prelabel.synthetic.train.__main__ import app
+
+    row = {"miou": 41.5, "stuff": 88.0, "things": 17.25}
+    entry = {"step": 77, "minutes": 3.5, "retrieval": {"cls": 71.9, "mean": 67.6}}
+    entry |= {f"{t}{end}": row for t in TAILS for end in ("", "_true", "_true_refined")}
+    entry |= {"attention_auc": [0.8, 0.9], "logit_scale": 18.7}
+    log, readme = tmp_path / "log.jsonl", tmp_path / "README.md"
+    log.write_text(json.dumps(entry) + "\n")
+    result = CliRunner().invoke(app, ["card", str(log), str(readme), "--notes", "Drawn by hand."])
+    assert result.exit_code == 0
+    text = readme.read_text()
+    for figure in ("| 77 | 3.5 | 71.9 | 67.6 |", "Drawn by hand.", "0.8, 0.9", "17.25"):
+        assert figure in text
+
+
 def test_export_loads_through_open_clip(tmp_path, model):
     weights = export(model.state_dict(), tmp_path)
     assert weights.stat().st_size < 20e6

@@ -31,5 +31,19 @@ def clip(
     train(plan, resume)
 
 
+@app.command("card")
+def write_card(
+    log: Annotated[Path, typer.Argument(help="log.jsonl of a training")],
+    to: Annotated[Path, typer.Argument(help="README.md to write")],
+    notes: Annotated[str, typer.Option(help="what a reader must know of this training")],
+    scenes: int = 12_000,
+    count: Annotated[int, typer.Option(help="scenes of the last validation")] = 24,
+) -> None:
+    """Write the demo CLIP's model card from a training's log."""
+    from .card import card
+
+    to.write_text(card(log, scenes, count, notes), encoding="utf-8")
+
+
 if __name__ == "__main__":
     app()

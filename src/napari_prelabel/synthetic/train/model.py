@@ -197,7 +197,7 @@ def trained_words() -> list[str]:
 
 
 def export(state: dict[str, Tensor], folder: Path) -> Path:
-    """Write the open_clip folder: config, half-precision weights, trained words; each atomically."""
+    """Write the open_clip folder: config, half-precision weights, words; each atomically."""
     folder.mkdir(parents=True, exist_ok=True)
     half = {k: v.detach().cpu().half().contiguous() for k, v in state.items()}
     weights, config = folder / "open_clip_model.safetensors", folder / "open_clip_config.json"
