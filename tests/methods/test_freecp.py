@@ -392,3 +392,26 @@ def test_background_and_empty_pixels():
     torch.testing.assert_close(freecp.background_score(scores), torch.tensor([[0.3, 1.0]]))
     filled = freecp.fill_empty(scores, base)
     torch.testing.assert_close(filled, torch.tensor([[[0.7, 0.4]], [[0.2, 0.6]]]))
+
+
+def test_only_close_calls_can_change_when_rows_are_a_little_off():
+    torch.manual_seed(0)
+    slack, changed, close, asked = 0.4, 0, 0, 0
+    unit = torch.nn.functional.normalize
+    for seed in range(12):
+        p, r = busy(seed)
+        plan = freecp.find(r, p, OFTEN)
+        cls, words = (unit(x, dim=1) for x in rows(seed, plan))
+        calls = plan.close_calls(cls, words, slack)
+        off = unit(torch.randn_like(cls), dim=1) * slack
+        for group in plan.groups:
+            for k in group.crops:
+                mine = words[list(group.classes)]
+                before, after = (mine @ x[k] for x in (cls, cls + off))
+                if before.argmax() != after.argmax():
+                    changed += 1
+                    assert k in calls
+        close += len(calls)
+        asked += len(plan.crops)
+        assert plan.close_calls(cls, words, 0.0) == []
+    assert asked > close > changed > 0

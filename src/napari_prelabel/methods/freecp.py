@@ -130,6 +130,28 @@ class Plan:
                 self._drop(out, group, [group.classes[vote] for vote in votes])
         return out
 
+    def close_calls(self, cls: Tensor, descriptions: Tensor, slack: float) -> list[int]:
+        """Crops whose winner could change if their CLS rows were off by `slack` towards a rival.
+
+        cls, descriptions : as in `finish`
+        slack : length of the error along any one direction, in units of the unit rows
+        returns : indices into `crops`, ascending
+        """
+        scores = cls.to(descriptions.dtype) @ descriptions.mT
+        close: set[int] = set()
+        for group in self.groups:
+            members, crops = list(group.classes), list(group.crops)
+            if not crops:
+                continue
+            rows = descriptions[members]
+            mine = scores[crops][:, members]
+            best = mine.argmax(1)
+            lead = mine.gather(1, best[:, None]) - mine
+            apart = torch.cdist(rows, rows)[best]
+            rivals = (lead <= slack * apart) & (apart > 0)
+            close.update(k for k, near in zip(crops, rivals.any(1).tolist(), strict=True) if near)
+        return sorted(close)
+
     def _drop(self, out: Tensor, group: Group, winners: Sequence[int]) -> None:
         if self.losers == "window":
             losers = [c for c in group.classes if c not in winners]
