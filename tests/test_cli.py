@@ -216,6 +216,7 @@ def test_bench_errors_are_one_sentence(arguments, sentence, prelabel):
 def test_models_are_listed_and_fetched(prelabel, monkeypatch):
     listed = prelabel("models", "list").stdout
     assert all(name in listed for name in catalog.BUNDLES)
+    assert "Fetched models lie in" in listed
     asked = []
 
     def fetched(name, on_bytes):

@@ -14,6 +14,7 @@ from napari_prelabel.vocabulary import Vocabulary
         ("tree", ("tree",), ()),
         ("tree: oak, fir; sky; - shadow", ("tree", "sky"), ("shadow",)),
         ("tree\nsky\n- a, b", ("tree", "sky"), ("a", "b")),
+        ("tree, fir; sky: heaven, skies; - a, b", ("tree", "fir", "sky"), ("a", "b")),
         ("traffic light,sky", ("traffic light", "sky"), ()),
     ],
 )

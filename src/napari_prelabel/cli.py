@@ -384,7 +384,7 @@ def affinity(
 @models.command("list")
 def list_models() -> None:
     """Which bundles there are, their size, licence and whether they are installed."""
-    from .models.catalog import BUNDLES, entry_of, installed
+    from .models.catalog import BUNDLES, entry_of, installed, model_dir
 
     table = Table(box=None)
     for column in ("name", "what", "recommended", "state", "licence"):
@@ -395,6 +395,7 @@ def list_models() -> None:
         licence = entry.licence.partition(";")[0]
         table.add_row(name, bundle.title, f"{bundle.method} {bundle.base}", here, licence)
     out.print(table)
+    out.print(f"Fetched models lie in {_plain(str(model_dir('openai-vitb16').parent))}")
 
 
 @models.command("fetch")

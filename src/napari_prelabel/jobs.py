@@ -20,16 +20,18 @@ DEFAULT_MODELS = "demo"
 def vocabulary_of(classes: str) -> Vocabulary:
     """A class file, a preset's name, or the words themselves.
 
-    Words stand one a line or apart by `;`, as the dock's text; without those and without `:`,
-    commas part them as well. Raises VocabularyError and FileFormatError.
+    Words stand one a line or apart by `;`, as in the dock; where no `:` begins synonyms and no
+    dash background words, commas part classes. Raises VocabularyError and FileFormatError.
     """
     path = Path(classes) if "\n" not in classes and len(classes) < 1000 else None
     if path is not None and (path.is_file() or path.suffix.lower() in SUFFIXES):
         return read_vocabulary(path)
     if classes in presets.PRESETS:
         return presets.load(classes)
-    simple = not set(classes) & set(":;\n")
-    return Vocabulary.parse(re.sub(r"[,;]" if simple else ";", "\n", classes))
+    lines = re.split(r"[;\n]", classes)
+    plain = (line if ":" in line or line.lstrip().startswith("-") else line.replace(",", "\n")
+             for line in lines)  # fmt: skip
+    return Vocabulary.parse("\n".join(plain))
 
 
 def job_of(
