@@ -28,6 +28,7 @@ def test_json_keeps_descriptions(vocabulary, tmp_path):
     [
         ("classes.txt", "tree\nsky\n"),
         ("labels.txt", "__ignore__\n_background_\ntree\nsky\n"),
+        ("voc.names", "tree\nsky\n"),
         ("bom.txt", "\ufefftree\nsky"),
         ("data.yaml", "train: a\nnames: [tree, sky]\n"),
         ("data.yml", "names:\n  1: sky\n  0: tree\n"),
@@ -67,7 +68,7 @@ def test_a_job_brings_its_vocabulary(vocabulary, tmp_path):
         ("a.yaml", "names: [", "no valid YAML"),
         ("a.yaml", "names: {a: b}", "no list 'names'"),
         ("a.yaml", "- a", "no list 'names'"),
-        ("a.xml", "<a/>", r"must end in \.txt, \.csv"),
+        ("a.xml", "<a/>", r"must end in \.txt, \.names"),
     ],
 )
 def test_wrong_files_get_one_sentence(name, content, sentence, tmp_path):

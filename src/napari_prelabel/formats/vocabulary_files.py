@@ -23,7 +23,7 @@ _BACKGROUND = "-"
 def read_vocabulary(path: Path) -> Vocabulary:
     """Read classes from a file, by its suffix.
 
-    ``.txt`` is our text, or one name a line as YOLO and LabelMe write it; ``.csv`` has columns
+    ``.txt`` and ``.names`` are our text, or one name a line as YOLO and LabelMe write it; ``.csv`` has columns
     id, name, synonyms (separated by `;`) and colour; ``.json`` is ours, a saved job, CVAT's
     labels, COCO's categories or a list of names; ``.yaml`` is YOLO's data file with `names`.
 
@@ -166,6 +166,7 @@ def _entry(entry: Any, path: Path) -> Mapping[str, Any]:
 
 _READERS: dict[str, Callable[[str, Path], Vocabulary]] = {
     ".txt": _read_text,
+    ".names": _read_text,
     ".csv": _read_csv,
     ".json": _read_json,
     ".yaml": _read_yaml,
