@@ -24,8 +24,9 @@ def read_vocabulary(path: Path) -> Vocabulary:
     """Read classes from a file, by its suffix.
 
     ``.txt`` and ``.names`` are our text, or one name a line as YOLO and LabelMe write it;
-    ``.csv`` has columns id, name, synonyms (separated by `;`) and colour; ``.json`` is ours, a saved job, CVAT's
-    labels, COCO's categories or a list of names; ``.yaml`` is YOLO's data file with `names`.
+    ``.csv`` has columns id, name, synonyms (separated by `;`) and colour; ``.json`` is ours, a
+    saved job, CVAT's labels, COCO's categories or a list of names; ``.yaml`` is YOLO's data file
+    with `names`.
 
     Raises FileFormatError naming the file, and the line where there is one.
     """
