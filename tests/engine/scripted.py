@@ -58,3 +58,14 @@ class Scripted:
 
 def absent():
     raise ModelError("demo", "The model is missing.")
+
+
+def tiny():
+    """A real engine around a CLIP that loads in no time."""
+    from conftest import small_clip
+
+    from napari_prelabel.engine.cache import Encodings
+    from napari_prelabel.engine.run import Engine
+
+    clip = small_clip()
+    return Engine("cpu", Encodings(), Encodings(), load=lambda *_: clip)

@@ -11,8 +11,11 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from engine_steps import finish
 
+from napari_prelabel.engine.cache import Encodings
 from napari_prelabel.engine.pool import Pool
+from napari_prelabel.engine.run import Engine
 from napari_prelabel.errors import (
     Cancelled,
     ImageError,
@@ -21,7 +24,7 @@ from napari_prelabel.errors import (
     WorkerDied,
     WorkerNotStarted,
 )
-from napari_prelabel.job import Job, Progress
+from napari_prelabel.job import Job, Progress, Windows
 from napari_prelabel.labels import LabelMap
 from napari_prelabel.vocabulary import Vocabulary
 
@@ -209,6 +212,21 @@ def test_sockets_are_on_loopback_only(pool):
 def test_an_engine_that_cannot_be_made_tells_why_at_the_run():
     with Pool("scripted:absent") as pool, pytest.raises(ModelError, match="missing"):
         pool.submit(job("quick"), IMAGE).result(WAIT)
+
+
+def test_a_real_engine_gives_the_same_in_the_worker_as_here(clip):
+    wanted = Job(
+        Vocabulary.parse("tree\nboat\nsky"), models="vitb16-shape", windows=Windows(64, 48, 16)
+    )
+    image = np.random.default_rng(1).integers(0, 256, (70, 90, 3), np.uint8)
+    here, _ = finish(Engine("cpu", Encodings(), Encodings(), lambda *_: clip).run(wanted, image))
+    steps = []
+    with Pool("scripted:tiny") as pool:
+        there = pool.submit(wanted, image, steps.append).result(WAIT)
+    np.testing.assert_array_equal(there.ids, here.ids)
+    np.testing.assert_array_equal(there.score, here.score)
+    assert there.provenance == here.provenance
+    assert {"models", "encode"} <= {step.stage for step in steps}
 
 
 def test_closing_leaves_no_process_and_no_file():

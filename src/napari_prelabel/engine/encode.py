@@ -222,7 +222,7 @@ class Encoder:
 
     def _tensor(self, pixels: npt.NDArray[np.uint8]) -> Tensor:
         """(B, H, W, 3) uint8 -> (B, 3, H, W) float32 in [0, 1] on the device."""
-        on_device = torch.from_numpy(np.ascontiguousarray(pixels)).to(self._clip.device)
+        on_device = torch.from_numpy(np.require(pixels, requirements=["C", "W"])).to(self._clip.device)
         return on_device.permute(0, 3, 1, 2).float().div_(255)
 
     def _at_once(self, tokens: int) -> int:

@@ -87,7 +87,7 @@ def cut(image: npt.NDArray[np.uint8], layout: Layout) -> npt.NDArray[np.uint8]:
     Bilinear like the published pipeline; where more than every second pixel would be skipped,
     the skipped ones are averaged in.
     """
-    small = np.ascontiguousarray(image)
+    small = np.require(image, requirements=["C", "W"])  # torch warns of read-only memory
     if layout.resized != layout.size:
         small = _resize(small, layout.resized)
     ends = [
