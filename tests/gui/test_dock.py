@@ -104,7 +104,7 @@ def test_descriptions_reach_the_job(dock, image, tmp_path):
     (tmp_path / "d.json").write_text(json.dumps({"Dark": ["a dark place"]}))
     dock.lists.load_sentences(tmp_path / "d.json")
     assert dock.job().vocabulary.find("dark").descriptions == ("a dark place",)
-    assert "1 class" in dock.described.text()
+    assert dock.described.text() == "1 of 2 classes have descriptions."
     (tmp_path / "d.json").write_text("[1]")
     dock.lists.load_sentences(tmp_path / "d.json")
     assert "must look like" in dock.bar.notices.texts[0]

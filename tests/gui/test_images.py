@@ -1,5 +1,7 @@
 """From image layers of every kind to planes, rectangles and a place for the labels."""
 
+from types import SimpleNamespace
+
 import dask.array as da
 import numpy as np
 import pytest
@@ -168,9 +170,10 @@ def test_a_missing_rectangle_is_a_clear_sentence(shapes, sentence):
         images.rectangle(Source(Image(bytes_of(20, 30))), shapes)
 
 
-@pytest.mark.filterwarnings("ignore:invalid value encountered in divide:RuntimeWarning")
 def test_no_image_and_empty_images_are_clear_sentences():
     with pytest.raises(ImageError, match="Open an image first"):
         images.check(None)
+    # napari itself stumbles over most empty images, so this layer is only like one.
+    empty = SimpleNamespace(multiscale=False, data=np.zeros((0, 5)), name="empty")
     with pytest.raises(ImageError, match="has no pixels"):
-        images.check(Image(np.zeros((0, 5)), contrast_limits=(0, 1)))
+        images.check(empty)

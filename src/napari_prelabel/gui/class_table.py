@@ -20,7 +20,7 @@ TIPS = (
     "Untick to hide this class on the canvas; the labels stay as they are",
     "Tick to keep this class as it is now: runs write nothing over its pixels",
 )
-ROWS_SHOWN = 8
+ROWS_SHOWN = 7
 
 
 @dataclass(slots=True)

@@ -5,17 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import napari.viewer
-    from qtpy.QtWidgets import QWidget
 
 PLUGIN, DOCK = "napari-prelabel", "Pre-label"
 LayerData = tuple[Any, dict[str, Any], str]
-
-
-def make_dock(napari_viewer: "napari.viewer.Viewer") -> "QWidget":
-    """The Pre-label dock widget."""
-    from .dock import PrelabelDock
-
-    return PrelabelDock(napari_viewer)
 
 
 def open_dock(viewer: "napari.viewer.Viewer") -> None:

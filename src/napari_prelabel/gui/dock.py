@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QFileDialog, QFrame, QScrollArea, QVBoxLayout, QWidge
 
 from ..errors import PrelabelError, VocabularyError
 from ..job import Job
-from ..vocabulary import Vocabulary
+from ..vocabulary import Vocabulary, key
 from . import remember
 from .class_table import ClassTable
 from .export_box import ExportBox
@@ -42,7 +42,8 @@ class PrelabelDock(QWidget):
 
     def __init__(self, napari_viewer: "napari.viewer.Viewer", runner: Runner | None = None) -> None:
         super().__init__()
-        self.viewer = napari_viewer
+        # napari hands plugins a wrapper, whose layers are not the layers that events bring.
+        self.viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
         self.setObjectName("prelabel")
         self.setMinimumWidth(300)
         self._sentences: Sentences = {}
@@ -54,7 +55,7 @@ class PrelabelDock(QWidget):
         self._restyle()
         self._recall()
         self._new_image(self.place.layer)
-        QTimer.singleShot(0, self._warm_up)
+        self._soon.start()
 
     def _make(self, runner: Runner | None) -> None:
         self.session = Session(self.viewer, runner)
@@ -71,6 +72,8 @@ class PrelabelDock(QWidget):
         self.bar = RunBar()
         self._tick = QTimer(self)
         self._tick.setInterval(1000)
+        self._soon = QTimer(self)
+        self._soon.setSingleShot(True)
         self._recount = QTimer(self)
         self._recount.setSingleShot(True)
         self._recount.setInterval(150)
@@ -140,6 +143,7 @@ class PrelabelDock(QWidget):
         self.session.shown.connect(self._shown)
         self.session.ended.connect(self._ended)
         self.session.painted.connect(self._recount.start)
+        self._soon.timeout.connect(self._warm_up)
         self._recount.timeout.connect(self._count)
         self._tick.timeout.connect(self._show_device)
         self.viewer.events.theme.connect(self._restyle)
@@ -245,6 +249,7 @@ class PrelabelDock(QWidget):
     def _parsed(self, vocabulary: Vocabulary | None) -> None:
         if vocabulary is not None or not self.words.text.strip():
             self._legend(self.session.result(self.place.layer))
+            self._tell_described()
 
     def _settled(self, vocabulary: Vocabulary | None) -> None:
         """With live on, changed words run by themselves."""
@@ -305,8 +310,14 @@ class PrelabelDock(QWidget):
     def describe(self, sentences: Sentences) -> None:
         """Use these descriptions; FreeCP asks them when words look alike."""
         self._sentences = sentences
-        self.described.setText(f"Descriptions of {len(sentences)} classes are in use.")
-        self.described.setVisible(bool(sentences))
+        self._tell_described()
+
+    def _tell_described(self) -> None:
+        names = self.words.vocabulary.names if self.words.vocabulary else ()
+        told = {key(name) for name in self._sentences}
+        count = sum(key(name) in told for name in names)
+        self.described.setText(f"{count} of {len(names)} classes have descriptions.")
+        self.described.setVisible(count > 0)
 
     def _fit_method(self) -> None:
         bundle = self.models.bundle

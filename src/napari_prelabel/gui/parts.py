@@ -88,7 +88,7 @@ class Notices(QWidget):
         for frame in frames:
             frame.ensurePolished()
             frame.findChild(QLabel).ensurePolished()
-        heights = [frame.layout().totalHeightForWidth(width) + 4 for frame in frames]
+        heights = [int(frame.layout().totalHeightForWidth(width)) + 4 for frame in frames]
         return sum(heights) + SPACE * max(len(heights) - 1, 0) + 2
 
     def show_only(self, *notices: tuple[Tone, str]) -> None:

@@ -45,6 +45,13 @@ class _Batch:
     stop: bool = False
     run: Run | None = None
 
+    def check(self) -> None:
+        """Raise Cancelled once the batch is to stop; what runs is told."""
+        if self.stop:
+            if self.run is not None:
+                self.run.cancel()
+            raise Cancelled
+
 
 class Runner(QObject):
     """Runs a job on planes one after another; every signal arrives in the GUI thread.
@@ -98,15 +105,13 @@ class Runner(QObject):
         self, batch: _Batch, job: Job, load: Load, plane: Plane, where: tuple[int, int]
     ) -> None:
         pixels = _load(load, plane)
-        if batch.stop:
-            raise Cancelled()
+        batch.check()
 
         def progress(step: Progress) -> None:
             self._say(self.progressed, batch.number, *where, step)
 
         batch.run = self.pool().submit(job, pixels, progress)
-        if batch.stop:
-            batch.run.cancel()
+        batch.check()
         self._say(self.arrived, batch.number, plane, batch.run.result())
 
     def _say(self, signal: Any, *values: Any) -> None:

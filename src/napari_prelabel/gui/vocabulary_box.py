@@ -1,6 +1,6 @@
 """The box the words are typed into, and the message under it when a line is not understood."""
 
-from qtpy.QtCore import QTimer, Signal
+from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtGui import QColor, QTextCursor, QTextFormat
 from qtpy.QtWidgets import QPlainTextEdit, QTextEdit, QVBoxLayout, QWidget
 
@@ -9,7 +9,7 @@ from ..vocabulary import Vocabulary
 from .parts import label
 from .theme import SPACE
 
-EXAMPLE = "One class a line, for example\n\ntree: bush, hedge\nsky\nroad\n- reflection"
+EXAMPLE = "One class a line, for example\ntree: bush, hedge\nsky\nroad\n- reflection"
 TIP = (
     "One class a line. After a colon come further words for the same class: 'tree: bush, hedge'.\n"
     "A line that begins with a dash names things that are no class: '- reflection'.\n"
@@ -37,8 +37,8 @@ class VocabularyBox(QWidget):
         self.edit.setToolTip(TIP)
         self.edit.setTabChangesFocus(True)
         self.edit.setAccessibleName("Words to look for")
-        self.edit.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
-        self.edit.setFixedHeight(self.edit.fontMetrics().lineSpacing() * 7 + 18)
+        self.edit.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.edit.setFixedHeight(self.edit.fontMetrics().lineSpacing() * 6 + 18)
         self.message = label(role="error", selectable=True)
         self.message.hide()
         layout = QVBoxLayout(self)

@@ -1,0 +1,79 @@
+"""Make the pictures of the dock in docs/images, from the real window and the demo models.
+
+Run `make docs-images`, or `xvfb-run -s "-screen 0 1600x1000x24" python docs/screenshots.py`.
+"""
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import napari
+import psutil
+from PIL import Image
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QApplication
+
+from napari_prelabel.gui import remember, runner
+from napari_prelabel.gui.commands import DOCK, PLUGIN
+from napari_prelabel.gui.dock import PrelabelDock
+
+FOLDER = Path(__file__).parent / "images"
+SIZE = (1400, 880)
+
+
+def wait(done: Callable[[], bool], seconds: float = 240.0) -> None:
+    end = time.monotonic() + seconds
+    while not done() and time.monotonic() < end:
+        QApplication.processEvents()
+        time.sleep(0.005)
+
+
+def pause(seconds: float) -> None:
+    end = time.monotonic() + seconds
+    wait(lambda: time.monotonic() > end)
+
+
+def shoot(viewer: napari.Viewer, name: str) -> None:
+    pause(0.4)
+    picture = Image.fromarray(viewer.screenshot(canvas_only=False, flash=False)).convert("RGB")
+    picture = picture.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    picture.save(FOLDER / f"{name}.png", optimize=True)
+    print(FOLDER / f"{name}.png", (FOLDER / f"{name}.png").stat().st_size)
+
+
+def run(dock: PrelabelDock) -> None:
+    dock.bar.run_button.click()
+    wait(lambda: not dock.session.running)
+
+
+def main(theme: str) -> None:
+    remember._path = lambda: FOLDER / "absent" / "dock.json"
+    remember.save = lambda _: None
+    viewer = napari.Viewer()
+    viewer.theme = theme
+    viewer.window.resize(*SIZE)
+    wrapper, dock = viewer.window.add_plugin_dock_widget(PLUGIN, DOCK)
+    viewer.window._qt_window.resizeDocks([wrapper], [370], Qt.Orientation.Horizontal)
+    shoot(viewer, "dock-empty")
+    viewer.open_sample(PLUGIN, "scene-1")
+    run(dock)
+    shoot(viewer, "dock-done")
+    # Another image, so that nothing is cached and the run takes a while.
+    viewer.layers.clear()
+    viewer.open_sample(PLUGIN, "scene-2")
+    dock.bar.run_button.click()
+    wait(lambda: dock.bar.bar.value() > 200 or not dock.session.running)
+    shoot(viewer, "dock-running")
+    pool = runner.shared_pool()
+    worker = pool._host.worker if pool._host is not None else {}
+    psutil.Process(worker["pid"]).kill()
+    wait(lambda: not dock.session.running)
+    shoot(viewer, "dock-failed")
+    runner.close_shared_pool()
+    viewer.close()
+
+
+if __name__ == "__main__":
+    FOLDER.mkdir(exist_ok=True)
+    main(sys.argv[1] if len(sys.argv) > 1 else "dark")

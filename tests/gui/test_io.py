@@ -1,0 +1,113 @@
+"""napari's own Open, Save, Open Sample and menus, with our files."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from napari_prelabel.errors import FileFormatError
+from napari_prelabel.gui import commands, io
+from napari_prelabel.gui.dock import PrelabelDock
+from napari_prelabel.gui.launch import launch
+from napari_prelabel.vocabulary import Vocabulary
+
+from conftest import wait  # isort: skip
+
+WORDS = Vocabulary.parse("tree [#00ff00]: oak\nsky")
+IDS = np.array([[0, 1, 1], [2, 2, 1]], np.uint8)
+
+
+def attributes(**more):
+    told = {"classes": WORDS.to_dict(), "image": "photo.jpg", "run": {"method": "freecp"}}
+    return {"metadata": {"prelabel": told}, "scale": (0.5, 0.5), **more}
+
+
+@pytest.mark.parametrize(
+    ("write", "name"),
+    [
+        (commands.write_png, "x.png"),
+        (commands.write_tiff, "x.tif"),
+        (commands.write_coco, "x.json"),
+    ],
+)
+def test_saved_labels_open_again_as_they_were(write, name, tmp_path, viewer):
+    path = str(tmp_path / name)
+    assert path in write(path, IDS, attributes())
+    write(path, IDS, attributes())  # napari asked before overwriting
+    reader = commands.get_reader(path)
+    ((data, told, kind),) = reader(path)
+    assert kind == "labels"
+    np.testing.assert_array_equal(data, IDS)
+    layer = viewer.add_labels(data, **told)
+    assert list(layer.features["name"]) == ["unlabelled", "tree", "sky"]
+    np.testing.assert_allclose(layer.colormap.color_dict[1], [0, 1, 0, 1], atol=1e-6)
+
+
+def test_pixel_size_and_provenance_survive_in_tiff(tmp_path):
+    path = str(tmp_path / "x.tif")
+    commands.write_tiff(path, IDS, attributes(units=("um", "um")))
+    ((_, told, _),) = io.read(path)
+    assert told["scale"] == (0.5, 0.5)
+    assert told["units"] == ("um", "um")
+    assert told["metadata"]["prelabel"]["run"] == {"method": "freecp"}
+
+
+def test_a_stack_goes_into_a_tiff_but_not_into_a_png(tmp_path):
+    stack = np.stack([IDS, IDS])
+    commands.write_tiff(str(tmp_path / "x.tif"), stack, attributes(scale=(1, 0.5, 0.5)))
+    ((data, told, _),) = io.read(str(tmp_path / "x.tif"))
+    np.testing.assert_array_equal(data, stack)
+    assert len(told["scale"]) == 3
+    with pytest.raises(FileFormatError, match="holds one plane only"):
+        commands.write_png(str(tmp_path / "x.png"), stack, attributes())
+
+
+def test_labels_of_other_plugins_can_be_saved(tmp_path):
+    path = str(tmp_path / "x.png")
+    features = {"index": [0, 1], "name": ["none", "cell"]}
+    commands.write_png(path, IDS, {"features": features})
+    ((_, told, _),) = io.read(path)
+    assert told["features"]["name"] == ["unlabelled", "cell", "label 2"]
+    commands.write_png(path, np.zeros_like(IDS), {})
+    ((data, _, _),) = io.read(path)
+    assert not data.any()
+
+
+def test_other_peoples_files_are_left_alone(tmp_path):
+    Image.fromarray(IDS).save(tmp_path / "photo.png")
+    (tmp_path / "x.json").write_text("{}")
+    (tmp_path / "x.tif").write_bytes(b"no tiff")
+    for name in ("photo.png", "x.json", "x.tif", "absent.png", "x.txt"):
+        assert commands.get_reader(str(tmp_path / name)) is None
+    assert commands.get_reader([str(tmp_path / "photo.png")]) is None
+
+
+@pytest.mark.parametrize("key", ["scene-1", "scene-2", "scene-3", "scene-stack"])
+def test_samples_bring_an_image_and_its_words(viewer, key):
+    (layer,) = viewer.open_sample("napari-prelabel", key)
+    assert layer.rgb
+    assert layer.ndim == (3 if key == "scene-stack" else 2)
+    assert len(Vocabulary.parse(layer.metadata["prelabel_vocabulary"]).classes) > 10
+
+
+def test_the_menus_open_one_dock(viewer):
+    commands.open_dock(viewer)
+    commands.open_dock(viewer)
+    docks = [w for w in viewer.window.dock_widgets.values() if isinstance(w, PrelabelDock)]
+    assert len(docks) == 1
+    commands.export_labels(viewer)
+    assert "run first" in docks[0].exporter.receipt.text()
+
+
+def test_launch_shows_images_labels_and_words(qapp, tmp_path):
+    pixels = np.zeros((2, 3, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "second.png")
+    viewer = launch([pixels, tmp_path / "second.png"], WORDS, [IDS, None], block=False)
+    try:
+        names = [layer.name for layer in viewer.layers]
+        assert names == ["image 1", "image 1 labels", "second"]
+        (dock,) = viewer.window.dock_widgets.values()
+        assert dock.words.vocabulary.names == ("tree", "sky")
+        assert dock.place.layer.name == "image 1"
+        wait(lambda: True)
+    finally:
+        viewer.close()
