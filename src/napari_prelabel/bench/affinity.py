@@ -50,31 +50,34 @@ def affinity_auc(
         layout = plan_layout(sample.truth.shape, windows, clip.patch)
         image = cut(sample.image, layout)
         truth = _labels(sample, layout)
-        for y, x in layout.origins:
-            box = np.s_[y : y + layout.window[0], x : x + layout.window[1]]
-            labels = _majority(truth[box], clip.patch)
-            a, b = rng.integers(0, labels.size, (2, pairs))
-            pool.same.append(labels[a] == labels[b])
-            for name, matrix in _affinities(clip, image[box]):
-                pool.scores.setdefault(name, []).append(matrix[a, b].numpy())
+        height, width = layout.window
+        boxes = [np.s_[y : y + height, x : x + width] for y, x in layout.origins]
+        labels = np.stack([_majority(truth[box], clip.patch) for box in boxes])
+        a, b = rng.integers(0, labels.shape[1], (2, len(boxes), pairs))
+        rows = np.arange(len(boxes))[:, None]
+        pool.same.append((labels[rows, a] == labels[rows, b]).ravel())
+        for name, matrices in _affinities(clip, np.stack([image[box] for box in boxes])):
+            pool.scores.setdefault(name, []).append(matrices[rows, a, b].ravel().numpy())
     return [{"affinity": name, "auc": round(value, 4)} for name, value in pool.rows()]
 
 
-def _affinities(clip: Clip, window: npt.NDArray[np.uint8]) -> Iterator[tuple[str, Tensor]]:
-    """(N, N) scores by name, the higher the closer."""
-    pixels = torch.from_numpy(np.ascontiguousarray(window)).permute(2, 0, 1)[None].float() / 255
-    grid = clip.grid(*window.shape[:2])
-    colours = torch.nn.functional.avg_pool2d(pixels, clip.patch)[0].flatten(1).T
+def _affinities(clip: Clip, windows: npt.NDArray[np.uint8]) -> Iterator[tuple[str, Tensor]]:
+    """(B, N, N) scores of B windows (B, h, w, 3) by name, the higher the closer."""
+    pixels = torch.from_numpy(windows).permute(0, 3, 1, 2).float() / 255
+    colours = torch.nn.functional.avg_pool2d(pixels, clip.patch).flatten(2).mT
     yield "colour", -torch.cdist(colours, colours)
     layers = layer_attention(clip, pixels)
     for number, layer in enumerate(layers, start=1):
-        patches = layer[0, 1:, 1:].cpu()
-        yield f"layer {number}", (patches + patches.T) / 2
+        yield f"layer {number}", _both_ways(layer)
     mean = torch.stack(layers[:-1]).mean(0)
-    patches = mean[0, 1:, 1:].cpu()
-    yield "mean of layers 1 to L - 1", (patches + patches.T) / 2
-    walk = freecp.affinity(mean)[0]
-    yield "FreeCP", (walk @ walk).cpu().view(grid[0] * grid[1], -1)
+    yield "mean of layers 1 to L - 1", _both_ways(mean)
+    walk = freecp.affinity(mean)
+    yield "FreeCP", (walk @ walk).cpu()
+
+
+def _both_ways(attention: Tensor) -> Tensor:
+    patches = attention[:, 1:, 1:].cpu()
+    return (patches + patches.mT) / 2
 
 
 def layer_attention(clip: Clip, pixels: Tensor) -> list[Tensor]:
