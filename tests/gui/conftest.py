@@ -2,8 +2,7 @@
 
 import os
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import napari
@@ -17,8 +16,9 @@ from napari_prelabel.gui import remember, runner
 from napari_prelabel.gui.dock import PrelabelDock
 from napari_prelabel.gui.runner import Runner
 
+from gui_steps import MODELS  # isort: skip
+
 HERE = Path(__file__).parent
-MODELS = "vitb16-shape"  # random weights count as installed; the fake engine never loads them
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -81,18 +81,3 @@ def image(viewer: napari.Viewer):
     """A grey ramp of 60 x 80 pixels, dark to bright from left to right, as RGB."""
     ramp = np.repeat(np.linspace(0, 255, 80, dtype=np.uint8)[None], 60, 0)
     return viewer.add_image(np.dstack([ramp] * 3), name="ramp", rgb=True)
-
-
-def wait(done: Callable[[], bool], seconds: float = 20.0) -> None:
-    """Let the window live until something is so."""
-    end = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < end, "it took too long"
-        QApplication.processEvents()
-        time.sleep(0.002)
-
-
-def run(dock: PrelabelDock) -> None:
-    """Press Run and wait for its end."""
-    dock.bar.run_button.click()
-    wait(lambda: not dock.session.running)

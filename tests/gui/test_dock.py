@@ -15,7 +15,7 @@ from napari_prelabel.job import FreeCP, Job, Windows
 from napari_prelabel.labels import HUMAN
 from napari_prelabel.vocabulary import Vocabulary
 
-from conftest import MODELS, run, wait  # isort: skip
+from gui_steps import MODELS, run, wait  # isort: skip
 
 WORDS = "dark\nbright"
 

@@ -8,7 +8,7 @@ from qtpy.QtWidgets import QMessageBox
 from napari_prelabel.errors import Cancelled, ChecksumMismatch
 from napari_prelabel.models import fetch as fetch_module
 
-from conftest import wait  # isort: skip
+from gui_steps import wait  # isort: skip
 
 NAME = "openai-vitb16"
 

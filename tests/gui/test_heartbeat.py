@@ -11,7 +11,7 @@ import time
 import numpy as np
 from qtpy.QtCore import Qt, QTimer
 
-from conftest import run, wait
+from gui_steps import run, wait  # isort: skip
 
 BEAT_MS, MOST_MS, TRIES = 5, 50, 10
 

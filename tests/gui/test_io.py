@@ -10,7 +10,7 @@ from napari_prelabel.gui.dock import PrelabelDock
 from napari_prelabel.gui.launch import launch
 from napari_prelabel.vocabulary import Vocabulary
 
-from conftest import wait  # isort: skip
+from gui_steps import wait  # isort: skip
 
 WORDS = Vocabulary.parse("tree [#00ff00]: oak\nsky")
 IDS = np.array([[0, 1, 1], [2, 2, 1]], np.uint8)

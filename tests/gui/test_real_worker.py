@@ -10,7 +10,7 @@ from napari_prelabel.gui import runner
 from napari_prelabel.gui.dock import PrelabelDock
 from napari_prelabel.samples import sample_path
 
-from conftest import run, wait  # isort: skip
+from gui_steps import run, wait  # isort: skip
 
 
 @pytest.fixture

@@ -1,0 +1,25 @@
+"""Steps that the tests of the window share."""
+
+import time
+from collections.abc import Callable
+
+from qtpy.QtWidgets import QApplication
+
+from napari_prelabel.gui.dock import PrelabelDock
+
+MODELS = "vitb16-shape"  # random weights count as installed; the fake engine never loads them
+
+
+def wait(done: Callable[[], bool], seconds: float = 20.0) -> None:
+    """Let the window live until something is so."""
+    end = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < end, "it took too long"
+        QApplication.processEvents()
+        time.sleep(0.002)
+
+
+def run(dock: PrelabelDock) -> None:
+    """Press Run and wait for its end."""
+    dock.bar.run_button.click()
+    wait(lambda: not dock.session.running)
