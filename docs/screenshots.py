@@ -20,6 +20,7 @@ from napari_prelabel.gui.dock import PrelabelDock
 
 FOLDER = Path(__file__).parent / "images"
 SIZE = (1400, 880)
+LARGEST = 400_000  # bytes
 
 
 def wait(done: Callable[[], bool], seconds: float = 240.0) -> None:
@@ -37,9 +38,11 @@ def pause(seconds: float) -> None:
 def shoot(viewer: napari.Viewer, name: str) -> None:
     pause(0.4)
     picture = Image.fromarray(viewer.screenshot(canvas_only=False, flash=False)).convert("RGB")
-    picture = picture.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-    picture.save(FOLDER / f"{name}.png", optimize=True)
-    print(FOLDER / f"{name}.png", (FOLDER / f"{name}.png").stat().st_size)
+    path = FOLDER / f"{name}.png"
+    picture.save(path, optimize=True)
+    if path.stat().st_size > LARGEST:
+        picture.quantize(256).save(path, optimize=True)
+    print(path.name, path.stat().st_size)
 
 
 def run(dock: PrelabelDock) -> None:

@@ -156,9 +156,11 @@ def changes(before: Ids, after: Ids) -> dict[tuple[int, int], int]:
     edit = correction(before, after)
     if edit is None:
         return {}
-    pairs, counts = np.unique(np.stack([edit.before, edit.after]), axis=1, return_counts=True)
+    # Both ids in one number: np.unique over an axis takes a hundred times as long.
+    codes = edit.before.astype(np.uint32) << 16 | edit.after
+    pairs, counts = np.unique(codes, return_counts=True)
     order = np.argsort(-counts, kind="stable")
-    return {(int(pairs[0, i]), int(pairs[1, i])): int(counts[i]) for i in order}
+    return {(int(pairs[i] >> 16), int(pairs[i] & 0xFFFF)): int(counts[i]) for i in order}
 
 
 def relabel(ids: Ids, mapping: Mapping[int, int]) -> Ids:
