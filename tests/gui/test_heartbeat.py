@@ -59,6 +59,10 @@ def test_the_window_lives_during_a_run(dock, viewer, capsys):
         shown.append((start, (time.perf_counter() - start) * 1000))
 
     dock.session._show = timed
+    with Heart() as heart:
+        end = time.perf_counter() + 1.0
+        wait(lambda: time.perf_counter() > end)
+    idle, _ = heart.longest(time.perf_counter())
     gaps = []
     for i in range(TRIES):
         dock.words.set_text("\n".join(f"class {i + k}" for k in range(12)))
@@ -70,7 +74,10 @@ def test_the_window_lives_during_a_run(dock, viewer, capsys):
             break
     with capsys.disabled():
         wall, own = min(gaps)
-        print(f"\nlongest gap of the window during a run {wall:.0f} ms (own work {own:.0f} ms); ")
-        print(f"all: {[round(w) for w, _ in gaps]} ms; first layer {shown[0][1]:.0f} ms, ", end="")
-        print(f"later results {min(s for _, s in shown[1:]):.0f} ms at 512 x 512")
+        print(f"\nlongest gap of the window: {wall:.0f} ms in a run (own work {own:.0f} ms), ")
+        print(
+            f"{idle:.0f} ms without one; all runs: {[round(w) for w, _ in gaps]} ms; at 512 x 512"
+        )
+        print(f"the first layer takes {shown[0][1]:.0f} ms, ", end="")
+        print(f"later results {min(s for _, s in shown[1:]):.0f} ms")
     assert min(gaps)[0] <= MOST_MS

@@ -1,5 +1,6 @@
 """Write the result where the person wants it, and say what a reader finds in the files."""
 
+import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +52,8 @@ class ExportBox(QWidget):
         rows.addLayout(row(save, load, stretch=0))
         self._work = Background()
         self._work.done.connect(self._written)
-        # The formats bring SciPy along; the dock opens without waiting for that.
+        # The formats bring SciPy along, and napari's first Labels layer brings pandas: neither the
+        # opening of the dock nor the first result waits for them.
         self._load = Background()
         self._load.done.connect(self.format.offer)
         self._load.start(_titles)
@@ -104,6 +106,7 @@ class ExportBox(QWidget):
 def _titles() -> list[tuple[str, Any]]:
     from ..formats import FORMATS
 
+    importlib.import_module("pandas")
     return [(f.title, f.name) for f in FORMATS.values()]
 
 

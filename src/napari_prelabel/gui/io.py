@@ -35,13 +35,14 @@ def read(path: str | list[str]) -> list[LayerData]:
     """Labels layers of our files, with names, colours, pixel size and provenance."""
     paths = [path] if isinstance(path, str) else path
     return [
-        _layer(image)
+        labels_layer(image)
         for p in paths
         for image in FORMATS[_BY_SUFFIX[Path(p).suffix.lower()]].read(Path(p), None)
     ]
 
 
-def _layer(image: LabelImage) -> LayerData:
+def labels_layer(image: LabelImage) -> LayerData:
+    """A Labels layer with the names and colours of a label image."""
     classes = image.vocabulary.classes
     colours: dict[int | None, Any] = {None: (0.5, 0.5, 0.5, 1.0), 0: (0.0, 0.0, 0.0, 0.0)}
     colours |= {c.id: (*(v / 255 for v in c.rgb), 1.0) for c in classes}

@@ -31,7 +31,7 @@ def launch(
     import napari
 
     from ..formats import LabelImage
-    from .io import _layer
+    from .io import labels_layer
 
     viewer = napari.Viewer(title="Prelabel")
     for number, image in enumerate(images):
@@ -42,7 +42,7 @@ def launch(
         viewer.add_image(pixels, name=name, rgb=colour, metadata=words, visible=number == 0)
         ids = labels[number] if labels else None
         if ids is not None:
-            data, attributes, _ = _layer(LabelImage(ids, vocabulary, name))
+            data, attributes, _ = labels_layer(LabelImage(ids, vocabulary, name))
             attributes |= {"name": f"{name} labels", "visible": number == 0, "opacity": 0.6}
             viewer.add_labels(data, **attributes)
     _, dock = viewer.window.add_plugin_dock_widget(PLUGIN, DOCK)
