@@ -196,6 +196,27 @@ def test_bench_accuracy_keeps_its_layout(prelabel, tmp_path):
     assert prelabel.runner.jobs[-1].freecp.ap_threshold == 0.8
 
 
+def test_bench_speed_keeps_all_classes_on_random_weights(prelabel, tmp_path, monkeypatch):
+    from napari_prelabel.bench import speed
+
+    asked = []
+
+    def measured(engine, job, size, repeats):
+        asked.append((engine, job, size, repeats))
+        return {"stages": [{"name": "trunk", "seconds": 1.0, "forward": True}], "peak_mb": 1}
+
+    monkeypatch.setattr(speed, "measure", measured)
+    monkeypatch.setattr(catalog, "installed", lambda _: True)
+    file = tmp_path / "speed.json"
+    assert prelabel("bench", "speed", "--size", "64x96", "--json", file).exit_code == 0
+    assert prelabel("bench", "speed", "--models", "demo", "--method", "base").exit_code == 0
+    assert prelabel("bench", "speed", "--rp", "0.2").exit_code == 0
+    (_, first, size, repeats), (_, demo, *_), (_, told, *_) = asked
+    assert (size, repeats, len(first.vocabulary.classes)) == ((64, 96), 3, 171)
+    assert [j.freecp.rp_threshold for j in (first, demo, told)] == [0.0, 0.1, 0.2]
+    assert json.loads(file.read_text(encoding="utf-8"))["stages"][0]["name"] == "trunk"
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

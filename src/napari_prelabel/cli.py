@@ -321,6 +321,10 @@ def speed(
     classes: Annotated[int, typer.Option(min=1, help="Words of COCO-Stuff, then made-up.")] = 171,
     size: Annotated[str, typer.Option(help="Height x width in pixels.")] = "448x600",
     repeats: Annotated[int, typer.Option(min=1, help="Images per figure; the middle counts.")] = 3,
+    rp: Annotated[
+        float | None,
+        typer.Option(help="Threshold of redundancy purification; 0 on random weights: all stay."),
+    ] = None,
     json_file: JsonFile = None,
     device: Device = "auto",
     precision: Precision = None,
@@ -328,6 +332,7 @@ def speed(
     """Seconds of every stage, the cost beside CLIP's passes, peak memory, a changed word."""
     from . import presets
     from .jobs import job_with, read_size
+    from .models.catalog import bundle_of, entry_of
 
     height, width = read_size(size)
     _check_models(models)
@@ -338,6 +343,10 @@ def speed(
         measure.vocabulary_of(words, classes),
         {"method": method, "base": base, "models": models, "precision": precision},
     )
+    if rp is None and entry_of(bundle_of(models).clip).source == "random":
+        rp = 0.0
+    if rp is not None:
+        job = replace(job, freecp=replace(job.freecp, rp_threshold=rp))
     runner = _engine(device)
     with err.status("running"):
         figures = measure.measure(runner, job, (height, width), repeats=repeats)

@@ -29,6 +29,7 @@ class Sleepy:
         self.words.append(job.vocabulary.names)
         yield Progress("encode", 0, 6)
         if purify:
+            yield Progress("purify", 0, 1)
             yield Progress("purify", 0, 12)
         time.sleep(seconds)
         self.timings = [

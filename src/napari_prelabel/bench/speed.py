@@ -144,7 +144,7 @@ def _with_new_word(job: Job, number: int) -> Job:
 
 def run_once(engine: Engine, job: Job, image: Image) -> Timed:
     """Run a job to its end and time it."""
-    crops = 0
+    asked: list[int] = []
     start = time.perf_counter()
     steps = engine.run(job, image)
     while True:
@@ -153,9 +153,10 @@ def run_once(engine: Engine, job: Job, image: Image) -> Timed:
         except StopIteration as end:
             seconds = time.perf_counter() - start
             windows = int(end.value.provenance["windows"])
-            return Timed(seconds, tuple(engine.timings), crops, windows)
+            # The first step of purification announces it, before its crops are known.
+            return Timed(seconds, tuple(engine.timings), max(asked[1:], default=0), windows)
         if progress.stage == "purify":
-            crops = max(crops, progress.total)
+            asked.append(progress.total)
 
 
 @contextmanager
