@@ -43,16 +43,9 @@ class Peak:
     bytes: int = 0
     _done: threading.Event = field(default_factory=threading.Event)
 
-    def watch(self, device: str) -> None:
-        """Sample resident memory until done; on CUDA the allocator itself keeps the record."""
-        if device.startswith("cuda"):
-            torch.cuda.reset_peak_memory_stats(device)
-            before = torch.cuda.memory_allocated(device)
-            self._done.wait()
-            self.bytes = torch.cuda.max_memory_allocated(device) - before
-            return
+    def watch(self, start: int) -> None:
+        """Sample resident memory until done, `start` bytes being the beginning."""
         process = psutil.Process()
-        start = process.memory_info().rss
         while not self._done.wait(_EVERY):
             self.bytes = max(self.bytes, process.memory_info().rss - start)
 
@@ -161,9 +154,16 @@ def run_once(engine: Engine, job: Job, image: Image) -> Timed:
 
 @contextmanager
 def peak_memory(device: str) -> Iterator[Peak]:
-    """Watch memory while the block runs."""
+    """Watch memory while the block runs; on CUDA the allocator itself keeps the record."""
     peak = Peak()
-    watcher = threading.Thread(target=peak.watch, args=(device,), daemon=True)
+    if device.startswith("cuda"):
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        yield peak
+        peak.bytes = torch.cuda.max_memory_allocated(device) - before
+        return
+    start = psutil.Process().memory_info().rss
+    watcher = threading.Thread(target=peak.watch, args=(start,), daemon=True)
     watcher.start()
     try:
         yield peak
