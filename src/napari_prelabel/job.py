@@ -28,11 +28,13 @@ class Windows:
     short_side : resize so that the shorter side has this length, keeping the ratio;
         0 keeps the image's own size.
     crop, stride : side of the square sliding window and its step; crop 0 = the whole image.
+    antialias : average the pixels that shrinking skips; the published code does not.
     """
 
     short_side: int = 448
     crop: int = 384
     stride: int = 112
+    antialias: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +97,9 @@ class Job:
 
     @property
     def digest(self) -> str:
-        """Hex SHA-256 of the canonical JSON: equal for equal jobs on any machine."""
-        text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
+        """Hex SHA-256 of all that decides a result: equal for equal jobs on any machine."""
+        data = self.to_dict() | {"vocabulary": self.vocabulary.digest}
+        text = json.dumps(data, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
     def to_dict(self) -> dict[str, Any]:

@@ -172,7 +172,10 @@ class Vocabulary:
 
     def with_descriptions(self, sentences: Mapping[str, Sequence[str]]) -> "Vocabulary":
         """Give each class the sentences filed under its name; others are left alone."""
-        filed = {key(name): tuple(s.strip() for s in ss) for name, ss in sentences.items()}
+        filed = {
+            key(name): tuple(s.strip() for s in told if s.strip())
+            for name, told in sentences.items()
+        }
         return replace(
             self,
             classes=tuple(

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 
 from napari_prelabel.engine import layout as module
 from napari_prelabel.engine.layout import Blend, cut, plan_layout, tile_size
+from napari_prelabel.errors import JobError
 from napari_prelabel.job import Windows
 
 
@@ -22,13 +23,14 @@ def test_the_published_windows_of_a_common_image():
     ("size", "windows", "patch", "resized", "window", "count"),
     [
         ((3000, 4000), Windows(), 16, (448, 597), (384, 384), 6),
+        ((896, 1001), Windows(), 16, (448, 501), (384, 384), 6),
         ((3, 4000), Windows(), 16, (2, 2048), (64, 384), 16),
-        ((1, 1), Windows(), 16, (8, 8), (64, 64), 1),
-        ((20, 30), Windows(448, 0), 16, (160, 240), (160, 240), 1),
-        ((100, 70), Windows(0, 0), 16, (100, 70), (112, 80), 1),
-        ((100, 700), Windows(0, 384, 384), 16, (100, 700), (112, 384), 2),
+        ((1, 1), Windows(), 16, (448, 448), (384, 384), 4),
+        ((20, 30), Windows(448, 0), 16, (448, 672), (448, 672), 1),
+        ((100, 70), Windows(0, 0), 16, (100, 70), (100, 70), 1),
+        ((100, 700), Windows(0, 384, 384), 16, (100, 700), (100, 384), 2),
         ((10, 9000), Windows(0, 0), 16, (2, 2048), (64, 2048), 1),
-        ((448, 448), Windows(448, 384, 112), 14, (448, 448), (392, 392), 4),
+        ((448, 600), Windows(448, 384, 112), 14, (448, 600), (384, 384), 6),
     ],
 )
 def test_sizes(size, windows, patch, resized, window, count):
@@ -51,25 +53,36 @@ def test_windows_cover_the_image_and_stay_inside_what_is_cut(size, windows):
     assert seen.all()
 
 
+def test_patches_of_14_keep_the_published_windows_and_drop_the_remainder():
+    layout = plan_layout((448, 600), Windows(448, 384, 112), 14)
+    assert layout.starts == ((0, 64), (0, 112, 216))
+    assert layout.grid == (27, 27)
+
+
+def test_a_window_whose_attention_would_not_fit_is_refused():
+    with pytest.raises(JobError, match="2000 x 2000 pixels is too large"):
+        plan_layout((2000, 2000), Windows(0, 0), 16)
+
+
 def test_cut_keeps_an_image_of_the_right_size_and_repeats_edges():
-    image = np.random.default_rng(0).integers(0, 256, (100, 70, 3), np.uint8)
+    image = np.random.default_rng(0).integers(0, 256, (100, 50, 3), np.uint8)
     image.flags.writeable = False
-    pixels = cut(image, plan_layout((100, 70), Windows(0, 0), 16))
-    np.testing.assert_array_equal(pixels[:100, :70], image)
-    np.testing.assert_array_equal(pixels[100:, :70], np.broadcast_to(image[99], (12, 70, 3)))
-    np.testing.assert_array_equal(pixels[:, 70:], np.repeat(pixels[:, 69:70], 10, 1))
+    pixels = cut(image, plan_layout((100, 50), Windows(0, 0), 16))
+    np.testing.assert_array_equal(pixels[:, :50], image)
+    np.testing.assert_array_equal(pixels[:, 50:], np.repeat(image[:, 49:], 14, 1))
 
 
-def test_cut_is_bilinear_and_averages_only_what_would_be_skipped():
+def test_cut_is_bilinear_and_averages_when_asked():
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (80, 120, 3), np.uint8)
     planes = torch.from_numpy(image).permute(2, 0, 1)[None].double()
-    mild = cut(image, plan_layout((80, 120), Windows(48, 0), 16))
-    expected = F.interpolate(planes, (48, 72), mode="bilinear")[0].permute(1, 2, 0).numpy()
-    assert np.abs(mild[:48, :72] - expected).max() <= 0.51
+    expected = F.interpolate(planes, (32, 48), mode="bilinear")[0].permute(1, 2, 0).numpy()
+    plain = cut(image, plan_layout((80, 120), Windows(32, 0), 8))
+    assert np.abs(plain - expected).max() <= 0.51
     checker = np.indices((400, 400)).sum(0)[..., None] % 2 * np.full(3, 255)
-    strong = cut(checker.astype(np.uint8), plan_layout((400, 400), Windows(64, 0), 16))
-    assert np.abs(strong[:64, :64].astype(int) - 127.5).max() < 20
+    layout = plan_layout((400, 400), Windows(64, 0), 16)
+    smooth = cut(checker.astype(np.uint8), layout, antialias=True)
+    assert np.abs(smooth.astype(int) - 127.5).max() < 20
 
 
 def blended(maps, layout):

@@ -1,30 +1,39 @@
 """The demo models are honest about what they do not know."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
-import torch
+import skimage.data
 from engine_steps import finish
+from PIL import Image
 
+from napari_prelabel.engine import likeness as module
 from napari_prelabel.engine import notices
-from napari_prelabel.engine.notices import DEMO_NOTICE, Likeness, demo_notices
+from napari_prelabel.engine.likeness import Likeness, expand, statistics
+from napari_prelabel.engine.notices import DEMO_NOTICE, model_notices
+from napari_prelabel.errors import FileFormatError
 from napari_prelabel.job import Job, Windows
 from napari_prelabel.models.catalog import Bundle
+from napari_prelabel.pixels import to_rgb
+from napari_prelabel.samples import sample_path
 from napari_prelabel.vocabulary import Vocabulary
 
 KNOWN = ("tree", "lake", "traffic light")
-
-
-def scenes(count, seed=0, dimensions=8):
-    rng = torch.Generator().manual_seed(seed)
-    spread = torch.linspace(0.1, 2, dimensions)
-    return 5 + spread * torch.randn(count, dimensions, generator=rng)
+PHOTOGRAPHS = (
+    "astronaut", "brick", "camera", "cell", "chelsea", "clock", "coffee", "coins", "colorwheel",
+    "grass", "gravel", "horse", "hubble_deep_field", "immunohistochemistry", "microaneurysms",
+    "moon", "page", "retina", "rocket", "text",
+)  # fmt: skip
+GREY = np.full((40, 50, 3), 128, np.uint8)
+NOISE = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
 
 
 @pytest.fixture
-def likeness():
-    return Likeness.fit("digest", scenes(500), scenes(100, 1))
+def grey_is_usual():
+    """A likeness to which flat grey is a scene and noise is not."""
+    usual = statistics(GREY)
+    ones = np.ones(len(usual))
+    weights = np.concatenate([0 * ones, ones])
+    return Likeness(usual, ones, weights, -len(usual) + 0.5)
 
 
 @pytest.fixture
@@ -33,69 +42,93 @@ def demo(monkeypatch):
     return Bundle("Demo", "demo")
 
 
-def told(bundle, words, likeness, summary):
-    return demo_notices(bundle, Vocabulary.parse(words), likeness, summary)
+def told(bundle, words, likeness, image=GREY):
+    return model_notices(bundle, Vocabulary.parse(words), likeness, image)
 
 
-def test_distance_is_mahalanobis():
-    data = scenes(4000)
-    found = Likeness.fit("d", data, data[:10])
-    x = torch.full((8,), 6.0)
-    plain = np.cov(data.double().numpy().T, bias=True)
-    plain += notices.SHRINK * np.trace(plain) / 8 * np.eye(8)
-    away = x.double().numpy() - data.double().mean(0).numpy()
-    assert found.distance(x) == pytest.approx(
-        np.sqrt(away @ np.linalg.solve(plain, away)), rel=1e-4
-    )
+def test_scenes_are_like_and_others_are_not(demo, grey_is_usual):
+    assert told(demo, "tree\nlake", grey_is_usual) == ()
+    (notice,) = told(demo, "tree", grey_is_usual, NOISE)
+    assert notice == f"{DEMO_NOTICE} This image is unlike the drawn scenes."
+    assert told(demo, "tree", None, NOISE) == ()
 
 
-def test_scenes_are_like_and_others_are_not(demo, likeness):
-    assert told(demo, "tree\nlake", likeness, torch.full((8,), 5.0)) == ()
-    (notice,) = told(demo, "tree", likeness, torch.full((8,), 50.0))
-    assert notice.startswith(DEMO_NOTICE)
-    assert "unlike" in notice
-    assert told(demo, "tree", None, torch.full((8,), 50.0)) == ()
-
-
-def test_unknown_words_are_named(demo, likeness):
-    fine = torch.full((8,), 5.0)
-    (notice,) = told(demo, "Tree: Traffic  Light, oak\n- nothing, lake", likeness, fine)
+def test_unknown_words_are_named(demo, grey_is_usual):
+    (notice,) = told(demo, "Tree: Traffic  Light, oak\n- nothing, lake", grey_is_usual)
     assert notice == f"{DEMO_NOTICE} Unknown words: oak, nothing."
-    (many,) = told(demo, "\n".join(f"w{i}" for i in range(30)), likeness, fine)
+    (many,) = told(demo, "\n".join(f"w{i}" for i in range(30)), grey_is_usual)
     assert many.endswith("w7 and 22 more.")
-    (both,) = told(demo, "oak", likeness, torch.full((8,), 50.0))
+    (both,) = told(demo, "oak", grey_is_usual, NOISE)
     assert "oak" in both
     assert "unlike" in both
 
 
 @pytest.mark.usefixtures("demo")
-def test_other_bundles_tell_their_own_notice(likeness):
-    far = torch.full((8,), 50.0)
-    assert told(Bundle("Full", "full"), "oak", likeness, far) == ()
-    assert told(Bundle("Shape", "full", notice="Random."), "oak", likeness, far) == ("Random.",)
+def test_other_bundles_tell_their_own_notice(grey_is_usual):
+    assert told(Bundle("Full", "full"), "oak", grey_is_usual, NOISE) == ()
+    assert told(Bundle("Shape", "full", notice="Random."), "oak", None) == ("Random.",)
 
 
-def test_the_file_beside_the_weights(likeness, monkeypatch, tmp_path):
-    monkeypatch.setattr(notices, "model_dir", lambda _: tmp_path)
+def test_the_file_beside_the_weights(grey_is_usual, monkeypatch, tmp_path):
+    monkeypatch.setattr(module, "model_dir", lambda _: tmp_path)
     assert Likeness.beside("demo-clip") is None
-    likeness.save(tmp_path / notices.LIKENESS)
+    grey_is_usual.save(tmp_path / module.FILE)
     found = Likeness.beside("demo-clip")
-    assert (found.digest, found.limit) == ("digest", likeness.limit)
-    x = torch.rand(8)
-    assert found.distance(x) == pytest.approx(likeness.distance(x), rel=1e-5)
+    assert found.limit == grey_is_usual.limit
+    assert found.score(NOISE) == grey_is_usual.score(NOISE)
     assert Likeness.beside("openai-vitb16") is None
-    Path(tmp_path / notices.LIKENESS).write_bytes(b"broken")
+    (tmp_path / module.FILE).write_bytes(b"broken")
+    assert Likeness.beside("demo-clip") is None
+
+    def absent(_):
+        raise FileFormatError("x", "The sample data lacks it.")
+
+    monkeypatch.setattr(module, "model_dir", absent)
     assert Likeness.beside("demo-clip") is None
 
 
-@pytest.mark.parametrize("digest", ["of this model", "of weights that were replaced"])
-def test_a_run_asks_only_what_was_measured_with_its_own_weights(
-    digest, make_engine, clip, image, monkeypatch
-):
-    digest = clip.digest if digest == "of this model" else digest
-    narrow = Likeness(digest, torch.zeros(32), torch.eye(32), 1e-6)
-    monkeypatch.setattr(Likeness, "beside", lambda _: narrow)
+@pytest.mark.parametrize("shape", [(1, 1), (1, 300), (90, 2), (64, 64)])
+@pytest.mark.parametrize("fill", [0, 255, None])
+def test_statistics_are_finite_for_any_image(shape, fill):
+    image = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
+    if fill is not None:
+        image[...] = fill
+    values = statistics(image)
+    assert values.shape == statistics(GREY).shape
+    assert np.isfinite(values).all()
+
+
+def test_what_is_far_out_counts_no_more_than_that():
+    row = expand(np.array([1e9, -1e9, 1.0]), np.array([0.0, 0, 1]), np.ones(3))
+    assert row.tolist() == [4, -4, 0, 15, 15, -1]
+
+
+def test_a_run_looks_at_its_region(make_engine, grey_is_usual, monkeypatch):
+    monkeypatch.setattr(Likeness, "beside", lambda _: grey_is_usual)
     monkeypatch.setattr(notices, "known_words", lambda _: ("tree",))
-    wanted = Job(Vocabulary.parse("tree"), models="vitb16-shape", windows=Windows(64, 48, 16))
-    result, _ = finish(make_engine().run(wanted, image))
-    assert bool(result.notices) == (digest == clip.digest)
+    mixed = np.concatenate([GREY, NOISE])
+    engine = make_engine()
+    for region, strange in (((0, 0, 40, 50), False), ((40, 0, 80, 50), True)):
+        wanted = Job(
+            Vocabulary.parse("tree"), models="vitb16-shape", windows=Windows(64, 48, 16),
+            region=region,
+        )  # fmt: skip
+        result, _ = finish(engine.run(wanted, mixed))
+        assert bool(result.notices) == strange
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return Likeness.beside("demo-clip")
+
+
+@pytest.mark.parametrize("name", PHOTOGRAPHS)
+def test_photographs_are_noticed(name, shipped):
+    assert shipped.strange(to_rgb(getattr(skimage.data, name)()))
+
+
+def test_the_sample_scenes_are_not(shipped):
+    paths = sorted(sample_path("scenes", "images").glob("*.png"))
+    assert len(paths) == 24
+    strange = [p.name for p in paths if shipped.strange(np.asarray(Image.open(p).convert("RGB")))]
+    assert not strange

@@ -7,7 +7,8 @@ equals, bit by bit, one that computes them.
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from importlib.metadata import version
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .. import __version__
 from ..errors import Cancelled, OutOfMemory
 from ..job import Progress
 from ..methods import freecp
@@ -32,21 +34,27 @@ _TOKENS = {"cpu": 1024, "cuda": 16384}
 # FreeCP looks at crops at this side (methods.md 2.6), whatever the patch.
 CROP_SIDE = 112
 
+# Rows on disk outlive an update of what made them, and a change of device.
+_VERSIONS = (__version__, version("torch"), version("open_clip_torch"))
+
 Cancel = Callable[[], bool]
+Box = tuple[int, int, int, int]
 _Item = TypeVar("_Item")
+
+
+class Affinity(NamedTuple):
+    """Which affinity FreeCP takes: of the mean of heads or of head 0, in which wording."""
+
+    heads: Literal["mean", "head0"]
+    wording: Literal["code", "paper"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """Encoded windows.
-
-    rows : (b, N, E) unit rows of the base. affinity : (b, N, N) for FreeCP, or None.
-    summary : (b, D) mean over the patches before the last block.
-    """
+    """Encoded windows: rows (b, N, E) of the base; affinity (b, N, N) for FreeCP, or None."""
 
     rows: Tensor
     affinity: Tensor | None
-    summary: Tensor
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,6 +91,11 @@ class Encoder:
         self._cancelled = cancelled
         self.smallest_batch: int | None = None
 
+    @property
+    def has_fast_crops(self) -> bool:
+        """Whether crops can be encoded faster than in the model's own arithmetic."""
+        return self._clip.crop_dtype("auto") != self._clip.dtype
+
     def queries(self, vocabulary: Vocabulary) -> Generator[Progress, None, Queries]:
         """Text rows of all names, synonyms and background words."""
         names = [word for c in vocabulary.classes for word in c.queries]
@@ -106,11 +119,11 @@ class Encoder:
         return F.normalize(out, dim=-1)
 
     def windows(
-        self, image: npt.NDArray[np.uint8], layout: Layout, base: str, affinity: str | None
+        self, image: npt.NDArray[np.uint8], layout: Layout, base: str, affinity: Affinity | None
     ) -> Iterator[Batch]:
         """Encode the windows in the order of `Layout.origins`, batch by batch.
 
-        image : from `layout.cut`. affinity : None, "mean" or "head0" of the attention's heads.
+        image : from `layout.cut`. affinity : what FreeCP needs, or None.
         """
         height, width = layout.window
         pixels = [image[y : y + height, x : x + width] for y, x in layout.origins]
@@ -124,27 +137,35 @@ class Encoder:
         return self._at_once(1 + h * w)
 
     def crops(
-        self, image: npt.NDArray[np.uint8], boxes: Sequence[tuple[int, int, int, int]], base: str
+        self, image: npt.NDArray[np.uint8], boxes: Sequence[Box], base: str, fast: bool
     ) -> Generator[Progress, None, Tensor]:
-        """(len(boxes), E) image vectors of (y0, x0, y1, x1) pixel boxes of the cut image."""
+        """(len(boxes), E) image vectors of (y0, x0, y1, x1) pixel boxes of the cut image.
+
+        fast : in bfloat16 where the processor multiplies it natively.
+        """
         resize: Resize = "antialias" if base == "gem" else "scale"
+        precision = "auto" if fast else None
         with self._watch.time("cache"):
-            whole = cache_key(image.shape, image.tobytes(), self._clip.digest, resize, "crop")
+            whole = cache_key(
+                image.shape, image.tobytes(), self._clip.digest, resize, f"crop {precision}"
+            )
             keys = {box: cache_key(whole, box) for box in boxes}
             found = {box: self._cache.find(key) for box, key in keys.items()}
         rows = {box: entry["row"] for box, entry in found.items() if entry is not None}
         missing = [box for box in keys if box not in rows]
-        count = self._at_once(1 + (CROP_SIDE // self._clip.patch) ** 2)
+        count = max(1, self._at_once(1 + (CROP_SIDE // self._clip.patch) ** 2) // 2)
         for done, part in enumerate(_chunks(missing, count)):
             self._check()
             yield Progress("purify", done * count, len(missing))
-            # A batch of one fixed size, see above; the last one repeats its first crop.
+            # A batch of one fixed size, see above; the last one repeats its first crop. Which
+            # class a crop shows needs no more than 16 bits: the published code has no more.
             full = [*part, *[part[0]] * (count - len(part))]
             with self._watch.time("crops", forward=True):
                 pixels = torch.cat([self._crop(image, box) for box in full])
-                out = self._fit(lambda p: {"row": self._clip.encode_cls(p, resize=resize)}, pixels)[
-                    "row"
-                ]
+                out = self._fit(
+                    lambda p: {"row": self._clip.encode_cls(p, precision=precision, resize=resize)},
+                    pixels,
+                )["row"]
             for box, row in zip(part, out, strict=False):
                 rows[box] = row.clone()
                 self._cache.put(keys[box], {"row": rows[box]})
@@ -152,7 +173,7 @@ class Encoder:
             return torch.empty(0, self._clip.embed_dim)
         return torch.stack([rows[box].to(self._clip.device) for box in boxes])
 
-    def _crop(self, image: npt.NDArray[np.uint8], box: tuple[int, int, int, int]) -> Tensor:
+    def _crop(self, image: npt.NDArray[np.uint8], box: Box) -> Tensor:
         y0, x0, y1, x1 = box
         part = self._tensor(image[None, y0:y1, x0:x1])
         return F.interpolate(part, size=(CROP_SIDE, CROP_SIDE), mode="bilinear")
@@ -163,7 +184,14 @@ class Encoder:
         """(n, E) rows of words in templates, or of groups of sentences."""
         out: list[Tensor] = []
         for done, words in enumerate(items):
-            key = cache_key("text", self._clip.digest, templates and IMAGENET_TEMPLATES, words)
+            key = cache_key(
+                "text",
+                self._clip.digest,
+                self._clip.device.type,
+                _VERSIONS,
+                templates and IMAGENET_TEMPLATES,
+                words,
+            )
             entry = self._words.find(key)
             if entry is None:
                 self._check()
@@ -179,7 +207,7 @@ class Encoder:
             out.append(entry["row"].to(self._clip.device))
         return torch.stack(out) if out else torch.empty(0, self._clip.embed_dim)
 
-    def _batch(self, pixels: npt.NDArray[np.uint8], base: str, affinity: str | None) -> Batch:
+    def _batch(self, pixels: npt.NDArray[np.uint8], base: str, affinity: Affinity | None) -> Batch:
         clip, gem = self._clip, base == "gem"
         with self._watch.time("cache"):
             key = cache_key(pixels.shape, pixels.tobytes(), clip.digest, gem)
@@ -195,17 +223,21 @@ class Encoder:
             with self._watch.time("dense", forward=True):
                 unpacked = _unpack(entry, self._grid(pixels), clip.device)
                 rows = clip.dense(unpacked, base)
-            return {"rows": rows, "summary": entry["tokens"][:, 1:].float().mean(1)}
+            return {"rows": rows}
 
         def spread() -> Entry:
-            name = "attention" if affinity == "mean" else "head0"
-            attention = trunk()[name].to(clip.device)
+            assert affinity is not None
+            attention = trunk()["attention" if affinity.heads == "mean" else "head0"]
             with self._watch.time("affinity"):
-                return {"affinity": freecp.affinity(attention)}
+                attention = attention.to(clip.device)
+                return {"affinity": freecp.affinity(attention, wording=affinity.wording)}
 
-        entry = self._cache.get(f"{key}-{base}", dense)
-        near = self._cache.get(f"{key}-{affinity}", spread)["affinity"] if affinity else None
-        return Batch(entry["rows"], near, entry["summary"])
+        rows = self._cache.get(f"{key}-{base}", dense)["rows"]
+        near = None
+        if affinity is not None:
+            name = f"{key}-{affinity.heads}-{affinity.wording}"
+            near = self._cache.get(name, spread)["affinity"]
+        return Batch(rows, near)
 
     def _trunk(self, pixels: npt.NDArray[np.uint8], gem: bool) -> Entry:
         """Always with all that any method asks for, so that another method costs no new pass."""
@@ -222,8 +254,8 @@ class Encoder:
 
     def _tensor(self, pixels: npt.NDArray[np.uint8]) -> Tensor:
         """(B, H, W, 3) uint8 -> (B, 3, H, W) float32 in [0, 1] on the device."""
-        on_device = torch.from_numpy(np.require(pixels, requirements=["C", "W"])).to(self._clip.device)
-        return on_device.permute(0, 3, 1, 2).float().div_(255)
+        owned = torch.from_numpy(np.require(pixels, requirements=["C", "W"]))
+        return owned.to(self._clip.device).permute(0, 3, 1, 2).float().div_(255)
 
     def _at_once(self, tokens: int) -> int:
         return max(1, _TOKENS.get(self._clip.device.type, _TOKENS["cpu"]) // tokens)

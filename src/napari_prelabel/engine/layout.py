@@ -15,14 +15,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..errors import JobError
 from ..job import Windows
 
 # mmseg's Resize((2048, 448)) keeps the long side below this.
 LONG_SIDE = 2048
-# A thumbnail holds no more than this to be found by looking closer.
-MAX_UPSCALE = 8.0
 # FreeCP's boxes leave out the last row and column of patches, so a window needs a few.
 MIN_PATCHES = 4
+# Patches of one window: its attention is a square of them, and several are held at once.
+MAX_PATCHES = 8192
 # Bytes of one tile of scores.
 _TILE = 1 << 22
 
@@ -34,7 +35,8 @@ class Layout:
     size : of the image (or its region) in pixels.
     resized : of what is cut into windows, in pixels; windows may reach beyond its end, where
         the last row and column are repeated.
-    window : sides of every window in pixels, multiples of the patch.
+    window : sides of every window in pixels. A remainder that fills no patch is dropped by the
+        encoder, and the map of the patches is stretched over the whole window, as published.
     starts : first pixels of the windows along both axes; the windows are their product.
     """
 
@@ -56,40 +58,48 @@ class Layout:
 
 
 def plan_layout(size: tuple[int, int], windows: Windows, patch: int) -> Layout:
-    """Resize to the short side (long side at most 2048, at most 8 times larger) and lay windows.
+    """Resize to the short side (long side at most 2048) and lay windows (methods.md 2.1).
 
     size : (H, W) of the image in pixels.
-    windows : its crop is rounded up to whole patches; a side shorter than the crop gets one
-        window of its own length, rounded up.
+    windows : a side of the image that is not longer than the crop gets one window of its own
+        length.
+
+    Raises JobError for windows whose attention would not fit into memory.
     """
-    scale = 1.0
-    if windows.short_side:
-        scale = min(windows.short_side / min(size), MAX_UPSCALE)
+    scale = windows.short_side / min(size) if windows.short_side else 1.0
     scale = min(scale, LONG_SIDE / max(size)) if windows.short_side or windows.crop == 0 else scale
-    resized = (max(1, round(size[0] * scale)), max(1, round(size[1] * scale)))
+    resized = (max(1, int(size[0] * scale + 0.5)), max(1, int(size[1] * scale + 0.5)))
     sides = [_axis(length, windows, patch) for length in resized]
     (height, ys), (width, xs) = sides
-    return Layout(size, resized, (height, width), (ys, xs), patch)
+    layout = Layout(size, resized, (height, width), (ys, xs), patch)
+    if math.prod(layout.grid) > MAX_PATCHES:
+        raise JobError(
+            "windows",
+            f"A window of {height} x {width} pixels is too large at once: set a window side, "
+            "384 for example, or a smaller short side.",
+        )
+    return layout
 
 
 def _axis(length: int, windows: Windows, patch: int) -> tuple[int, tuple[int, ...]]:
-    whole = max(MIN_PATCHES, math.ceil(length / patch)) * patch
-    crop = math.ceil(windows.crop / patch) * patch
-    if not crop or whole <= crop:
-        return whole, (0,)
+    least = MIN_PATCHES * patch
+    crop = max(windows.crop, least) if windows.crop else 0
+    if not crop or length <= crop:
+        return max(length, least), (0,)
     count = math.ceil((length - crop) / windows.stride) + 1
     return crop, tuple(min(i * windows.stride, length - crop) for i in range(count))
 
 
-def cut(image: npt.NDArray[np.uint8], layout: Layout) -> npt.NDArray[np.uint8]:
+def cut(
+    image: npt.NDArray[np.uint8], layout: Layout, *, antialias: bool = False
+) -> npt.NDArray[np.uint8]:
     """The resized image (h, w, 3) uint8, edges repeated as far as the windows reach.
 
-    Bilinear like the published pipeline; where more than every second pixel would be skipped,
-    the skipped ones are averaged in.
+    Bilinear like the published pipeline.
     """
     small = np.require(image, requirements=["C", "W"])  # torch warns of read-only memory
     if layout.resized != layout.size:
-        small = _resize(small, layout.resized)
+        small = _resize(small, layout.resized, antialias)
     ends = [
         starts[-1] + side - length
         for starts, side, length in zip(layout.starts, layout.window, layout.resized, strict=True)
@@ -99,10 +109,11 @@ def cut(image: npt.NDArray[np.uint8], layout: Layout) -> npt.NDArray[np.uint8]:
     return small
 
 
-def _resize(image: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+def _resize(
+    image: npt.NDArray[np.uint8], size: tuple[int, int], antialias: bool
+) -> npt.NDArray[np.uint8]:
     planes = torch.from_numpy(image).permute(2, 0, 1)[None].float()
-    skips = image.shape[0] > 2 * size[0] or image.shape[1] > 2 * size[1]
-    out = F.interpolate(planes, size=size, mode="bilinear", antialias=skips)
+    out = F.interpolate(planes, size=size, mode="bilinear", antialias=antialias)
     levels: npt.NDArray[np.uint8] = (
         out[0].round_().clamp_(0, 255).to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
     )

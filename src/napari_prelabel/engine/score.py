@@ -44,7 +44,13 @@ def freecp_maps(
     logits = base_maps(batch, queries, layout) * scale
     p = freecp.class_probability(logits, queries.owner, queries.n_classes)
     affinity = batch.affinity.to(p.device)
-    refined = freecp.refine(p, affinity, queries.n_classes, box_threshold=job.freecp.box_threshold)
+    refined = freecp.refine(
+        p,
+        affinity,
+        queries.n_classes,
+        box_threshold=job.freecp.box_threshold,
+        wording=job.freecp.refinement,
+    )
     return refined, p[:, : queries.n_classes]
 
 
@@ -58,7 +64,7 @@ def plan_purification(refined: Tensor, probability: Tensor, job: Job) -> freecp.
         ap_threshold=settings.ap_threshold,
         box_threshold=settings.box_threshold,
         overlap=settings.overlap,
-        similarity=settings.overlap,
+        similarity=settings.similarity,
         losers=settings.losers,
         scope=settings.scope,
     )

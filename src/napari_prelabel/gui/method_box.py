@@ -157,6 +157,9 @@ class MethodBox(QWidget):
         self._add(grid, "Window", "Side of the square windows; 0 takes the whole image at once.",
                   self.crop)  # fmt: skip
         self._add(grid, "Window step", "Smaller steps blend better and take longer.", self.stride)
+        self.antialias = QCheckBox("Average pixels when shrinking")
+        self.antialias.setToolTip("Smoother for photographs much larger than the shorter side")
+        grid.addWidget(self.antialias, grid.rowCount(), 0, 1, 2)
         self.precision = Combo("Arithmetic of the model")
         self.precision.offer([(text, name) for name, text in PRECISIONS.items()])
         self._add(grid, "Arithmetic", "Exact is the reference; faster helps on a GPU.",
@@ -182,6 +185,7 @@ class MethodBox(QWidget):
         for spin in (self.short_side, self.crop, self.stride, self.min_score):
             spin.valueChanged.connect(self._touched)
         self.own_windows.toggled.connect(self._touched)
+        self.antialias.toggled.connect(self._touched)
 
     def _touched(self, *_: Any) -> None:
         self._show_what_applies()
@@ -199,8 +203,8 @@ class MethodBox(QWidget):
                 self._titles[f.name].setVisible(on)
         for widget in (self.min_score, self._titles["min_score"]):
             widget.setVisible(method == "base")
-        for spin in (self.short_side, self.crop, self.stride):
-            spin.setEnabled(not self.own_windows.isChecked())
+        for field in (self.short_side, self.crop, self.stride, self.antialias):
+            field.setEnabled(not self.own_windows.isChecked())
 
     def offer(
         self, methods: tuple[str, ...], bases: tuple[str, ...], method: str, base: str
@@ -221,7 +225,12 @@ class MethodBox(QWidget):
         """The job with these settings; raises JobError for what does not fit together."""
         windows = None
         if not self.own_windows.isChecked():
-            windows = Windows(self.short_side.value(), self.crop.value(), self.stride.value())
+            windows = Windows(
+                self.short_side.value(),
+                self.crop.value(),
+                self.stride.value(),
+                self.antialias.isChecked(),
+            )
         return replace(
             job,
             method=self.method.currentData(),
@@ -257,6 +266,7 @@ class MethodBox(QWidget):
         self.short_side.setValue(shown.short_side)
         self.crop.setValue(shown.crop)
         self.stride.setValue(shown.stride)
+        self.antialias.setChecked(shown.antialias)
 
 
 def _choices(f: Field) -> Combo:

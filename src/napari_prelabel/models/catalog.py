@@ -114,8 +114,6 @@ MODELS: Mapping[str, ClipEntry] = {
 }
 
 _FULL = Windows(short_side=448, crop=384, stride=112)
-# 27 patches of 14: what the published window of 384 keeps when its remainder is dropped.
-_FULL_14 = Windows(short_side=448, crop=378, stride=112)
 _DEMO_NOTICE = (
     "The demo models know the words of their list and drawn scenes only; choose the full models "
     "for your own images."
@@ -127,10 +125,10 @@ BUNDLES: Mapping[str, Bundle] = {
         "Demo (ships with the plugin)", "demo-clip", Windows(256, 128, 64), _DEMO_NOTICE
     ),
     "vitb16": Bundle("CLIP ViT-B/16 (OpenAI)", "openai-vitb16", _FULL),
-    "vitl14": Bundle("CLIP ViT-L/14 (OpenAI)", "openai-vitl14", _FULL_14),
-    "vitl14-336": Bundle("CLIP ViT-L/14 at 336 (OpenAI)", "openai-vitl14-336", _FULL_14),
+    "vitl14": Bundle("CLIP ViT-L/14 (OpenAI)", "openai-vitl14", _FULL),
+    "vitl14-336": Bundle("CLIP ViT-L/14 at 336 (OpenAI)", "openai-vitl14-336", _FULL),
     "vitb16-laion": Bundle("CLIP ViT-B/16 (LAION-2B)", "laion-vitb16", _FULL),
-    "vitl14-laion": Bundle("CLIP ViT-L/14 (LAION-2B)", "laion-vitl14", _FULL_14),
+    "vitl14-laion": Bundle("CLIP ViT-L/14 (LAION-2B)", "laion-vitl14", _FULL),
     "rn50x16": Bundle(
         "CLIP RN50x16 (OpenAI)",
         "openai-rn50x16",
@@ -144,7 +142,7 @@ BUNDLES: Mapping[str, Bundle] = {
         "ViT-B/16, random weights", "vitb16-random", _FULL, notice=_SHAPE_NOTICE
     ),
     "vitl14-shape": Bundle(
-        "ViT-L/14, random weights", "vitl14-random", _FULL_14, notice=_SHAPE_NOTICE
+        "ViT-L/14, random weights", "vitl14-random", _FULL, notice=_SHAPE_NOTICE
     ),
 }
 

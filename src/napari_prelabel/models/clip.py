@@ -74,14 +74,18 @@ class Clip:
         std: Sequence[float] = STD,
     ) -> None:
         dtype = PRECISIONS[precision]
+        # Before the weights lose digits: as bfloat16 a scale of 100 would be 98.9.
+        self.logit_scale = float(cast(Tensor, model.logit_scale).float().exp())
         model.eval().requires_grad_(False).to(device, dtype)
         visual: Any = model.visual
         self.name = name
         self.digest = hashlib.sha256(f"{digest} {precision}".encode()).hexdigest()
         self.device = torch.device(device)
+        if self.device.type == "cuda" and dtype == torch.float32:
+            # Otherwise the patch embedding alone would be computed with ten bits.
+            torch.backends.cudnn.allow_tf32 = False
         self.dtype = dtype
         self.mean, self.std = tuple(mean), tuple(std)
-        self.logit_scale = float(cast(Tensor, model.logit_scale).float().exp())
         self.tower = read_tower(name, visual)
         self._embedding = read_embedding(visual)
         self._towers = {dtype: (self.tower, self._embedding)}
@@ -142,7 +146,7 @@ class Clip:
             weights, "auto" with them where the processor multiplies bfloat16 natively.
         resize : of the position embedding; "antialias" for GEM as published.
         """
-        dtype = self._crop_dtype(precision)
+        dtype = self.crop_dtype(precision)
         tower, embedding = self._tower_in(dtype)
         pixels = self._normalised(pixels)
         step = max(1, _TOKENS_AT_ONCE // (1 + _product(self.grid(*pixels.shape[-2:]))))
@@ -212,7 +216,8 @@ class Clip:
         mean = pixels.new_tensor(self.mean)[:, None, None]
         return (pixels - mean) / pixels.new_tensor(self.std)[:, None, None]
 
-    def _crop_dtype(self, precision: str | None) -> torch.dtype:
+    def crop_dtype(self, precision: str | None) -> torch.dtype:
+        """The arithmetic in which `encode_cls` works for a `precision`; JobError for another."""
         if precision is None:
             return self.dtype
         if precision == "auto":
