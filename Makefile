@@ -8,6 +8,7 @@ STAMP := $(VENV)/.installed
 .PHONY: demo test lint format typecheck docs-images wheel clean
 
 demo: $(STAMP)
+	test -z "$$DISPLAY" || ./.ci/display-libraries
 	$(BIN)/prelabel demo --out demo-output
 
 test: $(STAMP)
@@ -32,7 +33,7 @@ wheel: $(STAMP)
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.11 ...") if sys.version_info < (3, 11) else None'
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "python3-venv is missing: apt-get install python3-venv"; exit 1; }
+	$(BIN)/python -m pip --version >/dev/null 2>&1 || ./.ci/virtual-environment $(PYTHON) $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable ".[gui,test,lint]"
 	touch $(STAMP)

@@ -36,7 +36,7 @@ MAY_USE = {
 RIM = {"gui", "cli"}
 ONLY = {
     "torch": {"models", "methods", "engine", "synthetic", "bench"},
-    "open_clip": {"models"},
+    "open_clip": {"models", "synthetic"},
     "napari": {"gui"},
     "qtpy": {"gui"},
     "superqt": {"gui"},
