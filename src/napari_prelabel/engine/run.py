@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import platformdirs
+import psutil
 import torch
 from torch import Tensor
 
@@ -43,7 +44,7 @@ class Engine:
     """Runs jobs; keeps models, encoded windows and words between runs. Not for several threads.
 
     device : "auto", "cpu", "cuda", "mps"; never changed behind a person's back.
-    cache : of encoded windows and crops; None keeps half a gigabyte in memory.
+    cache : of encoded windows and crops; None keeps an eighth of the memory, 0.5 to 4 GiB.
     words : of text rows; None keeps them in the user's cache folder as well.
     load : gives a Clip for (model name, device, precision).
     """
@@ -56,7 +57,7 @@ class Engine:
         load: Callable[[str, str, str], Clip] = load_clip,
     ) -> None:
         self._device = pick_device(device)
-        self._cache = Encodings() if cache is None else cache
+        self._cache = Encodings(_cache_size()) if cache is None else cache
         self._words = _word_cache() if words is None else words
         self._load = load
         self._clips: OrderedDict[tuple[str, str], Clip] = OrderedDict()
@@ -284,6 +285,15 @@ def _region(
 
 def _size(part: npt.NDArray[np.uint8]) -> tuple[int, int]:
     return part.shape[0], part.shape[1]
+
+
+def _cache_size() -> int:
+    """An eighth of the machine's memory, 0.5 to 4 GiB.
+
+    A window of ViT-B/16 takes 6 MB. When one image's windows do not all fit, the next run on it
+    finds none of them, so less would be saved in vain.
+    """
+    return int(min(max(psutil.virtual_memory().total / 8, 512 << 20), 4 << 30))
 
 
 def _word_cache() -> Encodings:
