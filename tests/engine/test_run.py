@@ -118,7 +118,7 @@ def test_freecp_equals_the_plain_way(base, background, scope, make_engine, clip,
         y0, x0, y1, x1 = crop.pixels(clip.patch, layout.origins[crop.window])
         crops.append(F.interpolate(pixels[None, :, y0:y1, x0:x1], (112, 112), mode="bilinear"))
     resize = "antialias" if base == "gem" else "scale"
-    rows = clip.encode_cls(torch.cat(crops), precision="auto", resize=resize)
+    rows = clip.encode_cls(torch.cat(crops), resize=resize)
     described = torch.stack(
         [
             F.normalize(text[:2].mean(0), dim=0),

@@ -10,11 +10,8 @@ from napari_prelabel.synthetic import likeness as module
 def flat(count, seed):
     rng = np.random.default_rng(seed)
     for _ in range(count):
-        yield (
-            (rng.integers(0, 256, (1, 1, 3)) + rng.integers(0, 3, (30, 40, 3)))
-            .clip(0, 255)
-            .astype(np.uint8)
-        )
+        image = rng.integers(0, 256, (1, 1, 3)) + rng.integers(0, 3, (30, 40, 3))
+        yield image.clip(0, 255).astype(np.uint8)
 
 
 def rough(count, seed):
@@ -44,10 +41,8 @@ def test_command(left_out, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(module, "photographs", lambda name: rough(1, len(name)))
     monkeypatch.setattr(module, "CROPS", 4)
     path = tmp_path / "likeness.safetensors"
-    monkeypatch.setattr(
-        "sys.argv",
-        ["likeness", "--out", str(path), *(["--leave-out", left_out] if left_out else [])],
-    )
+    options = ["--leave-out", left_out] if left_out else []
+    monkeypatch.setattr("sys.argv", ["likeness", "--out", str(path), *options])
     module.main()
     out = capsys.readouterr().out
     assert "limit" in out

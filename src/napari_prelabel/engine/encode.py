@@ -157,8 +157,7 @@ class Encoder:
         for done, part in enumerate(_chunks(missing, count)):
             self._check()
             yield Progress("purify", done * count, len(missing))
-            # A batch of one fixed size, see above; the last one repeats its first crop. Which
-            # class a crop shows needs no more than 16 bits: the published code has no more.
+            # A batch of one fixed size, see above; the last one repeats its first crop.
             full = [*part, *[part[0]] * (count - len(part))]
             with self._watch.time("crops", forward=True):
                 pixels = torch.cat([self._crop(image, box) for box in full])

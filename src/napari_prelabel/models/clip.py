@@ -75,7 +75,7 @@ class Clip:
     ) -> None:
         dtype = PRECISIONS[precision]
         # Before the weights lose digits: as bfloat16 a scale of 100 would be 98.9.
-        self.logit_scale = float(cast(Tensor, model.logit_scale).float().exp())
+        self.logit_scale = float(cast(Tensor, model.logit_scale).detach().float().exp())
         model.eval().requires_grad_(False).to(device, dtype)
         visual: Any = model.visual
         self.name = name
