@@ -83,7 +83,7 @@ def expand(values: Floats, mean: Floats, deviation: Floats) -> Floats:
 def statistics(image: npt.NDArray[np.uint8]) -> Floats:
     """(F,) statistics of an image (H, W, 3) uint8, resized to a short side of 256 pixels."""
     layout = plan_layout((image.shape[0], image.shape[1]), Windows(_SHORT_SIDE, 0), _CELL)
-    small = cut(image, layout)[: layout.resized[0], : layout.resized[1]]
+    small = cut(image, layout, antialias=True)[: layout.resized[0], : layout.resized[1]]
     rgb: Plane = small.astype(np.float32) / np.float32(255)
     light: Plane = rgb.mean(2)
     red_green: Plane = rgb[..., 0] - rgb[..., 1]

@@ -112,12 +112,12 @@ class Engine:
             windows = job.windows or bundle.windows
             layout = plan_layout(_size(part), windows, clip.patch)
             pixels = cut(part, layout, antialias=windows.antialias)
+        with watch.time("notices"):
+            told = model_notices(bundle, job.vocabulary, self._likeness_of(bundle.clip), part)
         maps = yield from _maps(encoder, job, queries, layout, pixels, clip, watch)
         with watch.time("decide"):
             scale = job.logit_scale or clip.logit_scale
             labels = yield from score.decide_tiles(maps, queries, layout, job, scale)
-        with watch.time("notices"):
-            told = model_notices(bundle, job.vocabulary, self._likeness_of(bundle.clip), part)
         told += memory_notice(self.device, encoder.smallest_batch)
         return LabelMap(
             labels.ids,
