@@ -175,11 +175,25 @@ def test_displays(monkeypatch):
     assert cli.has_display()
 
 
+def test_descriptions_of_no_class_are_told(prelabel, photos, tmp_path):
+    file = tmp_path / "d.json"
+    file.write_text('{"dark": ["no light"], "lake": ["wet"]}', encoding="utf-8")
+    result = prelabel(
+        "run", photos, "--classes", "dark, bright", "--out", tmp_path / "out",
+        "--descriptions", file,
+    )  # fmt: skip
+    assert result.exit_code == 0
+    assert "1 class is described by d.json; 1 of its names belongs to no class: lake." in (
+        result.stdout
+    )
+
+
 def test_bench_accuracy_keeps_its_layout(prelabel, tmp_path):
     file = tmp_path / "accuracy.json"
     result = prelabel(
         "bench", "accuracy", "--data", "synthetic", "--split", "test", "--limit", 2,
-        "--methods", "base,freecp", "--bases", "sclip", "--ap", "0.8", "--json", file,
+        "--methods", "base,freecp", "--bases", "sclip", "--ap", "0.8", "--logit-scale", "40",
+        "--json", file,
     )  # fmt: skip
     assert result.exit_code == 0
     assert "sclip" in result.stdout
@@ -193,7 +207,9 @@ def test_bench_accuracy_keeps_its_layout(prelabel, tmp_path):
         "pixels_to_fix", "interval",
     }  # fmt: skip
     assert all(keys <= set(row) for row in figures["rows"])
+    assert {"gain", "gain_interval"} <= set(figures["rows"][1])
     assert prelabel.runner.jobs[-1].freecp.ap_threshold == 0.8
+    assert {job.logit_scale for job in prelabel.runner.jobs} == {40.0}
 
 
 def test_bench_speed_keeps_all_classes_on_random_weights(prelabel, tmp_path, monkeypatch):

@@ -2,7 +2,14 @@ import pytest
 
 from napari_prelabel.errors import FileFormatError, JobError, VocabularyError
 from napari_prelabel.job import Job
-from napari_prelabel.jobs import choose, job_of, job_with, read_size, vocabulary_of
+from napari_prelabel.jobs import (
+    choose,
+    description_note,
+    job_of,
+    job_with,
+    read_size,
+    vocabulary_of,
+)
 from napari_prelabel.models.catalog import bundle_of
 from napari_prelabel.vocabulary import Vocabulary
 
@@ -21,6 +28,12 @@ from napari_prelabel.vocabulary import Vocabulary
 def test_words_on_the_command_line(text, names, background):
     found = vocabulary_of(text)
     assert (found.names, found.background) == (names, background)
+
+
+def test_words_too_long_for_a_file_name_are_words():
+    names = [f"kind {n} of tree" for n in range(300)]
+    assert vocabulary_of(", ".join(names)).names == tuple(names)
+    assert vocabulary_of("; ".join(names[:40])).names == tuple(names[:40])
 
 
 def test_presets_and_files(tmp_path):
@@ -58,6 +71,27 @@ def test_descriptions_are_filed_under_their_classes(tmp_path):
         path.write_text(wrong, encoding="utf-8")
         with pytest.raises(FileFormatError, match="needs the form"):
             job_of("tree", None, path)
+
+
+def test_names_in_a_description_file_that_are_no_class_are_told(tmp_path):
+    path = tmp_path / "d.json"
+    words = vocabulary_of("tree, sky")
+
+    def note(text):
+        path.write_text(text, encoding="utf-8")
+        return description_note(words, path)
+
+    assert note('{"Tree": ["tall"], "sky": ["blue"]}') == "2 classes are described by d.json."
+    assert note('{"tree": ["tall"], "lake": ["wet"]}') == (
+        "1 class is described by d.json; 1 of its names belongs to no class: lake."
+    )
+    assert note('{"lake": ["wet"], "Lake": ["wet"], "sea": ["salt"]}') == (
+        "0 classes are described by d.json; 2 of its names belong to no class: Lake, sea."
+    )
+    many = "{" + ", ".join(f'"n{i}": ["x"]' for i in range(20)) + "}"
+    assert note(many).endswith(
+        "20 of its names belong to no class: n0, n1, n2, n3, n4, n5, n6, n7 and 12 more."
+    )
 
 
 def test_what_makes_no_job(tmp_path):

@@ -38,13 +38,17 @@ def test_iou_against_a_plain_loop():
     assert np.isnan(shares[5:]).all()
     assert miou(matrix) == pytest.approx(shares[1:5].mean())
     assert miou(matrix, [2, 6]) == pytest.approx(shares[2])
+    both = miou(np.stack([matrix, matrix.T]), [1, 3])
+    assert both == pytest.approx([shares[[1, 3]].mean()] * 2)
     assert pixel_accuracy(matrix) == pytest.approx((truth == guess).mean())
 
 
-def test_a_class_that_is_only_predicted_counts_zero_unless_left_out():
+def test_the_mean_is_over_true_classes_which_pay_for_false_ones():
     matrix = confusion(TRUTH, GUESS, 3)
-    assert miou(matrix) == pytest.approx((2 / 4 + 2 / 4 + 0) / 3)
-    assert miou(matrix, [1, 2]) == pytest.approx(0.5)
+    assert miou(matrix) == miou(matrix, [1, 2]) == pytest.approx((2 / 4 + 2 / 4) / 2)
+    assert np.isnan(miou(matrix, [3]))
+    right = np.where(GUESS == 3, TRUTH, GUESS)
+    assert miou(confusion(TRUTH, right, 3)) > miou(matrix)
 
 
 def test_without_pixels_there_is_no_figure():
@@ -135,6 +139,19 @@ def test_bootstrap_is_seeded_and_holds_the_figure():
     assert wide[0] < narrow[0] < narrow[1] < wide[1]
     one = float(pixel_accuracy(a[0]))
     assert bootstrap(a[:1], pixel_accuracy) == pytest.approx((one, one))
+
+
+def test_a_draw_without_a_class_leaves_it_out_whatever_is_predicted():
+    first, second = np.full((4, 4), 1, np.uint16), np.full((4, 4), 2, np.uint16)
+    halves = first.copy()
+    halves[2:] = 2
+    right = np.stack([confusion(t, t, 2) for t in (first, second)])
+    # Predicts class 2 in an image without it: in draws of that image alone no 0 may be averaged.
+    wrong = np.stack([confusion(first, halves, 2), confusion(second, second, 2)])
+    draws = [miou(wrong[[a, b]].sum(0)) for a in range(2) for b in range(2)]
+    assert draws == pytest.approx([0.5, (0.5 + 2 / 3) / 2, (0.5 + 2 / 3) / 2, 1])
+    assert bootstrap(wrong) == pytest.approx((0.5, 1))
+    assert bootstrap(right, other=wrong) == pytest.approx((0, 0.5))
 
 
 def test_what_cannot_be_compared_is_refused():

@@ -121,7 +121,7 @@ def run(
     from .formats import Options, target
     from .formats.atomic import write_atomic
     from .images import find_images
-    from .jobs import choose, job_of
+    from .jobs import choose, description_note, job_of
 
     target(out_folder, format_name, "x")
     wanted = job_of(
@@ -135,6 +135,8 @@ def run(
         choose("segmentation", segmentation, ("auto", "rle", "polygons")),
         choose("annotation", annotation, ("region", "class")),
     )
+    if descriptions is not None:
+        out.print(_plain(description_note(wanted.vocabulary, descriptions)))
     pictures = find_images(images, leave_out=out_folder)
     _check_models(wanted.models)
     if save_job is not None:
@@ -270,6 +272,7 @@ def accuracy(
     limit: Annotated[int | None, typer.Option(min=1, help="Take only the first images.")] = None,
     rp: Annotated[float | None, typer.Option(help="Threshold of redundancy purification.")] = None,
     ap: Annotated[float | None, typer.Option(help="Threshold of ambiguity purification.")] = None,
+    logit_scale: Annotated[float | None, typer.Option(help="In place of the model's.")] = None,
     json_file: JsonFile = None,
     device: Device = "auto",
     precision: Precision = None,
@@ -294,7 +297,7 @@ def accuracy(
         rp_threshold=job.freecp.rp_threshold if rp is None else rp,
         ap_threshold=job.freecp.ap_threshold if ap is None else ap,
     )
-    job = replace(job, freecp=freecp)
+    job = replace(job, freecp=freecp, logit_scale=logit_scale)
     runner = _engine(device)
     with _bar() as bar:
         task = bar.add_task("", total=len(scenes.samples) * len(chosen) * len(wanted))
@@ -347,8 +350,8 @@ def speed(
         rp = 0.0
     if rp is not None:
         job = replace(job, freecp=replace(job.freecp, rp_threshold=rp))
-    runner = _engine(device)
     with err.status("running"):
+        runner = measure.fresh_engine(device)
         figures = measure.measure(runner, job, (height, width), repeats=repeats)
     rows = (
         (s["name"], f"{s['seconds']:.3f}", "CLIP" if s["forward"] else "")

@@ -1,5 +1,6 @@
 """A job from what a person typed on the command line: words, files, names of settings."""
 
+import contextlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -12,9 +13,11 @@ from .formats.table import read_json
 from .formats.vocabulary_files import SUFFIXES, read_vocabulary
 from .job import Job
 from .models.catalog import bundle_of
-from .vocabulary import Vocabulary
+from .vocabulary import Vocabulary, key
 
 DEFAULT_MODELS = "demo"
+# Names that a sentence lists before it only counts.
+_NAMED = 8
 
 
 def vocabulary_of(classes: str) -> Vocabulary:
@@ -23,8 +26,8 @@ def vocabulary_of(classes: str) -> Vocabulary:
     Words stand one a line or apart by `;`, as in the dock; where no `:` begins synonyms and no
     dash background words, commas part classes. Raises VocabularyError and FileFormatError.
     """
-    path = Path(classes) if "\n" not in classes and len(classes) < 1000 else None
-    if path is not None and (path.is_file() or path.suffix.lower() in SUFFIXES):
+    path = Path(classes)
+    if "\n" not in classes and (_is_file(path) or path.suffix.lower() in SUFFIXES):
         return read_vocabulary(path)
     if classes in presets.PRESETS:
         return presets.load(classes)
@@ -32,6 +35,13 @@ def vocabulary_of(classes: str) -> Vocabulary:
     plain = (line if ":" in line or line.lstrip().startswith("-") else line.replace(",", "\n")
              for line in lines)  # fmt: skip
     return Vocabulary.parse("\n".join(plain))
+
+
+def _is_file(path: Path) -> bool:
+    """Whether there is a file of this name; no for words too long to be one."""
+    with contextlib.suppress(OSError):
+        return path.is_file()
+    return False
 
 
 def job_of(
@@ -54,6 +64,22 @@ def job_of(
         told = job.vocabulary.with_descriptions(_read_descriptions(descriptions))
         job = replace(job, vocabulary=told)
     return job
+
+
+def description_note(vocabulary: Vocabulary, descriptions: Path) -> str:
+    """A sentence: how many classes the file describes, and which of its names are no class."""
+    told = _read_descriptions(descriptions)
+    used = {c.name for c in map(vocabulary.find, told) if c is not None}
+    strangers = list({key(name): name for name in told if vocabulary.find(name) is None}.values())
+    what = "1 class is" if len(used) == 1 else f"{len(used)} classes are"
+    sentence = f"{what} described by {descriptions.name}"
+    if not strangers:
+        return f"{sentence}."
+    names = ", ".join(strangers[:_NAMED])
+    if len(strangers) > _NAMED:
+        names += f" and {len(strangers) - _NAMED} more"
+    belong = "belongs" if len(strangers) == 1 else "belong"
+    return f"{sentence}; {len(strangers)} of its names {belong} to no class: {names}."
 
 
 def job_with(

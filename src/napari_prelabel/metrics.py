@@ -54,18 +54,18 @@ def class_iou(matrix: npt.NDArray[Any]) -> Shares:
 
 
 def miou(matrix: npt.NDArray[Any], classes: Sequence[int] | None = None) -> Shares:
-    """Mean IoU of the given ids (all but 0 by default), (..., K, K) -> (...).
+    """Mean IoU of the true classes among the given ids (all but 0), (..., K, K) -> (...).
 
-    Over ids that stand in truth or prediction: an id that is predicted but never true counts
-    as 0, one that is in neither is left out. NaN when none is left. Give the ids of the truth
-    to leave distractor words out, whose pixels then only cost the classes they were taken from.
+    A class is true when it has at least one true pixel in the matrix; the others, distractor
+    words among them, are left out of the mean. Their false positives count all the same: they
+    are misses of the class that is true there. So all methods on the same images are averaged
+    over the same classes, whatever they predict, and so are both sides of a paired difference
+    in every draw of `bootstrap`. NaN when no class is true.
     """
-    chosen = range(1, matrix.shape[-1]) if classes is None else classes
-    shares = class_iou(matrix)[..., list(chosen)]
-    found = np.isfinite(shares)
-    count = found.sum(-1)
-    top = np.where(found, shares, 0.0).sum(-1)
-    return _ratio(top, count)
+    chosen = list(range(1, matrix.shape[-1]) if classes is None else classes)
+    true = matrix.sum(-1)[..., chosen] > 0
+    top = np.where(true, class_iou(matrix)[..., chosen], 0.0).sum(-1)
+    return _ratio(top, true.sum(-1))
 
 
 def pixel_accuracy(matrix: npt.NDArray[Any]) -> Shares:

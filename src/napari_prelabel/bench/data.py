@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,7 @@ from PIL import Image
 from ..errors import JobError
 from ..labels import Ids
 from ..samples import sample_path
-from ..vocabulary import Class, Vocabulary
+from ..vocabulary import IGNORE, Class, Vocabulary
 
 SPLITS = ("val", "test")
 VAL_SCENES = 24
@@ -64,7 +65,7 @@ def load_synthetic(split: str, limit: int | None = None) -> DataSet:
     extra = tuple(Class(count + i, c.name) for i, c in enumerate(distractors.classes, start=1))
     told = json.loads(sample_path("descriptions", "scenes.json").read_text(encoding="utf-8"))
     vocabulary = Vocabulary((*scenes.classes, *extra)).with_descriptions(told)
-    found = _shipped() if split == "test" else _drawn(limit or VAL_SCENES)
+    found = _shipped(count) if split == "test" else _drawn(limit or VAL_SCENES)
     samples = tuple(islice(found, limit))
     true = {i for sample in samples for i in np.unique(sample.truth).tolist()}
     of_kind = {
@@ -86,13 +87,22 @@ def _words(name: str) -> Vocabulary:
     return Vocabulary.parse(sample_path("vocabularies", name).read_text(encoding="utf-8"))
 
 
-def _shipped() -> Iterator[Sample]:
+def _shipped(n_classes: int) -> Iterator[Sample]:
     for path in sorted(sample_path("scenes", "images").glob("*.png")):
-        with (
-            Image.open(path) as picture,
-            Image.open(sample_path("scenes", "masks", path.name)) as m,
-        ):
-            yield Sample(path.stem, np.array(picture.convert("RGB")), np.array(m, np.uint16))
+        with Image.open(path) as picture:
+            image = np.array(picture.convert("RGB"))
+        truth = read_truth(sample_path("scenes", "masks", path.name), n_classes)
+        yield Sample(path.stem, image, truth)
+
+
+def read_truth(path: Path, n_classes: int) -> Ids:
+    """(H, W) uint16 ids of a mask file; 255 of an 8-bit mask is ignore unless a class has it."""
+    with Image.open(path) as mask:
+        small = mask.mode in ("L", "P")
+        truth = np.array(mask, np.uint16)
+    if small and n_classes < 255:
+        truth[truth == 255] = IGNORE
+    return truth
 
 
 def _drawn(count: int) -> Iterator[Sample]:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -13,41 +14,70 @@ import numpy.typing as npt
 import psutil
 import torch
 
+from ..engine.cache import Encodings
 from ..engine.run import Engine
 from ..engine.timing import StageTime
 from ..errors import JobError
 from ..job import Job
+from ..labels import LabelMap
 from ..synthetic.scenes import scene, split_seeds
 from ..vocabulary import Class, Vocabulary
 
 Image = npt.NDArray[np.uint8]
 _EVERY = 0.004
-_LOAD = "load"
-_CROPS = "crops"
+_OTHER = "other"
+# Passes through CLIP that every run needs for its windows, and those that depend on the words.
+_WINDOWS = ("trunk", "dense")
+_BESIDE = ("load", "text", "crops")
 
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """One run: its seconds, stages and how many crops ambiguity purification looked at."""
+    """One run: wall seconds, the stages they went to, and how much there was to look at."""
 
     seconds: float
     stages: tuple[StageTime, ...]
     crops: int
     windows: int
 
+    def took(self, *names: str) -> float:
+        """Seconds of the stages of these names."""
+        return sum(s.seconds for s in self.stages if s.name in names)
+
 
 @dataclass(slots=True)
 class Peak:
     """The most memory in use beyond what was in use at the start, in bytes."""
 
+    device: str
     bytes: int = 0
+    _start: int = 0
     _done: threading.Event = field(default_factory=threading.Event)
 
-    def watch(self, start: int) -> None:
-        """Sample resident memory until done, `start` bytes being the beginning."""
+    def __post_init__(self) -> None:
+        if self.device.startswith("cuda"):
+            torch.cuda.reset_peak_memory_stats(self.device)
+            self._start = torch.cuda.memory_allocated(self.device)
+        else:
+            self._start = psutil.Process().memory_info().rss
+
+    def watch(self) -> None:
+        """Sample resident memory until done; on CUDA the allocator itself keeps the record."""
+        if self.device.startswith("cuda"):
+            self._done.wait()
+            self.bytes = torch.cuda.max_memory_allocated(self.device) - self._start
+            return
         process = psutil.Process()
         while not self._done.wait(_EVERY):
-            self.bytes = max(self.bytes, process.memory_info().rss - start)
+            self.bytes = max(self.bytes, process.memory_info().rss - self._start)
+
+    def stop(self) -> None:
+        self._done.set()
+
+
+def fresh_engine(device: str = "auto") -> Engine:
+    """An engine that has seen nothing: its words are kept in memory only, so a new one is new."""
+    return Engine(device, words=Encodings(64 << 20))
 
 
 def measure(
@@ -55,50 +85,49 @@ def measure(
 ) -> dict[str, Any]:
     """Time runs on fresh images with the text encoded before, then with one word changed.
 
+    engine : see `fresh_engine`; a word that it kept on disk would cost nothing.
     job : with FreeCP, it is run with ambiguity purification and without.
     size : (height, width) of the drawn images.
     repeats : images per figure; the middle one counts.
 
-    Returns plain JSON values: the stages of a complete run (`forward` marks passes through
-    CLIP), overhead_ratio (everything but passes, over the passes of the windows alone),
-    changed_word_ratio (a run with one word changed over the first one, without ambiguity
-    purification), changed_word_ratio_ambiguity (with it), peak_mb over the loaded model, and
-    the number and seconds of the crops.
+    The first run is not timed: it warms up, encodes the text and measures the memory. Returns
+    plain JSON values: the stages of a complete run (`forward` marks passes through CLIP), which
+    with "other" sum to its wall time `seconds`; overhead_ratio (what is neither a pass, text nor
+    loading, over the passes of the windows), changed_word_ratio (a run with one word changed,
+    its text included, over the run before it, without ambiguity purification),
+    changed_word_ratio_ambiguity (with it), peak_mb over the loaded model, and the number and
+    seconds of the crops. docs/benchmarks.md defines the figures.
+
+    Raises JobError when the engine knew a changed word.
     """
-    seeds = iter(split_seeds("test")[seed:])
-    images = (scene(s, "test", size).image for s in seeds)
+    images = (scene(s, "test", size).image for s in iter(split_seeds("test")[seed:]))
     plain = replace(job, freecp=replace(job.freecp, ambiguity=False))
-    run_once(engine, Job(Vocabulary((Class(1, "warm"),)), "base", "maskclip", job.models), _SMALL)
-    with peak_memory(engine.device) as peak:
-        run_once(engine, plain, next(images))
-        first, changed = _pairs(engine, plain, images, repeats)
-        full, full_changed = first, changed
-        if job.method == "freecp" and job.freecp.ambiguity:
-            full, full_changed = _pairs(engine, job, images, repeats)
+    numbers = count(1)
+    peak = memory_run(engine, job, next(images))
+    first, changed = _pairs(engine, plain, images, repeats, numbers)
+    full, full_changed = first, changed
+    if job.method == "freecp" and job.freecp.ambiguity:
+        full, full_changed = _pairs(engine, job, images, repeats, numbers)
     run = _middle(full)
-    stages = [s for s in run.stages if s.name != _LOAD]
-    passes = sum(s.seconds for s in stages if s.forward and s.name != _CROPS)
-    rest = sum(s.seconds for s in stages if not s.forward)
+    rest = run.seconds - run.took(*_WINDOWS, *_BESIDE)
     figures: dict[str, Any] = {
         "stages": [
-            {"name": s.name, "seconds": round(s.seconds, 4), "forward": s.forward} for s in stages
+            {"name": s.name, "seconds": round(s.seconds, 4), "forward": s.forward}
+            for s in run.stages
         ],
-        "overhead_ratio": round(rest / passes, 4),
+        "overhead_ratio": round(rest / run.took(*_WINDOWS), 4),
         "changed_word_ratio": _ratio(changed, first),
-        "peak_mb": round(peak.bytes / 1e6, 1),
-        "seconds": round(run.seconds, 3),
+        "peak_mb": round(peak / 1e6, 1),
+        "seconds": round(run.seconds, 4),
         "windows": run.windows,
     }
     if full is not first:
         figures |= {
             "changed_word_ratio_ambiguity": _ratio(full_changed, full),
             "crops": run.crops,
-            "crops_seconds": round(sum(s.seconds for s in stages if s.name == _CROPS), 3),
+            "crops_seconds": round(run.took("crops"), 3),
         }
     return figures | _setting(engine, job, size, repeats)
-
-
-_SMALL = np.zeros((64, 64, 3), np.uint8)
 
 
 def _setting(engine: Engine, job: Job, size: tuple[int, int], repeats: int) -> dict[str, Any]:
@@ -116,67 +145,77 @@ def _setting(engine: Engine, job: Job, size: tuple[int, int], repeats: int) -> d
 
 
 def _pairs(
-    engine: Engine, job: Job, images: Iterator[Image], repeats: int
+    engine: Engine, job: Job, images: Iterator[Image], repeats: int, numbers: Iterator[int]
 ) -> tuple[list[Timed], list[Timed]]:
     """Runs on fresh images, and the runs after them with one word changed."""
     first, changed = [], []
-    for number in range(repeats):
-        image = next(images)
+    for _ in range(repeats):
+        image, word = next(images), f"glacier number {next(numbers)}"
         first.append(run_once(engine, job, image))
-        changed.append(run_once(engine, _with_new_word(job, number), image))
+        changed.append(run_once(engine, _with_word(job, word), image))
+        if not changed[-1].took("text"):
+            raise JobError(
+                "vocabulary",
+                f"The engine knew the new word {word!r}: measure with speed.fresh_engine().",
+            )
     return first, changed
 
 
-def _with_new_word(job: Job, number: int) -> Job:
-    """The job with another name for its middle class; no run before had that word."""
+def _with_word(job: Job, word: str) -> Job:
+    """The job with another name for its middle class."""
     classes = list(job.vocabulary.classes)
     middle = len(classes) // 2
-    classes[middle] = replace(classes[middle], name=f"glacier number {number}", descriptions=())
+    classes[middle] = replace(classes[middle], name=word, descriptions=())
     return replace(job, vocabulary=Vocabulary(tuple(classes), job.vocabulary.background))
 
 
 def run_once(engine: Engine, job: Job, image: Image) -> Timed:
-    """Run a job to its end and time it."""
-    asked: list[int] = []
+    """Run a job to its end and time it; what no stage took is the stage "other"."""
     start = time.perf_counter()
     steps = engine.run(job, image)
     while True:
         try:
-            progress = next(steps)
+            next(steps)
         except StopIteration as end:
             seconds = time.perf_counter() - start
-            windows = int(end.value.provenance["windows"])
-            # The first step of purification announces it, before its crops are known.
-            return Timed(seconds, tuple(engine.timings), max(asked[1:], default=0), windows)
-        if progress.stage == "purify":
-            asked.append(progress.total)
+            labels: LabelMap = end.value
+            break
+    stages = list(engine.timings)
+    stages.append(StageTime(_OTHER, seconds - sum(s.seconds for s in stages), False))
+    told = labels.provenance
+    return Timed(seconds, tuple(stages), int(told.get("crops", 0)), int(told["windows"]))
+
+
+def memory_run(engine: Engine, job: Job, image: Image) -> int:
+    """Bytes that a run needs at its peak over the loaded model; text and windows count."""
+    steps = engine.run(job, image)
+    # The first step after "models" comes when the model is loaded and nothing is encoded.
+    while next(steps).stage == "models":
+        pass
+    with peak_memory(engine.device) as peak:
+        for _ in steps:
+            pass
+    return peak.bytes
 
 
 @contextmanager
 def peak_memory(device: str) -> Iterator[Peak]:
-    """Watch memory while the block runs; on CUDA the allocator itself keeps the record."""
-    peak = Peak()
-    if device.startswith("cuda"):
-        torch.cuda.reset_peak_memory_stats(device)
-        before = torch.cuda.memory_allocated(device)
-        yield peak
-        peak.bytes = torch.cuda.max_memory_allocated(device) - before
-        return
-    start = psutil.Process().memory_info().rss
-    watcher = threading.Thread(target=peak.watch, args=(start,), daemon=True)
+    """Watch memory while the block runs, over what is in use as it begins."""
+    peak = Peak(device)
+    watcher = threading.Thread(target=peak.watch, daemon=True)
     watcher.start()
     try:
         yield peak
     finally:
-        peak._done.set()
+        peak.stop()
         watcher.join()
 
 
-def vocabulary_of(words: Sequence[str], count: int) -> Vocabulary:
-    """`count` classes: the words, then made-up ones; JobError for a count below 1."""
-    if count < 1:
-        raise JobError("vocabulary", f"At least one class is needed, not {count}.")
-    names = [*words[:count], *(f"word {n}" for n in range(len(words) + 1, count + 1))]
+def vocabulary_of(words: Sequence[str], size: int) -> Vocabulary:
+    """`size` classes: the words, then made-up ones; JobError for a size below 1."""
+    if size < 1:
+        raise JobError("vocabulary", f"At least one class is needed, not {size}.")
+    names = [*words[:size], *(f"word {n}" for n in range(len(words) + 1, size + 1))]
     return Vocabulary(tuple(Class(i, name) for i, name in enumerate(names, start=1)))
 
 
@@ -185,5 +224,7 @@ def _middle(runs: Sequence[Timed]) -> Timed:
 
 
 def _ratio(after: Sequence[Timed], before: Sequence[Timed]) -> float:
-    top, bottom = (statistics.median(r.seconds for r in runs) for runs in (after, before))
+    """Middle seconds of runs with a new word, text included, over those with all text known."""
+    top = statistics.median(run.seconds - run.took("load") for run in after)
+    bottom = statistics.median(run.seconds - run.took("load", "text") for run in before)
     return round(top / bottom, 4)
