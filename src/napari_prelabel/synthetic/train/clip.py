@@ -152,7 +152,7 @@ def step_loss(
         belief = losses.consensus(logps, named, power=1.0 + 0.5 * done)
         parts["patch"] = torch.stack([losses.agreement(p, belief, named) for p in logps]).mean()
         if maps:
-            parts["affinity"] = 0.6 * losses.affinity(maps, belief, named)
+            parts["affinity"] = losses.affinity(maps, belief, named)
     total = torch.stack(list(parts.values())).sum()
     return total, {k: float(v.detach()) for k, v in parts.items()} | {"side": side}
 

@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ...methods import freecp
+
 
 def contrastive(image: Tensor, text: Tensor, scale: Tensor, named: Tensor) -> Tensor:
     """CLIP's symmetric loss on unit rows (B, D), without pairs that name the same classes."""
@@ -75,17 +77,19 @@ def agreement(logp: Tensor, belief: Tensor, named: Tensor) -> Tensor:
 
 
 def affinity(maps: list[Tensor], belief: Tensor, named: Tensor) -> Tensor:
-    """Layer- and head-averaged attention stays within what the consensus takes for one region.
+    """FreeCP's affinity from averaged attention keeps within what the consensus takes for a region.
+
+    The maps of the named words go through the same rounds and the same two products as in a run
+    (methods.md 2.4), so what is asked for is that refinement leaves them where they are.
 
     Parameters
     ----------
     maps : head-averaged attention (B, 1 + N, 1 + N) of every block but the last
     """
-    mean = torch.stack(maps).mean(dim=0)[:, 1:, 1:].float()
-    mean = mean / mean.sum(dim=-1, keepdim=True)
-    within = (mean * (belief @ belief.transpose(1, 2))).sum(dim=-1)
+    s = freecp.affinity(torch.stack(maps).mean(dim=0).float())
+    within = (belief * (s @ (s @ belief))).sum(dim=-1)
     weight = balanced(belief, named)
     several = named.sum(dim=1) > 1
     if not bool(several.any()):
-        return mean.sum() * 0.0
+        return within.sum() * 0.0
     return -(weight * within.clamp_min(1e-4).log()).sum(dim=1)[several].mean()
