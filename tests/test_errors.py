@@ -17,6 +17,10 @@ EXAMPLES = [
     errors.FileFormatError(Path("x.png"), "truncated"),
     errors.MissingExtra("rasterio", "pip install rasterio"),
     errors.Cancelled(),
+    errors.Superseded(),
+    errors.DiskFull(Path("tmp")),
+    errors.WorkerNotStarted("no Python."),
+    errors.RunFailed("ValueError: no", "Traceback"),
     errors.WorkerDied("signal 9"),
     errors.OutOfMemory("cpu", "one window at a time"),
 ]

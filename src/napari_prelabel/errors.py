@@ -86,6 +86,27 @@ class Cancelled(PrelabelError):
         super().__init__("The run was cancelled; nothing was changed.")
 
 
+class Superseded(Cancelled):
+    """The run was ended by a newer one, perhaps from another window of the same process."""
+
+    def __init__(self) -> None:
+        PrelabelError.__init__(
+            self,
+            "Another run was started and took this one's place: press Run to do this one again.",
+        )
+
+
+class DiskFull(PrelabelError):
+    """A run's pixels do not fit on the disk of the temporary folder."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(
+            f"There is no space left on the disk of {folder}, where pixels pass to the worker: "
+            "free some and press Run again."
+        )
+        self.folder = folder
+
+
 class WorkerDied(PrelabelError):
     """The worker process ended in the middle of a run."""
 

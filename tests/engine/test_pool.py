@@ -1,9 +1,13 @@
 """The worker process: a real one, really killed."""
 
 import contextlib
+import errno
 import os
+import re
+import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -13,14 +17,18 @@ import psutil
 import pytest
 from engine_steps import finish
 
+from napari_prelabel.engine import wire
 from napari_prelabel.engine.cache import Encodings
+from napari_prelabel.engine.host import Host
 from napari_prelabel.engine.pool import Pool
 from napari_prelabel.engine.run import Engine
 from napari_prelabel.errors import (
     Cancelled,
+    DiskFull,
     ImageError,
     ModelError,
     RunFailed,
+    Superseded,
     WorkerDied,
     WorkerNotStarted,
 )
@@ -134,7 +142,9 @@ def test_a_newer_job_ends_the_older_and_stale_replies_are_dropped(pool):
             run.result(WAIT)
     time.sleep(0.3)
     assert [name for name, _ in ends] == ["old", "new"]
-    assert isinstance(ends[0][1], Cancelled)
+    assert isinstance(ends[0][1], Superseded)
+    assert "Another run was started" in str(ends[0][1])
+    assert list(pool._host.folder.glob("*.npy")) == []
 
 
 def test_a_worker_that_does_not_listen_is_replaced(pool):
@@ -248,18 +258,119 @@ def test_closing_leaves_no_process_and_no_file():
     pool.close()
 
 
-def test_a_killed_guard_leaves_no_worker_and_the_next_run_works():
-    with Pool(SCRIPTED) as pool:
-        steps = []
-        run = pool.submit(job("slow 100000"), IMAGE, steps.append)
-        until(lambda: steps)
-        guard = pool._host._process.pid
-        mine = family(guard)
-        psutil.Process(guard).kill()
+def test_a_killed_guard_leaves_no_worker_and_the_next_run_works(pool):
+    steps = []
+    run = pool.submit(job("slow 100000"), IMAGE, steps.append)
+    until(lambda: steps)
+    guard = pool._host._process.pid
+    mine = family(guard)
+    psutil.Process(guard).kill()
+    with pytest.raises(WorkerDied, match="guard ended"):
+        run.result(WAIT)
+    assert gone(mine)
+    assert isinstance(pool.submit(job("quick"), IMAGE).result(WAIT), LabelMap)
+
+
+def test_a_message_that_cannot_be_taken_ends_its_run_alone(pool, monkeypatch):
+    pid = pool.submit(job("quick"), IMAGE).result(WAIT).provenance["pid"]
+    with monkeypatch.context() as patch:
+        patch.setattr(wire, "load_labels", lambda *_: 1 / 0)
+        with pytest.raises(RunFailed, match="ZeroDivisionError") as failed:
+            pool.submit(job("quick"), IMAGE).result(WAIT)
+    assert "in _take" in failed.value.details
+    assert pool.submit(job("quick"), IMAGE).result(WAIT).provenance["pid"] == pid
+
+
+def test_a_result_that_cannot_be_loaded_is_deleted(tmp_path):
+    path = tmp_path / "1.labels"
+    path.write_bytes(b"no array")
+    with pytest.raises(ValueError, match=r"pickle"):
+        wire.load_labels(path, {})
+    assert not path.exists()
+
+
+def test_pixels_that_cannot_be_handed_over_end_the_run(pool, monkeypatch):
+    pool.submit(job("quick"), IMAGE).result(WAIT)
+    with monkeypatch.context() as patch:
+        patch.setattr(wire, "save_image", lambda *_: 1 / 0)
+        with pytest.raises(RunFailed, match="ZeroDivisionError"):
+            pool.submit(job("quick"), IMAGE).result(WAIT)
+    assert isinstance(pool.submit(job("quick"), IMAGE).result(WAIT), LabelMap)
+
+
+def test_a_cleared_temporary_folder_does_no_harm(pool):
+    pid = pool.submit(job("quick"), IMAGE).result(WAIT).provenance["pid"]
+    shutil.rmtree(pool._host.folder)
+    assert pool.submit(job("quick"), IMAGE).result(WAIT).provenance["pid"] == pid
+    assert list(pool._host.folder.glob("*.npy")) == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a full device")
+def test_a_full_disk_is_one_sentence_that_names_the_folder(pool, tmp_path, monkeypatch):
+    run = pool.submit(job("quick"), IMAGE)
+    run.result(WAIT)
+    next_number = run.generation + 1
+    with monkeypatch.context() as patch:
+        patch.setattr(pool._host, "folder", tmp_path / "full")
+        (tmp_path / "full").mkdir()
+        (tmp_path / "full" / f"{next_number}.npy").symlink_to("/dev/full")
+        with pytest.raises(DiskFull, match=re.escape(f"no space left on the disk of {tmp_path}")):
+            pool.submit(job("quick"), IMAGE).result(WAIT)
+    assert list((tmp_path / "full").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "full"), OSError("9 requested, 3 written")]
+)
+def test_a_map_that_does_not_fit_leaves_nothing_behind(error, monkeypatch, tmp_path):
+    def full(*_args, **_options):
+        raise error
+
+    zeros = np.zeros((2, 2), np.uint16)
+    monkeypatch.setattr(np, "save", full)
+    with pytest.raises(DiskFull, match="free some and press Run again"):
+        wire.save_labels(
+            tmp_path / "1.labels",
+            LabelMap(zeros, zeros.astype(np.float16), zeros, Vocabulary.parse("tree")),
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("fault", ["folder", "python"])
+def test_a_process_that_cannot_be_made_is_one_sentence(fault, monkeypatch, tmp_path):
+    if fault == "folder":
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    else:
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+        monkeypatch.setattr(sys, "executable", str(tmp_path / "no-python"))
+    with Pool(SCRIPTED) as pool, pytest.raises(WorkerNotStarted, match="No such file"):
+        pool.submit(job("quick"), IMAGE).result(WAIT)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_message_that_cannot_be_read_ends_the_process_and_the_run(pool, monkeypatch):
+    pool.submit(job("quick"), IMAGE).result(WAIT)
+    mine = family(pool._host._process.pid)
+    with monkeypatch.context() as patch:
+        patch.setattr(wire, "receive", lambda *_: 1 / 0)
         with pytest.raises(WorkerDied, match="guard ended"):
-            run.result(WAIT)
-        assert gone(mine)
-        assert isinstance(pool.submit(job("quick"), IMAGE).result(WAIT), LabelMap)
+            pool.submit(job("slow 100000"), IMAGE).result(WAIT)
+    assert gone(mine)
+    assert isinstance(pool.submit(job("quick"), IMAGE).result(WAIT), LabelMap)
+
+
+def test_waiting_pixels_of_superseded_and_cancelled_jobs_are_deleted(tmp_path):
+    host = Host(tmp_path, SCRIPTED, 1.0, None)
+    first, second = tmp_path / "1.npy", tmp_path / "2.npy"
+    for path in (first, second):
+        path.touch()
+    host.take(("run", 1, None, first))
+    host.take(("run", 2, None, second))
+    assert not first.exists()
+    host.take(("cancel", 1))
+    assert second.exists()
+    host.take(("cancel", 2))
+    assert not second.exists()
 
 
 UNGUARDED = """

@@ -22,6 +22,8 @@ MADE = [
     errors.FileFormatError("job.json", "not JSON"),
     errors.MissingExtra("rasterio", "pip install rasterio"),
     errors.Cancelled(),
+    errors.Superseded(),
+    errors.DiskFull(Path("tmp")),
     errors.WorkerDied("killed"),
     errors.WorkerNotStarted("no Python."),
     errors.RunFailed("ValueError: no", "Traceback"),

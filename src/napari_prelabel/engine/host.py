@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from ..errors import RunFailed
 from . import wire
 
 _log = logging.getLogger(__name__)
@@ -75,11 +76,13 @@ class Host:
     def take(self, message: tuple[Any, ...]) -> None:
         """Handle a message from napari's process; called on the event loop."""
         kind, *rest = message
+        if self._waiting is not None and (kind == "run" or self._waiting[0] <= rest[0]):
+            with contextlib.suppress(OSError):
+                self._waiting[2].unlink(missing_ok=True)
+            self._waiting = None
         if kind == "run":
             self._waiting = (rest[0], rest[1], rest[2])
             self._wake.set()
-        elif self._waiting is not None and self._waiting[0] <= rest[0]:
-            self._waiting = None
         if self._running and (kind == "run" or self._running <= rest[0]):
             self._cancelled.set()
 
@@ -95,7 +98,8 @@ class Host:
             await self._run(generation, job, image)
         finally:
             self._running = 0
-            image.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                image.unlink(missing_ok=True)
 
     async def _run(self, generation: int, job: Any, image: Path) -> None:
         from distributed import KilledWorker
@@ -110,6 +114,8 @@ class Host:
             kind, value = await future
             self._outbox.put(kind, generation, value)
         except KilledWorker:
+            with contextlib.suppress(OSError):
+                worker.labels_path(image).unlink(missing_ok=True)
             self._outbox.put("died", generation)
             await self._warm()
         finally:
@@ -160,9 +166,17 @@ class Outbox:
         self._queue.put(message)
 
     def _write(self) -> None:
-        with contextlib.suppress(OSError, ValueError):
-            while True:
-                wire.send(self._stream, self._queue.get())
+        while True:
+            message = self._queue.get()
+            try:
+                wire.send(self._stream, message)
+            except (OSError, ValueError):
+                return
+            except Exception as error:
+                _log.exception("a message of kind %s cannot be sent", message[0])
+                if message[0] in ("failed", "done"):
+                    cause = f"{type(error).__name__}: {error}"
+                    self.put("failed", message[1], RunFailed(cause))
 
 
 def claim_pipes() -> tuple[BinaryIO, BinaryIO]:

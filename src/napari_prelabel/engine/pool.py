@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import traceback
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -26,7 +27,15 @@ import numpy as np
 import numpy.typing as npt
 import psutil
 
-from ..errors import Cancelled, ImageError, PrelabelError, WorkerDied, WorkerNotStarted
+from ..errors import (
+    Cancelled,
+    ImageError,
+    PrelabelError,
+    RunFailed,
+    Superseded,
+    WorkerDied,
+    WorkerNotStarted,
+)
 from ..job import Job, Progress
 from ..labels import LabelMap
 from . import wire
@@ -34,6 +43,10 @@ from . import wire
 _log = logging.getLogger(__name__)
 
 ENGINE = "napari_prelabel.engine.run:Engine"
+# Messages that begin with the number of a run.
+_OF_A_RUN = ("progress", "died", "failed", "done")
+# Seconds a process that closed its pipe has to end before it is killed.
+_PARTING = 3.0
 OnProgress = Callable[[Progress], None]
 OnDone = Callable[[LabelMap | PrelabelError], None]
 
@@ -102,7 +115,7 @@ class Pool:
         on_progress: OnProgress | None = None,
         on_done: OnDone | None = None,
     ) -> Run:
-        """Run a job on pixels (H, W, 3) uint8 and return at once; an older run is cancelled.
+        """Run a job on pixels (H, W, 3) uint8 and return at once; an older run ends Superseded.
 
         image : must not change until the run is done.
         on_progress : called with Progress, at most some ten times a second.
@@ -120,7 +133,7 @@ class Pool:
             older = list(self._runs.values())
             self._runs[run.generation] = run
         for other in older:
-            self._later(partial(self._finish, other.generation, Cancelled()))
+            self._later(partial(self._finish, other.generation, Superseded()))
         self._later(partial(self._send, run, image))
         return run
 
@@ -175,7 +188,10 @@ class Pool:
 
     def _ensure_host(self) -> "_Host":
         if self._host is None or not self._host.alive:
-            self._host = _Host(self, self._engine, self._start_timeout, self._patience)
+            try:
+                self._host = _Host(self, self._engine, self._start_timeout, self._patience)
+            except OSError as error:
+                raise WorkerNotStarted(f"{error.strerror or error}.") from error
         return self._host
 
     def _send(self, run: Run, image: npt.NDArray[np.uint8]) -> None:
@@ -183,11 +199,13 @@ class Pool:
             return
         try:
             host = run._host = self._ensure_host()
-            path = host.folder / f"{run.generation}.npy"
-            wire.save_image(path, image)
-            host.send("run", run.generation, run.job, path)
+            host.send("run", run.generation, run.job, host.keep(run.generation, image))
+        except PrelabelError as error:
+            self._finish(run.generation, error)
         except OSError as error:
-            self._finish(run.generation, WorkerDied(str(error)))
+            self._finish(run.generation, WorkerDied(error.strerror or str(error)))
+        except Exception as error:
+            self._finish(run.generation, _unforeseen(error))
 
     def _cancel(self, run: Run) -> None:
         def cancel() -> None:
@@ -234,7 +252,11 @@ class _Host:
         self._hello = threading.Event()
         self._lock = threading.Lock()
         self._log = self.folder / "log.txt"
-        self._process = _spawn(self.folder, self._log, engine, patience)
+        try:
+            self._process = _spawn(self.folder, self._log, engine, patience)
+        except BaseException:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise
         assert self._process.stdin is not None
         self._stdin: BinaryIO = self._process.stdin  # type: ignore[assignment]
         self._timer = threading.Timer(start_timeout, self._give_up, [start_timeout])
@@ -246,6 +268,12 @@ class _Host:
     @property
     def alive(self) -> bool:
         return self._process.poll() is None
+
+    def keep(self, generation: int, image: npt.NDArray[np.uint8]) -> Path:
+        """Write a run's pixels where the worker finds them."""
+        path = self.folder / f"{generation}.npy"
+        wire.save_image(path, image)
+        return path
 
     def send(self, *message: Any) -> None:
         """Raises OSError when the process has ended."""
@@ -280,15 +308,30 @@ class _Host:
     def _listen(self) -> None:
         stream = self._process.stdout
         assert stream is not None
-        with contextlib.suppress(EOFError, OSError), stream:
-            while True:
-                self._take(*wire.receive(stream))  # type: ignore[arg-type]
+        try:
+            with stream:
+                while True:
+                    self._hear(*wire.receive(stream))  # type: ignore[arg-type]
+        except (EOFError, OSError):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(_PARTING)
+        except Exception:
+            _log.exception("a message of the worker cannot be read")
         self._timer.cancel()
-        self._process.wait()
+        # Without anyone listening, no run of this process could ever end.
+        self._kill()
         with contextlib.suppress(OSError), self._lock:
             self._stdin.close()
         self._pool._lost(self, self._why())
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _hear(self, kind: str, *rest: Any) -> None:
+        try:
+            self._take(kind, *rest)
+        except Exception as error:
+            _log.exception("a message of kind %s cannot be taken", kind)
+            if kind in _OF_A_RUN:
+                self._pool._finish(rest[0], _unforeseen(error))
 
     def _take(self, kind: str, *rest: Any) -> None:
         if kind == "hello":
@@ -314,6 +357,11 @@ class _Host:
             tail = lines[-1][-300:] if lines else ""
         reason = self._late or f"it ended with code {self._process.returncode}."
         return WorkerNotStarted(f"{reason} Its last words: {tail}." if tail else reason)
+
+
+def _unforeseen(error: Exception) -> RunFailed:
+    cause = f"{type(error).__name__}: {error}"
+    return RunFailed(cause, "".join(traceback.format_exception(error)))
 
 
 def _spawn(folder: Path, log: Path, engine: str, patience: float) -> "subprocess.Popen[bytes]":

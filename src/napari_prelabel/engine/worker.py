@@ -69,8 +69,13 @@ class EnginePlugin(WorkerPlugin):  # type: ignore[misc]
             try:
                 report(next(steps))
             except StopIteration as end:
-                path = image.with_name(f"{generation}.labels")
+                path = labels_path(image)
                 return path, wire.save_labels(path, end.value)
+
+
+def labels_path(image: Path) -> Path:
+    """Where the arrays of a run's map lie: beside the pixels that it was made from."""
+    return image.with_suffix(".labels")
 
 
 class _Pacer:
