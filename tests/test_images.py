@@ -1,4 +1,5 @@
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -35,6 +36,33 @@ def test_the_output_folder_is_left_out(tmp_path):
     save(tmp_path / "a.png")
     save(tmp_path / "labels" / "a.png")
     assert names(find_images([str(tmp_path)], tmp_path / "labels")) == ["a"]
+
+
+@pytest.mark.parametrize("out", [".", "photos", "elsewhere"])
+def test_an_output_folder_around_the_images_leaves_nothing_out(out, tmp_path, monkeypatch):
+    save(tmp_path / "photos" / "a.png")
+    monkeypatch.chdir(tmp_path)
+    for pattern in ("photos", "photos/*.png", "photos/a.png"):
+        assert names(find_images([pattern], Path(out))) == ["a"]
+
+
+def test_a_file_that_is_named_is_taken_from_the_output_folder_too(tmp_path):
+    file = save(tmp_path / "labels" / "a.png")
+    assert names(find_images([str(file)], tmp_path / "labels")) == ["a"]
+
+
+@pytest.mark.parametrize("pattern", ["", "**/*.png"])
+def test_images_in_the_output_folder_alone_are_told(pattern, tmp_path):
+    save(tmp_path / "labels" / "a.png")
+    with pytest.raises(FileFormatError, match=r"lies in the output folder .*labels: choose"):
+        find_images([str(tmp_path / pattern)], tmp_path / "labels")
+
+
+def test_too_many_pixels_are_not_called_damage(tmp_path, monkeypatch):
+    path = save(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 5)
+    with pytest.raises(FileFormatError, match="more than 10 pixels, which only a TIFF may have"):
+        read_image(path)
 
 
 def test_equal_names_are_told_apart(tmp_path):
@@ -147,7 +175,7 @@ def test_damaged_files_get_one_sentence(tmp_path, monkeypatch):
     with pytest.raises(FileFormatError, match="is not there"):
         read_image(tmp_path / "nowhere.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
-    with pytest.raises(FileFormatError, match="damaged or no image"):
+    with pytest.raises(FileFormatError, match="more than 20 pixels"):
         read_image(tmp_path / "a.png")
 
     def no_memory(*_, **__):

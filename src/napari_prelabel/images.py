@@ -63,13 +63,22 @@ class Pixels:
 def find_images(patterns: Sequence[str], leave_out: Path | None = None) -> tuple[Picture, ...]:
     """Files, folders (with all below them) and globs -> pictures, in the order given.
 
-    leave_out : a folder whose files are not taken, the output's.
+    leave_out : the output's folder; what folders and globs find in it is not taken. A folder
+        that holds all of them (`prelabel run photos --out .`) leaves nothing out, and a file that
+        is named is always taken.
 
-    Raises FileFormatError when a pattern matches no image.
+    Raises FileFormatError when a pattern matches no image, and when it matches outputs only.
     """
     found: dict[Path, PurePosixPath] = {}
     for pattern in patterns:
-        hits = [p for p in _matches(pattern) if not _below(p[0], leave_out)]
+        matches = _matches(pattern)
+        hits = [m for m in matches if not _is_output(m[0], pattern, leave_out)]
+        if matches and not hits:
+            raise FileFormatError(
+                pattern,
+                f"Every image of {pattern} lies in the output folder {leave_out}: choose another "
+                "output folder, or name the files one by one.",
+            )
         if not hits:
             raise FileFormatError(
                 pattern,
@@ -97,8 +106,20 @@ def _is_image(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and not hidden and path.is_file()
 
 
-def _below(path: Path, folder: Path | None) -> bool:
-    return folder is not None and path.resolve().is_relative_to(folder.resolve())
+def _is_output(path: Path, pattern: str, out: Path | None) -> bool:
+    """Whether an image lies in a folder for output that is strictly below the searched one."""
+    if out is None or Path(pattern).is_file():
+        return False
+    searched, out = _searched(pattern).resolve(), out.resolve()
+    return out != searched and out.is_relative_to(searched) and path.resolve().is_relative_to(out)
+
+
+def _searched(pattern: str) -> Path:
+    """The folder that a folder or a glob begins its search in."""
+    path = Path(pattern)
+    while not path.is_dir() and path != path.parent:
+        path = path.parent
+    return path
 
 
 def _unique(found: Iterable[tuple[Path, PurePosixPath]]) -> list[tuple[Path, str]]:
@@ -125,7 +146,14 @@ def read_image(path: Path) -> Pixels:
         raise FileFormatError(path, f"{path} is not there.") from error
     except MemoryError as error:
         raise FileFormatError(path, f"{path} does not fit into memory.") from error
-    except (*_BROKEN, struct.error, zlib.error, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:
+        most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        raise FileFormatError(
+            path,
+            f"{path} has more than {most:,} pixels, which only a TIFF may have: save it as TIFF or "
+            "cut it into tiles.",
+        ) from error
+    except (*_BROKEN, struct.error, zlib.error) as error:
         raise FileFormatError(path, f"{path} is damaged or no image: {error}.") from error
 
 

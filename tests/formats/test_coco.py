@@ -6,7 +6,7 @@ import pytest
 from pycocotools.coco import COCO
 
 from napari_prelabel.errors import FileFormatError
-from napari_prelabel.formats import FORMATS, LabelImage, Options, export
+from napari_prelabel.formats import FORMATS, LabelImage, Options, coco, coco_read, export
 from napari_prelabel.formats.coco import read_coco, write_coco
 from napari_prelabel.vocabulary import Vocabulary
 
@@ -204,8 +204,8 @@ def edit(*keys, value):
         (edit("images", 0, "file_name", value="../../x.jpg"), "outside its own folder"),
         (edit("images", 0, "file_name", value="/x.jpg"), "outside its own folder"),
         (edit("images", 0, "height", value=-4), "the height of a.jpg must be a whole"),
-        (edit("images", 0, "height", value=10**12), "which cannot be"),
-        (edit("images", 0, "width", value=0), "which cannot be"),
+        (edit("images", 0, "height", value=10**12), "are read"),
+        (edit("images", 0, "width", value=0), "are read"),
         (edit("annotations", 1, "id", value=1), "two entries of annotations"),
         (edit("annotations", 0, "image_id", value=8), "image 8, which is not listed"),
         (edit("annotations", 0, "category_id", value=5), "category 5, which is not listed"),
@@ -218,6 +218,9 @@ def edit(*keys, value):
         (edit("annotations", 0, "segmentation", value=["abcdef"]), "three corners"),
         (edit("annotations", 0, "segmentation", value=[[0, 0, 1, 0, 1, "x"]]), "no number"),
         (edit("annotations", 0, "segmentation", value=[[0, 0, 1, 0, 1, 1e9]]), "far outside"),
+        (edit("annotations", 0, "segmentation", value=[[0, 0, 1, 0, 1, 10**400]]), "no number"),
+        (edit("images", 0, "file_name", value="."), "which is no file name"),
+        (edit("images", 0, "prelabel", value={"scale": [10**400, 1]}), "scale must be two lengths"),
         (edit("annotations", 0, "segmentation", value=[[0, 0, 1e9, 0, 1, 1]]), "far outside"),
         (edit("annotations", 1, "segmentation", "size", value=[6, 4]), r"size is \[6, 4\]"),
         (edit("annotations", 1, "segmentation", "counts", value=None), "no run lengths"),
@@ -256,3 +259,20 @@ def test_our_table_must_fit_the_categories(image, tmp_path):
     document = json.loads((tmp_path / "instances.json").read_text(encoding="utf-8"))
     document["categories"][0]["name"] = "bush"
     assert read_coco(written(document, tmp_path))[0].vocabulary.names == ("bush", "sky", "µ-field")
+
+
+def test_a_file_that_grew_large_is_not_opened_whole_but_still_grows(image, tmp_path, monkeypatch):
+    path = tmp_path / "instances.json"
+    export([image], tmp_path, "coco")
+    monkeypatch.setattr(coco_read, "MAX_FILE", image.ids.size)
+    assert len(read_coco(path)) == 1
+    assert export([replace(image, source="b.jpg")], tmp_path, "coco").exact
+    with pytest.raises(FileFormatError, match=r"408 pixels, more than the 204 .*several files"):
+        read_coco(path)
+
+
+def test_an_image_beyond_the_limit_is_not_written(image, tmp_path, monkeypatch):
+    monkeypatch.setattr(coco, "MAX_PLANE", 203)
+    with pytest.raises(FileFormatError, match="204 pixels, more than the 203"):
+        export([image], tmp_path, "coco")
+    assert list(tmp_path.iterdir()) == []

@@ -1,11 +1,12 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from napari_prelabel.errors import FileFormatError
-from napari_prelabel.formats import FORMATS, LabelImage, Options, export
+from napari_prelabel.formats import FORMATS, LabelImage, Options, export, png
 from napari_prelabel.formats.png import read_png, table_path, write_png
 from napari_prelabel.vocabulary import Class, Vocabulary
 
@@ -123,11 +124,67 @@ def test_damaged_and_foreign_files_get_one_sentence(image, vocabulary, tmp_path)
         read_png(tmp_path / "nine.png", vocabulary)
 
 
-def test_a_decompression_bomb_is_refused(monkeypatch, image, tmp_path):
+def test_our_own_limit_of_pixels_holds_on_both_ways(monkeypatch, image, vocabulary, tmp_path):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)  # Pillow's, below what we write
+    assert export([image], tmp_path, "png").exact
+    monkeypatch.setattr(png, "MAX_PLANE", 203)
+    with pytest.raises(FileFormatError, match=r"204 pixels, more than the 203 .*write a TIFF"):
+        export([image], tmp_path / "other", "png")
+    with pytest.raises(FileFormatError, match=r"204 pixels, more than the 203"):
+        read_png(tmp_path / "img.png", vocabulary)
+    assert not (tmp_path / "other").exists()
+
+
+def test_too_little_memory_is_not_called_damage(monkeypatch, image, tmp_path):
+    def no_memory(*_args):
+        raise MemoryError
+
     export([image], tmp_path, "png")
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
-    with pytest.raises(FileFormatError, match="damaged or no PNG"):
+    monkeypatch.setattr(png, "PngImageFile", no_memory)
+    with pytest.raises(FileFormatError, match="does not fit into memory"):
         read_png(tmp_path / "img.png")
+
+
+def test_somebody_elses_table_is_not_replaced_unasked(image, tmp_path):
+    beside = tmp_path / "img.labels.json"
+    beside.write_text("theirs", encoding="utf-8")
+    with pytest.raises(FileFormatError, match=r"img\.labels\.json exists already"):
+        export([image], tmp_path, "png")
+    assert [p.name for p in tmp_path.iterdir()] == [beside.name]
+    assert beside.read_text(encoding="utf-8") == "theirs"
+
+
+def test_a_png_that_fails_leaves_the_old_pair(image, tmp_path, monkeypatch):
+    export([image], tmp_path, "png")
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+
+    def full(*_args, **_options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    renamed = replace(image, vocabulary=Vocabulary.parse("a\nb\nc"))
+    with pytest.raises(FileFormatError, match="free some space"):
+        export([renamed], tmp_path, "png", Options(overwrite=True))
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
+def test_a_table_of_another_export_is_refused(image, vocabulary, tmp_path):
+    export([image], tmp_path, "png")
+    old = (tmp_path / "img.png").read_bytes()
+    renamed = replace(image, vocabulary=Vocabulary.parse("a\nb\nc"))
+    export([renamed], tmp_path, "png", Options(overwrite=True))
+    (tmp_path / "img.png").write_bytes(old)
+    with pytest.raises(FileFormatError, match="two different exports"):
+        read_png(tmp_path / "img.png")
+    assert np.array_equal(read_png(tmp_path / "img.png", vocabulary)[0].ids, image.ids)
+
+
+def test_a_png_saved_again_by_another_tool_is_still_read(image, tmp_path):
+    export([image], tmp_path, "png")
+    with Image.open(tmp_path / "img.png") as picture:
+        plain = Image.fromarray(np.asarray(picture))
+    plain.save(tmp_path / "img.png")
+    assert np.array_equal(read_png(tmp_path / "img.png")[0].ids, image.ids)
 
 
 @pytest.mark.parametrize(
@@ -145,6 +202,13 @@ def test_a_decompression_bomb_is_refused(monkeypatch, image, tmp_path):
         (lambda t: t["classes"].pop(), "holds id 3"),
         (lambda t: t["classes"][0].update(name=5), "a name must be text"),
         (lambda t: t.update(scale=[1]), "scale must be two lengths"),
+        (lambda t: t.update(scale=[float("inf"), 1]), "scale must be two lengths"),
+        (lambda t: t.update(scale=[float("nan"), 1]), "scale must be two lengths"),
+        (lambda t: t.update(scale=[10**400, 1]), "scale must be two lengths"),
+        (lambda t: t.update(scale=[1, 10**-320]), "scale must be two lengths"),
+        (lambda t: t.update(image="."), "which is no file name"),
+        (lambda t: t.update(image="./"), "which is no file name"),
+        (lambda t: t.update(image="\ud800.png"), "which is no file name"),
         (lambda t: t.update(scale="x"), "scale must be two lengths"),
     ],
 )

@@ -5,7 +5,7 @@ import pytest
 import tifffile
 
 from napari_prelabel.errors import FileFormatError
-from napari_prelabel.formats import LabelImage, Options, export
+from napari_prelabel.formats import LabelImage, Options, export, tiff
 from napari_prelabel.formats.tiff import read_tiff, write_tiff
 
 
@@ -96,3 +96,30 @@ def test_wrong_files_get_one_sentence(image, vocabulary, tmp_path):
     )
     with pytest.raises(FileFormatError, match="not a table"):
         read_tiff(tmp_path / "list.tif")
+
+
+def test_too_many_pixels_are_refused_before_they_are_read(image, tmp_path, monkeypatch):
+    export([image], tmp_path, "tiff")
+    monkeypatch.setattr(tiff, "MAX_FILE", 203)
+    monkeypatch.setattr(tifffile.TiffFile, "asarray", lambda *_: 1 / 0)
+    with pytest.raises(FileFormatError, match=r"204 pixels, more than the 203 .*into parts"):
+        read_tiff(tmp_path / "img.tif")
+    with pytest.raises(FileFormatError, match="204 pixels, more than the 203"):
+        export([image], tmp_path / "other", "tiff")
+
+
+def test_other_peoples_pixels_are_not_read_to_find_no_table(tmp_path, monkeypatch):
+    tifffile.imwrite(tmp_path / "o.tif", np.zeros((4, 4), np.uint16))
+    monkeypatch.setattr(tifffile.TiffFile, "asarray", lambda *_: 1 / 0)
+    with pytest.raises(FileFormatError, match="choose the vocabulary"):
+        read_tiff(tmp_path / "o.tif")
+
+
+def test_too_little_memory_is_not_called_damage(image, tmp_path, monkeypatch):
+    def no_memory(*_args):
+        raise MemoryError
+
+    export([image], tmp_path, "tiff")
+    monkeypatch.setattr(tifffile.TiffFile, "asarray", no_memory)
+    with pytest.raises(FileFormatError, match="does not fit into memory"):
+        read_tiff(tmp_path / "img.tif")

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from ..errors import FileFormatError
 from ..vocabulary import Vocabulary
-from .coco import read_coco, write_coco
-from .png import read_png, write_png
+from .coco import read_coco, recognises_coco, write_coco
+from .png import read_png, recognises_png, write_png
 from .table import safe_name
-from .tiff import read_tiff, write_tiff
+from .tiff import read_tiff, recognises_tiff, write_tiff
 from .values import (
     Annotation,
     ClassReceipt,
@@ -36,6 +36,7 @@ class Format:
     suffix : of the files, with its dot.
     write : images, path, options -> what a reader finds; png and tiff take one image a file.
     read : path, vocabulary or None -> the images of the file.
+    recognises : whether a file of this suffix is ours, from its first bytes alone; never raises.
     file : name of the one file for all images of a folder, "" for one file an image.
     stacks : whether a (T, Y, X) stack fits into one file.
     """
@@ -45,16 +46,28 @@ class Format:
     suffix: str
     write: Write
     read: Read
+    recognises: Callable[[Path], bool]
     file: str = ""
     stacks: bool = False
 
 
 FORMATS: dict[str, Format] = {
     "png": Format(
-        "png", "Indexed PNG with palette and table of classes", ".png", write_png, read_png
+        "png",
+        "Indexed PNG with palette and table of classes",
+        ".png",
+        write_png,
+        read_png,
+        recognises_png,
     ),
     "tiff": Format(
-        "tiff", "TIFF with ids, table and pixel size", ".tif", write_tiff, read_tiff, stacks=True
+        "tiff",
+        "TIFF with ids, table and pixel size",
+        ".tif",
+        write_tiff,
+        read_tiff,
+        recognises_tiff,
+        stacks=True,
     ),
     "coco": Format(
         "coco",
@@ -62,6 +75,7 @@ FORMATS: dict[str, Format] = {
         ".json",
         write_coco,
         read_coco,
+        recognises_coco,
         file="instances.json",
     ),
 }

@@ -3,41 +3,65 @@
 import contextlib
 import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import FileFormatError
 
+Fill = bytes | Callable[[BinaryIO], None]
 
-def write_atomic(
-    path: Path, fill: bytes | Callable[[BinaryIO], None], *, overwrite: bool = False
-) -> None:
+
+def write_atomic(path: Path, fill: Fill, *, overwrite: bool = False) -> None:
     """Write bytes, or what `fill(file)` writes, to `path`; its folders are made.
 
     Raises FileFormatError when the file exists and `overwrite` was not asked for, and when the
     disk refuses; the old file is then untouched and nothing half-written stays behind.
     """
-    refuse_existing(path, overwrite)
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    write_together({path: fill}, overwrite=overwrite)
+
+
+def write_together(files: Mapping[Path, Fill], *, overwrite: bool = False) -> None:
+    """Write several files of one folder; none takes its place before all are on the disk.
+
+    Raises as `write_atomic` does.
+    """
+    for path in files:
+        refuse_existing(path, overwrite)
+    parts = {path: path.with_name(f".{path.name}.{uuid.uuid4().hex}.part") for path in files}
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(part, "xb") as file:
-            if isinstance(fill, bytes):
-                file.write(fill)
-            else:
-                fill(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
+        for path, part in parts.items():
+            with _told(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                _fill(part, files[path])
+        for path, part in parts.items():
+            with _told(path):
+                os.replace(part, path)
+    finally:
+        for part in parts.values():
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
+
+
+def _fill(part: Path, fill: Fill) -> None:
+    with open(part, "xb") as file:
+        if isinstance(fill, bytes):
+            file.write(fill)
+        else:
+            fill(file)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def _told(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         reason = error.strerror or str(error)
         raise FileFormatError(
             path, f"{path} cannot be written ({reason}): choose another folder or free some space."
         ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
 
 
 def refuse_existing(path: Path, overwrite: bool) -> None:

@@ -17,7 +17,7 @@ from .atomic import write_atomic
 from .coco_read import read_document, read_images
 from .outlines import outlines, pixels, rasterise, run_lengths
 from .receipt import compare
-from .table import dump, to_table
+from .table import BEGINNING, MAX_PLANE, begins, check_pixels, dump, to_table
 from .values import LabelImage, Options, Receipt, total
 
 _EIGHT = np.ones((3, 3), bool)
@@ -34,6 +34,8 @@ def write_coco(images: Sequence[LabelImage], path: Path, options: Options) -> Re
     """
     if not images or any(image.ids.ndim != 2 for image in images):
         raise FileFormatError(path, f"{path}: COCO holds (Y, X) maps; export to a folder.")
+    for image in images:
+        check_pixels(path, image.ids.size, MAX_PLANE, "cut the image into tiles, or write a TIFF")
     document = _opened(path, images, options.overwrite)
     known = {entry["id"] for entry in document["images"]}
     number = max(known, default=0)
@@ -50,10 +52,10 @@ def write_coco(images: Sequence[LabelImage], path: Path, options: Options) -> Re
 
 
 def _receipt(images: Sequence[LabelImage], path: Path) -> Receipt:
-    back = {image.source: (image, overlaps) for image, overlaps in read_images(path)}
+    written = {image.source: image for image in images}
     receipts = []
-    for image in images:
-        found, overlaps = back[image.source]
+    for found, overlaps in read_images(path, written.keys()):
+        image = written[found.source]
         rows = compare(image.ids, found.ids, image.vocabulary)
         receipts.append(Receipt((path,), 1, rows, overlaps))
     return total(receipts)
@@ -79,8 +81,9 @@ def _opened(path: Path, images: Sequence[LabelImage], overwrite: bool) -> dict[s
             "folder.",
         )
     gone = {e["id"] for e in twice}
-    return document | {
-        "prelabel": _new(categories, images[0])["prelabel"],
+    ours = {"prelabel": _new(categories, images[0])["prelabel"]}
+    # Ours stands first in the file, where `recognises_coco` looks for it.
+    return {key: ours.get(key, document.get(key)) for key in {**ours, **document}} | {
         "images": [e for e in document["images"] if e["id"] not in gone],
         "annotations": [a for a in document["annotations"] if a["image_id"] not in gone],
     }
@@ -109,12 +112,12 @@ def _of_these_classes(path: Path, vocabulary: Vocabulary) -> dict[str, Any]:
 def _new(categories: list[dict[str, Any]], image: LabelImage) -> dict[str, Any]:
     table = to_table(image)
     return {
+        "prelabel": {key: table[key] for key in ("format", "schema", "classes", "background")},
         "info": {"description": "Label maps of napari-prelabel", "version": __version__},
         "licenses": [],
         "images": [],
         "annotations": [],
         "categories": categories,
-        "prelabel": {key: table[key] for key in ("format", "schema", "classes", "background")},
     }
 
 
@@ -194,6 +197,11 @@ def read_coco(path: Path, vocabulary: Vocabulary | None = None) -> tuple[LabelIm
     """
     images = tuple(image for image, _ in read_images(path))
     return images if vocabulary is None else tuple(_renamed(i, vocabulary, path) for i in images)
+
+
+def recognises_coco(path: Path) -> bool:
+    """Whether an instances file begins with a table of ours; other people's files do not."""
+    return begins(path, rf'\A\s*\{{\s*"prelabel"\s*:\s*\{{\s*{BEGINNING}')
 
 
 def _renamed(image: LabelImage, vocabulary: Vocabulary, path: Path) -> LabelImage:

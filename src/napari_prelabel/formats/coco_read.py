@@ -1,7 +1,7 @@
 """Reading COCO instances files that may come from anywhere: nothing in them is trusted."""
 
-import math
-from collections.abc import Mapping
+import reprlib
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -11,10 +11,21 @@ from ..errors import FileFormatError, VocabularyError
 from ..labels import Ids
 from ..vocabulary import IGNORE, Class, Vocabulary
 from .outlines import Indices, pixels, rasterise
-from .table import KIND, label_image, read_json, read_scale, safe_name, vocabulary_of
+from .table import (
+    KIND,
+    MAX_FILE,
+    MAX_PLANE,
+    check_pixels,
+    is_finite,
+    label_image,
+    read_json,
+    read_scale,
+    safe_name,
+    vocabulary_of,
+)
 from .values import LabelImage
 
-MAX_PIXELS = 1 << 29
+_repr = reprlib.repr
 _LISTS = ("images", "annotations", "categories")
 
 
@@ -45,14 +56,20 @@ def read_document(path: Path) -> dict[str, Any]:
         if entry.get("image_id") not in known:
             raise FileFormatError(
                 path,
-                f"{path}: annotation {entry['id']} belongs to image {entry.get('image_id')!r}, "
+                f"{path}: annotation {entry['id']} belongs to image "
+                f"{_repr(entry.get('image_id'))}, "
                 "which is not listed.",
             )
     return document
 
 
-def read_images(path: Path) -> list[tuple[LabelImage, int]]:
-    """Every image, and how many of its pixels more than one annotation claims."""
+def read_images(
+    path: Path, only: Collection[str] | None = None
+) -> Iterator[tuple[LabelImage, int]]:
+    """Images, and how many of their pixels more than one annotation claims.
+
+    only : file names of the images to read; without it all, which then must fit into memory.
+    """
     document = read_document(path)
     vocabulary, numbers = _vocabulary(document, path)
     filed: dict[int, list[dict[str, Any]]] = {entry["id"]: [] for entry in document["images"]}
@@ -61,13 +78,17 @@ def read_images(path: Path) -> list[tuple[LabelImage, int]]:
             raise FileFormatError(
                 path,
                 f"{path}: annotation {annotation['id']} has category "
-                f"{annotation.get('category_id')!r}, which is not listed.",
+                f"{_repr(annotation.get('category_id'))}, which is not listed.",
             )
         filed[annotation["image_id"]].append(annotation)
-    return [
-        _read_image(entry, filed[entry["id"]], vocabulary, numbers, path)
-        for entry in document["images"]
-    ]
+    sizes = {entry["id"]: _size(entry, path) for entry in document["images"]}
+    if only is None:
+        pixels_in_all = sum(height * width for height, width in sizes.values())
+        check_pixels(path, pixels_in_all, MAX_FILE, "split it into several files")
+    for entry in document["images"]:
+        if only is None or entry["file_name"] in only:
+            annotations = filed[entry["id"]]
+            yield _read_image(entry, sizes[entry["id"]], annotations, vocabulary, numbers, path)
 
 
 def _vocabulary(document: Mapping[str, Any], path: Path) -> tuple[Vocabulary, dict[int, int]]:
@@ -90,20 +111,28 @@ def _vocabulary(document: Mapping[str, Any], path: Path) -> tuple[Vocabulary, di
         raise FileFormatError(path, f"{path}: {error}") from error
 
 
+def _size(entry: Mapping[str, Any], path: Path) -> tuple[int, int]:
+    """(height, width) of an entry of the images."""
+    height = _whole(entry.get("height"), f"the height of {entry['file_name']}", path)
+    width = _whole(entry.get("width"), f"the width of {entry['file_name']}", path)
+    if not 0 < height * width <= MAX_PLANE:
+        raise FileFormatError(
+            path,
+            f"{path}: {entry['file_name']} has {_repr(height)} x {_repr(width)} pixels; from 1 to "
+            f"{MAX_PLANE:,} are read.",
+        )
+    return height, width
+
+
 def _read_image(
     entry: Mapping[str, Any],
+    shape: tuple[int, int],
     annotations: list[dict[str, Any]],
     vocabulary: Vocabulary,
     numbers: Mapping[int, int],
     path: Path,
 ) -> tuple[LabelImage, int]:
-    height = _whole(entry.get("height"), f"the height of {entry['file_name']}", path)
-    width = _whole(entry.get("width"), f"the width of {entry['file_name']}", path)
-    if not 0 < height * width <= MAX_PIXELS:
-        raise FileFormatError(
-            path, f"{path}: {entry['file_name']} has {height} x {width} pixels, which cannot be."
-        )
-    shape = (height, width)
+    height, width = shape
     claims = [
         (
             numbers[a["category_id"]],
@@ -160,7 +189,7 @@ def _check_polygons(polygons: Any, shape: tuple[int, int]) -> None:
     for polygon in polygons:
         if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
             raise ValueError("a polygon needs at least three corners x, y")
-        if not all(type(v) in (int, float) and math.isfinite(v) for v in polygon):
+        if not all(is_finite(v) for v in polygon):
             raise ValueError("a corner is no number")
         if not all(-width <= x <= 2 * width for x in polygon[::2]) or not all(
             -height <= y <= 2 * height for y in polygon[1::2]
@@ -170,5 +199,5 @@ def _check_polygons(polygons: Any, shape: tuple[int, int]) -> None:
 
 def _whole(value: Any, what: str, path: Path) -> int:
     if type(value) is not int or value < 0:
-        raise FileFormatError(path, f"{path}: {what} must be a whole number, not {value!r}.")
+        raise FileFormatError(path, f"{path}: {what} must be a whole number, not {_repr(value)}.")
     return value

@@ -1,5 +1,8 @@
 """Indexed PNG: one byte a pixel, the classes' colours as palette, a table of classes beside it."""
 
+import hashlib
+import json
+import math
 import struct
 import zlib
 from collections.abc import Sequence
@@ -10,17 +13,29 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile, PngInfo
 
 from ..errors import FileFormatError
 from ..labels import Ids
 from ..vocabulary import IGNORE, UNLABELLED, Vocabulary, default_colour
-from .atomic import refuse_existing, write_atomic
+from .atomic import Fill, refuse_existing, write_together
 from .receipt import compare
-from .table import dump, from_table, label_image, read_json, to_table
+from .table import (
+    BEGINNING,
+    MAX_PLANE,
+    begins,
+    check_pixels,
+    dump,
+    from_table,
+    label_image,
+    read_json,
+    to_table,
+)
 from .values import LabelImage, Options, Receipt
 
 IGNORE_8 = 255
 MAX_INDEXED = 254
+_MARK = "napari-prelabel classes"
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
 
 
@@ -38,18 +53,22 @@ def write_png(images: Sequence[LabelImage], path: Path, options: Options) -> Rec
     if len(images) != 1 or images[0].ids.ndim != 2:
         raise FileFormatError(path, f"{path}: a PNG holds one (Y, X) map; export to a folder.")
     image = images[0]
-    refuse_existing(path, options.overwrite)
+    check_pixels(path, image.ids.size, MAX_PLANE, "cut the image into tiles, or write a TIFF")
+    for file in (path, table_path(path)):
+        refuse_existing(file, options.overwrite)
     indexed = len(image.vocabulary.classes) <= MAX_INDEXED
     picture = _indexed(image) if indexed else Image.fromarray(image.ids)
     table = to_table(image, IGNORE_8 if indexed else IGNORE)
-    # The table goes first: a PNG that is there is complete.
-    write_atomic(table_path(path), dump(table, path), overwrite=True)
-    save: Any = partial(picture.save, format="PNG", optimize=False)
+    mark = PngInfo()
+    mark.add_text(_MARK, _digest(image.vocabulary))
+    save: Any = partial(picture.save, format="PNG", optimize=False, pnginfo=mark)
 
     def fill(file: BinaryIO) -> None:
         save(file)
 
-    write_atomic(path, fill, overwrite=options.overwrite)
+    # The table goes first: a PNG that is there is complete.
+    parts: dict[Path, Fill] = {table_path(path): dump(table, path), path: fill}
+    write_together(parts, overwrite=options.overwrite)
     (back,) = read_png(path)
     rows = compare(image.ids, back.ids, image.vocabulary)
     return Receipt((path, table_path(path)), 1, rows, notices=() if indexed else (_GREY,))
@@ -66,7 +85,7 @@ def read_png(path: Path, vocabulary: Vocabulary | None = None) -> tuple[LabelIma
 
     255 of an 8-bit file becomes 65535 (ignore). Raises FileFormatError.
     """
-    values = _pixels(path)
+    values, mark = _pixels(path)
     ids: Ids = values.astype(np.uint16)
     if values.dtype == np.uint8:
         ids[values == IGNORE_8] = IGNORE
@@ -79,7 +98,24 @@ def read_png(path: Path, vocabulary: Vocabulary | None = None) -> tuple[LabelIma
             f"{path} has no {beside.name} beside it, so its ids have no names: "
             "choose the vocabulary it was made with.",
         )
-    return (from_table(read_json(beside), ids, beside, path.stem),)
+    image = from_table(read_json(beside), ids, beside, path.stem)
+    if mark not in (None, _digest(image.vocabulary)):
+        raise FileFormatError(
+            path,
+            f"{path} and {beside.name} are of two different exports: export the labels again, or "
+            "choose the vocabulary that the PNG was made with.",
+        )
+    return (image,)
+
+
+def recognises_png(path: Path) -> bool:
+    """Whether a PNG has a table of ours beside it; reads no pixels."""
+    return begins(path, r"\A\x89PNG") and begins(table_path(path), BEGINNING)
+
+
+def _digest(vocabulary: Vocabulary) -> str:
+    """What ties a PNG to its table: the names in the order of their ids."""
+    return hashlib.sha256(json.dumps(vocabulary.names).encode()).hexdigest()
 
 
 def palette(vocabulary: Vocabulary) -> list[int]:
@@ -98,18 +134,22 @@ def _indexed(image: LabelImage) -> Image.Image:
     return picture
 
 
-def _pixels(path: Path) -> npt.NDArray[Any]:
-    """(Y, X) uint8 or uint16 values of a one-channel PNG."""
+def _pixels(path: Path) -> tuple[npt.NDArray[Any], str | None]:
+    """(Y, X) uint8 or uint16 values of a one-channel PNG, and what ties it to its table."""
     try:
-        with Image.open(path, formats=["PNG"]) as picture:
-            mode = picture.mode
+        # Image.open has a limit of its own, a third of ours.
+        with path.open("rb") as file, PngImageFile(file) as picture:
+            check_pixels(path, math.prod(picture.size), MAX_PLANE, "cut it into tiles")
+            mode, mark = picture.mode, picture.info.get(_MARK)
             if mode in ("P", "L"):
-                return np.asarray(picture, np.uint8)
+                return np.asarray(picture, np.uint8), mark
             if mode in ("I;16", "I;16B", "I"):
-                return np.asarray(picture).astype(np.uint16)
+                return np.asarray(picture).astype(np.uint16), mark
     except FileNotFoundError as error:
         raise FileFormatError(path, f"{path} is not there.") from error
-    except (*_BROKEN, Image.DecompressionBombError) as error:
+    except MemoryError as error:
+        raise FileFormatError(path, f"{path} does not fit into memory.") from error
+    except _BROKEN as error:
         raise FileFormatError(path, f"{path} is damaged or no PNG: {error}.") from error
     raise FileFormatError(
         path,

@@ -1,6 +1,9 @@
 """The table of classes that travels with every label file, as JSON; and reading JSON safely."""
 
 import json
+import math
+import re
+import reprlib
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
@@ -12,6 +15,14 @@ from .values import LabelImage
 
 SCHEMA = 1
 KIND = "napari-prelabel labels"
+# Pixels of one plane, and of one file that is opened in whole.
+MAX_PLANE = 1 << 29
+MAX_FILE = 1 << 31
+# Bytes that `begins` looks at.
+_PREFIX = 1 << 16
+_repr = reprlib.repr
+# How a table of ours begins, in a file of its own and inside others.
+BEGINNING = rf'"format"\s*:\s*"{KIND}"'
 
 
 def to_table(image: LabelImage, ignore: int = IGNORE) -> dict[str, Any]:
@@ -43,13 +54,13 @@ def from_table(data: Any, ids: Ids, path: Path, name: str) -> LabelImage:
     if data.get("schema") != SCHEMA:
         raise FileFormatError(
             path,
-            f"{path} has schema {data.get('schema')!r} but this version reads {SCHEMA}: "
+            f"{path} has schema {_repr(data.get('schema'))} but this version reads {SCHEMA}: "
             "export the labels again.",
         )
     if data.get("shape") != list(ids.shape):
         raise FileFormatError(
             path,
-            f"{path} describes a map of {data.get('shape')} pixels but the file has "
+            f"{path} describes a map of {_repr(data.get('shape'))} pixels but the file has "
             f"{list(ids.shape)}: export the labels again.",
         )
     source = safe_name(data.get("image"), path)
@@ -126,11 +137,13 @@ def parse_json(text: bytes | str, path: Path) -> Any:
 def safe_name(name: Any, path: Path) -> str:
     """A file name out of a file: relative, inside its folder; else FileFormatError."""
     if not isinstance(name, str) or not name or "\0" in name:
-        raise FileFormatError(path, f"{path} names an image {name!r}, which is no file name.")
+        raise FileFormatError(path, f"{path} names an image {_repr(name)}, which is no file name.")
     plain = PurePosixPath(name.replace("\\", "/"))
+    if not plain.parts or not _encodes(name):
+        raise FileFormatError(path, f"{path} names an image {_repr(name)}, which is no file name.")
     if plain.is_absolute() or PureWindowsPath(name).drive or ".." in plain.parts:
         raise FileFormatError(
-            path, f"{path} names the image {name!r} outside its own folder, which is refused."
+            path, f"{path} names the image {_repr(name)} outside its own folder, which is refused."
         )
     return plain.as_posix()
 
@@ -139,9 +152,47 @@ def read_scale(value: Any, path: Path) -> tuple[float, float] | None:
     """A pixel size (Y, X) out of a file; FileFormatError when it is none."""
     if value is None:
         return None
-    numbers = isinstance(value, list) and all(
-        isinstance(v, (int, float)) and not isinstance(v, bool) and v > 0 for v in value
-    )
-    if not numbers or len(value) != 2:
-        raise FileFormatError(path, f"{path}: scale must be two lengths above 0, not {value!r}.")
+    if not isinstance(value, list) or len(value) != 2 or not all(map(_is_length, value)):
+        raise FileFormatError(
+            path, f"{path}: scale must be two lengths above 0, not {_repr(value)}."
+        )
     return float(value[0]), float(value[1])
+
+
+def is_finite(value: Any) -> bool:
+    """Whether a JSON value is a number that a float can hold."""
+    try:
+        return type(value) in (int, float) and math.isfinite(value)
+    except OverflowError:
+        return False
+
+
+def _is_length(value: Any) -> bool:
+    # The reciprocal goes into a TIFF's resolution.
+    return is_finite(value) and 1e-30 < value < 1e30
+
+
+def _encodes(name: str) -> bool:
+    """JSON can hold half a character, which no file system takes."""
+    try:
+        return bool(name.encode())
+    except UnicodeEncodeError:
+        return False
+
+
+def begins(path: Path, pattern: str) -> bool:
+    """Whether a pattern stands in the first 64 KiB of a file; False where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return re.search(pattern.encode(), file.read(_PREFIX)) is not None
+    except OSError:
+        return False
+
+
+def check_pixels(path: Path, count: int, most: int, cure: str) -> None:
+    """Raise FileFormatError with the limit and its cure when a file has too many pixels."""
+    if count > most:
+        raise FileFormatError(
+            path,
+            f"{path} has {count:,} pixels, more than the {most:,} such a file may have: {cure}.",
+        )

@@ -14,7 +14,18 @@ from ..labels import Ids
 from ..vocabulary import IGNORE, Vocabulary
 from .atomic import refuse_existing, write_atomic
 from .receipt import compare
-from .table import KIND, dump, from_table, label_image, parse_json, to_table
+from .table import (
+    BEGINNING,
+    KIND,
+    MAX_FILE,
+    begins,
+    check_pixels,
+    dump,
+    from_table,
+    label_image,
+    parse_json,
+    to_table,
+)
 from .values import LabelImage, Options, Receipt
 
 # Lengths that TIFF can express, in centimetres.
@@ -42,6 +53,7 @@ def write_tiff(images: Sequence[LabelImage], path: Path, options: Options) -> Re
     if len(images) != 1:
         raise FileFormatError(path, f"{path}: a TIFF holds one image or stack; export to a folder.")
     image = images[0]
+    check_pixels(path, image.ids.size, MAX_FILE, "cut the stack into parts")
     refuse_existing(path, options.overwrite)
     description = dump(to_table(image), path, indent=None, ascii_only=True).decode().strip()
     resolution, unit = _resolution(image)
@@ -70,7 +82,7 @@ def read_tiff(path: Path, vocabulary: Vocabulary | None = None) -> tuple[LabelIm
 
     Raises FileFormatError for damaged files, colour pictures and numbers that are no ids.
     """
-    values, description = _pages(path)
+    values, description = _pages(path, wanted=vocabulary is None)
     if not _are_ids(values):
         raise FileFormatError(
             path,
@@ -79,10 +91,6 @@ def read_tiff(path: Path, vocabulary: Vocabulary | None = None) -> tuple[LabelIm
     ids: Ids = values.astype(np.uint16)
     if vocabulary is not None:
         return (label_image(ids, vocabulary, path, name=path.stem, source=path.name),)
-    if KIND not in description:
-        raise FileFormatError(
-            path, f"{path} holds no table of classes: choose the vocabulary it was made with."
-        )
     table = parse_json(description, path)
     shape = table.get("shape") if isinstance(table, dict) else None
     if isinstance(shape, list) and _same_size(shape, ids):
@@ -102,15 +110,29 @@ def _same_size(shape: list[Any], ids: Ids) -> bool:
     return plain and [n for n in shape if n > 1] == [n for n in ids.shape if n > 1]
 
 
-def _pages(path: Path) -> tuple[np.ndarray[Any, Any], str]:
+def recognises_tiff(path: Path) -> bool:
+    """Whether a TIFF begins with a table of ours; reads no pixels."""
+    return begins(path, r"\A(II[*+]\x00|MM\x00[*+])") and begins(path, BEGINNING)
+
+
+def _pages(path: Path, wanted: bool) -> tuple[np.ndarray[Any, Any], str]:
+    """The pixels and the description, which must hold a table of ours where it is `wanted`."""
     try:
         with tifffile.TiffFile(path) as file:
             page = file.pages[0]
             if page.photometric == tifffile.PHOTOMETRIC.RGB or page.samplesperpixel > 1:
                 raise FileFormatError(path, f"{path} is a colour picture, not a label map.")
+            if wanted and KIND not in page.description:
+                raise FileFormatError(
+                    path,
+                    f"{path} holds no table of classes: choose the vocabulary it was made with.",
+                )
+            check_pixels(path, file.series[0].size, MAX_FILE, "cut the stack into parts")
             return file.asarray(), page.description
     except FileNotFoundError as error:
         raise FileFormatError(path, f"{path} is not there.") from error
+    except MemoryError as error:
+        raise FileFormatError(path, f"{path} does not fit into memory.") from error
     except _BROKEN as error:
         raise FileFormatError(path, f"{path} is damaged or no TIFF: {error}.") from error
 

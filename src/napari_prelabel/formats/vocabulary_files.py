@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -162,7 +163,7 @@ def _entry(entry: Any, path: Path) -> Mapping[str, Any]:
     if isinstance(entry, dict) and isinstance(entry.get("name"), str):
         colour = entry.get("color", entry.get("colour", ""))
         return {"name": entry["name"], "colour": colour if isinstance(colour, str) else ""}
-    raise FileFormatError(path, f"{path}: {entry!r} is no class name.")
+    raise FileFormatError(path, f"{path}: {reprlib.repr(entry)} is no class name.")
 
 
 _READERS: dict[str, Callable[[str, Path], Vocabulary]] = {
