@@ -6,8 +6,10 @@ import subprocess
 import sys
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from napari_prelabel.errors import Cancelled, ChecksumMismatch, ModelError
 from napari_prelabel.models import catalog, fetch
@@ -30,6 +32,9 @@ class Hub(http.server.BaseHTTPRequestHandler):
             self.send_response(307)
             self.send_header("Location", self.path.replace("/old/", "/new/"))
             self.send_header("Content-Length", "20")
+        elif self.path.startswith("/away/"):
+            self.send_response(307)
+            self.send_header("Location", "file:///etc/hostname")
         elif self.path.startswith("/circle/"):
             self.send_response(307)
             self.send_header("Location", self.path)
@@ -161,9 +166,73 @@ def test_the_catalogues_checksum_goes_before_the_hubs(hub, monkeypatch):  # noqa
         fetch.fetch("openai-vitb16")
 
 
-def test_a_checksum_that_is_none_is_not_used(hub):
+def test_without_a_checksum_nothing_is_fetched(hub, monkeypatch):
     hub.faults["sha256"] = "a git hash"
+    with pytest.raises(ModelError, match=r"127\.0\.0\.1 states no checksum .* unset HF_ENDPOINT"):
+        fetch.fetch("openai-vitb16")
+    assert hub.ranges == []
+    with_entry(monkeypatch, sha256=DIGEST)
     assert fetch.fetch("openai-vitb16").read_bytes() == BODY
+
+
+def test_a_second_process_does_not_write_into_the_part_of_the_first(hub, part):
+    part.parent.mkdir()
+    with (
+        FileLock(part.with_suffix(".lock")),
+        pytest.raises(ModelError, match="is being fetched already, by another window"),
+    ):
+        fetch.fetch("openai-vitb16")
+    assert hub.ranges == []
+    assert fetch.fetch("openai-vitb16").read_bytes() == BODY
+
+
+def test_what_another_process_fetched_meanwhile_is_not_fetched_again(hub, monkeypatch):
+    answers = iter([False, True])
+    monkeypatch.setattr(fetch, "installed", lambda _: next(answers))
+    fetch.fetch("openai-vitb16")
+    assert hub.ranges == []
+
+
+@pytest.mark.parametrize("endpoint", ["a-mirror", "file:///etc", "http://[x", "http://"])
+def test_an_endpoint_that_is_no_address_is_told(endpoint, monkeypatch, tmp_path):
+    monkeypatch.setenv(fetch.HUB_VARIABLE, endpoint)
+    monkeypatch.setenv(catalog.HOME_VARIABLE, str(tmp_path))
+    with pytest.raises(ModelError, match=r"HF_ENDPOINT is .* write it as https://host"):
+        fetch.fetch("openai-vitb16")
+
+
+def test_a_server_that_speaks_no_http_is_told(hub, monkeypatch):
+    def talk(handler):
+        handler.wfile.write(b"220 mail ready\r\n")
+
+    monkeypatch.setattr(hub, "do_HEAD", talk)
+    with pytest.raises(ModelError, match=r"Cannot reach 127\.0\.0\.1 .*220 mail ready"):
+        fetch.fetch("openai-vitb16")
+
+
+def test_a_redirection_out_of_the_web_is_not_followed(hub, monkeypatch):  # noqa: ARG001
+    with_entry(monkeypatch, source="away/model")
+    with pytest.raises(ModelError, match="none of the web"):
+        fetch.fetch("openai-vitb16")
+
+
+def test_a_folder_that_cannot_be_written_is_not_called_a_broken_connection(
+    hub,  # noqa: ARG001
+    monkeypatch,
+    tmp_path,
+):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv(catalog.HOME_VARIABLE, str(tmp_path / "file"))
+    with pytest.raises(ModelError, match=r"cannot be written .* PRELABEL_MODELS"):
+        fetch.fetch("openai-vitb16")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a full device")
+def test_a_full_disk_is_not_called_a_broken_connection(hub, part):  # noqa: ARG001
+    part.parent.mkdir()
+    part.symlink_to("/dev/full")
+    with pytest.raises(ModelError, match=r"No space left .* free some space"):
+        fetch.fetch("openai-vitb16")
 
 
 @pytest.mark.parametrize("status", [403, 500])

@@ -33,7 +33,8 @@ class ClipEntry:
         architecture, seeded weights, nothing is fetched).
     file : name of the weights file in the repository and on disk.
     size : bytes to fetch, about; the exact number is asked for when fetching.
-    sha256 : checksum of the weights; None takes the one the hub states.
+    sha256 : checksum of the weights; None takes the one the hub states, without which nothing is
+        fetched.
     patch : side of a patch in pixels.
     resnet : a CLIP ResNet, which has no layer attention and therefore no FreeCP and no GEM.
     words : file of the words the model was trained on, None when its vocabulary is open.

@@ -1,19 +1,23 @@
 """Fetch a model's weights: resumable, checked, cancellable. Loads no torch, unpickles nothing."""
 
+import contextlib
 import hashlib
 import http.client
 import os
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from ..errors import Cancelled, ChecksumMismatch, ModelError
-from .catalog import entry_of, installed, model_dir
+from .catalog import HOME_VARIABLE, entry_of, installed, model_dir
 
 HUB_VARIABLE = "HF_ENDPOINT"  # the name that the hub's own tools read
+_SCHEMES = ("http", "https")
 _HUB = "https://huggingface.co"
 _BLOCK = 1 << 20
 _TIMEOUT = 30.0
@@ -43,7 +47,8 @@ def fetch(
     cancelled : asked about once per megabyte; what was fetched so far is kept.
 
     Returns the weights' path. Raises Cancelled, ChecksumMismatch, or ModelError when the model
-    is unknown, random, not a safetensors file or out of reach.
+    is unknown, random, not a safetensors file, out of reach, without a checksum, or being fetched
+    by another process.
     """
     entry = entry_of(name)
     if entry.source == "random":
@@ -54,18 +59,72 @@ def fetch(
     if path.suffix != ".safetensors":
         raise ModelError(name, f"{path.name} of {name} is not a safetensors file: it is refused.")
     url = hub_url(entry.source, entry.file)
+    host = _host(name, url)
+    copy = f"copy {entry.file} of {entry.source} to {path.parent}"
+    with _alone(name, path):
+        if installed(name):  # by the process that fetched it until now
+            return path
+        try:
+            remote = ask(url)
+            sha256 = entry.sha256 or remote.sha256
+            if sha256 is None:
+                raise ModelError(
+                    name,
+                    f"{host} states no checksum for {name}, so a damaged or exchanged file would "
+                    f"not be noticed: unset {HUB_VARIABLE}, or {copy} yourself.",
+                )
+            download(name, url, path, remote.size, sha256, on_bytes, cancelled)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise ModelError(
+                name,
+                f"Cannot reach {host} for {name} ({_reason(error)}): try again later, or {copy}.",
+            ) from error
+    return path
+
+
+def _host(name: str, url: str) -> str:
+    """The host of an address that HF_ENDPOINT may have made; ModelError when it is none."""
+    with contextlib.suppress(ValueError):
+        parts = urllib.parse.urlsplit(url)
+        if parts.scheme in _SCHEMES and parts.hostname:
+            return parts.hostname
+    raise ModelError(
+        name,
+        f"{HUB_VARIABLE} is {os.environ.get(HUB_VARIABLE)!r}, which is no address of a model hub: "
+        "write it as https://host, or unset it.",
+    )
+
+
+@contextlib.contextmanager
+def _alone(name: str, path: Path) -> Iterator[None]:
+    """Keep two processes from writing into one part; ModelError for the second."""
+    with _disk(name, path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path.with_name(path.name + ".lock"), timeout=0)
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise ModelError(
+                name,
+                f"{name} is being fetched already, by another window or process: wait until it "
+                "is done.",
+            ) from error
     try:
-        remote = ask(url)
-        sha256 = entry.sha256 or remote.sha256
-        download(name, url, path, remote.size, sha256, on_bytes, cancelled)
-    except (OSError, urllib.error.URLError) as error:
-        host = urllib.parse.urlsplit(url).hostname
+        yield
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
+def _disk(name: str, path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
         raise ModelError(
             name,
-            f"Cannot reach {host} for {name} ({_reason(error)}): try again later, or copy "
-            f"{entry.file} of {entry.source} to {path.parent}.",
+            f"{path.parent} cannot be written ({error.strerror or error}): free some space, or "
+            f"name another folder in the variable {HOME_VARIABLE}.",
         ) from error
-    return path
 
 
 def hub_url(source: str, file: str) -> str:
@@ -82,6 +141,8 @@ def ask(url: str) -> Remote:
     """
     opener = urllib.request.build_opener(_Stay)
     for _ in range(_MOVES):
+        if urllib.parse.urlsplit(url).scheme not in _SCHEMES:
+            raise ConnectionError("redirected to an address that is none of the web")
         request = urllib.request.Request(url, method="HEAD")
         try:
             with opener.open(request, timeout=_TIMEOUT) as answer:
@@ -105,30 +166,36 @@ def download(
     url: str,
     path: Path,
     size: int,
-    sha256: str | None,
+    sha256: str,
     on_bytes: OnBytes,
     cancelled: Callable[[], bool],
 ) -> None:
     """Fetch `url` to `path` by way of `path`.part, going on where an earlier try stopped.
 
-    size : bytes expected, 0 unknown. sha256 : checksum expected, None unchecked.
+    size : bytes expected, 0 unknown. sha256 : checksum expected.
 
     Raises Cancelled, ChecksumMismatch (the part is deleted), OSError when the connection breaks
-    (the part is kept).
+    and ModelError when the disk refuses (the part is kept).
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    with _disk(name, path):
+        path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     if not (size and part.exists() and part.stat().st_size == size):
-        _receive(url, part, size, on_bytes, cancelled)
+        _receive(name, url, part, size, on_bytes, cancelled)
     found = _checksum(part, cancelled)
-    if sha256 is not None and found != sha256:
+    if found != sha256:
         part.unlink()
         raise ChecksumMismatch(name, path, sha256, found)
     part.replace(path)
 
 
 def _receive(
-    url: str, part: Path, size: int, on_bytes: OnBytes, cancelled: Callable[[], bool]
+    name: str,
+    url: str,
+    part: Path,
+    size: int,
+    on_bytes: OnBytes,
+    cancelled: Callable[[], bool],
 ) -> None:
     """Append what is missing of `url` to `part`."""
     start = part.stat().st_size if part.exists() else 0
@@ -152,7 +219,10 @@ def _receive(
             while block := _read(answer):
                 if cancelled():
                     raise Cancelled
-                done += file.write(block)
+                with _disk(name, part):
+                    file.write(block)
+                    file.flush()
+                done += len(block)
                 on_bytes(done, size)
     if size and done != size:
         raise ConnectionError(f"the connection broke after {done:,} of {size:,} bytes")
