@@ -20,7 +20,7 @@ def found(ids, vocabulary=ABC, score=None, origin=(0, 0)) -> LabelMap:
 def put(annotation, result, **how):
     step = annotation.begin()
     changed = annotation.put(step, result, **how)
-    annotation.finish(step, result.vocabulary)
+    annotation.finish(step, result.vocabulary, {})
     return changed
 
 
@@ -183,7 +183,7 @@ def test_planes_of_a_stack_are_one_step():
     step = annotation.begin()
     annotation.put(step, found([[1, 2]]), (0,))
     annotation.put(step, found([[3, 3]]), (1,))
-    annotation.finish(step, ABC)
+    annotation.finish(step, ABC, {})
     assert annotation.shown.tolist() == [[[1, 2]], [[3, 3]]]
     annotation.undo_run()
     assert not annotation.shown.any()
@@ -198,7 +198,7 @@ def test_undo_after_words_changed_in_one_plane_restores_the_others():
     new = Vocabulary.parse("c\nz")
     step = annotation.begin()
     annotation.put(step, found([[2, 2]], new), (0,))
-    annotation.finish(step, new)
+    annotation.finish(step, new, {})
     assert annotation.vocabulary.names == ("c", "z", "a")
     assert annotation.shown.tolist() == [[[2, 2]], [[3, 1]]]
     annotation.undo_run()

@@ -1,41 +1,64 @@
 """The numbers behind a result layer: the model's answer, the person's pixels, what is shown.
 
 The two are kept apart, so a run cannot write over a stroke: it only replaces the model's answer.
+Counts follow the boxes that change, so nothing here looks at a whole stack per stroke or slice.
 NumPy only; the layer itself is in result.py.
 """
 
 from collections import deque
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from itertools import product
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..labels import HUMAN, MODEL, Ids, LabelMap, Mask, changes, relabel
+from ..labels import HUMAN, MODEL, Ids, LabelMap, Mask, relabel
 from ..vocabulary import UNLABELLED, Class, Vocabulary, key
+from .tally import Tally
 
+Plane = tuple[int, ...]
 Index = tuple[int | slice, ...]
+Owner = npt.NDArray[np.uint8]
 KEPT_RUNS = 5
+KEPT_BYTES = 512 << 20
 KEPT = " (kept)"
+
+
+def plain(name: str) -> str:
+    """A class name without the mark of classes that are no longer among the words."""
+    return name.removesuffix(KEPT)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Before:
-    """What one run replaced in one box of the arrays; ids are those of `vocabulary`."""
+    """What one answer replaced in one box of the arrays; ids are those of `vocabulary`.
+
+    given_up : the person's pixels that were overwritten, `human` and `owner` what they held.
+    """
 
     box: Index
     vocabulary: Vocabulary
     model: Ids
     score: npt.NDArray[np.float16]
-    overwritten: Mask | None
+    given_up: Mask | None
     human: Ids | None
+    owner: Owner | None
+
+    @property
+    def nbytes(self) -> int:
+        held = (self.model, self.score, self.given_up, self.human, self.owner)
+        return sum(array.nbytes for array in held if array is not None)
 
 
 @dataclass(slots=True, eq=False)
 class Step:
-    """One run, undone as a whole."""
+    """One run, undone as a whole: the vocabulary and facts before it, and what it replaced."""
 
     vocabulary: Vocabulary
+    facts: Mapping[str, Any] = field(default_factory=dict)
     parts: list[Before] = field(default_factory=list)
 
 
@@ -56,19 +79,26 @@ class Annotation:
         kept behind those of the last run, so no id changes its meaning.
     model : uint16, the model's answer, whatever was painted over it.
     score : float16, 0..1, how sure the model was.
-    provenance : uint8, MODEL or HUMAN per pixel (labels.py).
+    provenance : uint8 per pixel (labels.py); all but MODEL is the person's.
     shown : uint16, what the layer shows: the person's pixels, else the model's answer where it
         is at least as sure as `threshold`.
+    facts : the job and the run that the labels came from, plain values.
+    waiting : planes that do not show the present threshold yet; see blank_below.
     """
 
     def __init__(self, shape: tuple[int, ...], vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary
         self.model: Ids = np.zeros(shape, np.uint16)
-        self.score: npt.NDArray[np.float16] = np.ones(shape, np.float16)
-        self.provenance: npt.NDArray[np.uint8] = np.zeros(shape, np.uint8)
+        self.score: npt.NDArray[np.float16] = np.zeros(shape, np.float16)
+        self.provenance: Owner = np.zeros(shape, np.uint8)
         self.shown: Ids = np.zeros(shape, np.uint16)
         self.threshold = 0.0
+        self.facts: Mapping[str, Any] = {}
+        self.waiting: list[Plane] = []
         self.steps: deque[Step] = deque(maxlen=KEPT_RUNS)
+        self._touched: set[Plane] = set()
+        pixels = self.shown.size
+        self._shown, self._model, self._human = Tally(pixels), Tally(pixels), Tally(0)
         self._strokes: deque[Stroke] = deque(maxlen=100)
         self._undone: deque[Stroke] = deque(maxlen=100)
 
@@ -82,119 +112,182 @@ class Annotation:
         self,
         step: Step,
         found: LabelMap,
-        plane: tuple[int, ...] = (),
+        plane: Plane = (),
         locked: Iterable[str] = (),
         overwrite: bool = False,
     ) -> dict[tuple[int, int], int]:
         """Take a run's answer for one plane; returns what changed, `(old, new) -> pixels`.
 
         The person's pixels and those of locked classes stay as they are; `overwrite` gives up
-        the person's pixels inside the answer's box.
+        the person's pixels inside the answer's box. A step that was undone, or that another run
+        came after, starts anew: each part is undone in its own order.
         """
-        y, x = found.origin
-        h, w = found.ids.shape
-        box: Index = (*plane, slice(y, y + h), slice(x, x + w))
+        box = box_of(found, plane)
+        first = self._resume(step)
         kept = self._keep(box, locked, overwrite)
-        human = self.provenance[box] == HUMAN
-        given_up = human & ~kept if overwrite else None
-        step.parts.append(
-            Before(
-                box,
-                self.vocabulary,
-                self.model[box].copy(),
-                self.score[box].copy(),
-                given_up,
-                self.shown[box][given_up] if given_up is not None else None,
-            )
-        )
-        if len(step.parts) == 1:
-            self.steps.append(step)
-            self._speak(found.vocabulary, self._used(box, kept))
-        np.copyto(self.model[box], found.ids, where=~kept | human)
-        np.copyto(self.score[box], found.score, where=~kept | human)
-        if given_up is not None:
-            self.provenance[box][given_up] = MODEL
-        before = self.shown[box].copy()
-        self._show(box)
+        human = self.provenance[box] != MODEL
+        step.parts.append(self._before(box, human & ~kept if overwrite else None))
+        replaced = ~kept | human
+        if first:
+            used = self._shown.without(self.shown[box][~kept])
+            used |= self._model.without(self.model[box][replaced])
+            self._speak(found.vocabulary, used, box)
+        with self._editing(box) as changed:
+            np.copyto(self.model[box], found.ids, where=replaced)
+            np.copyto(self.score[box], found.score, where=replaced)
+            if overwrite:
+                self.provenance[box][human & ~kept] = MODEL
+            self._show(box)
         self.forget_strokes()
-        return changes(before, self.shown[box])
+        self._forget_steps()
+        return changed
 
-    def finish(self, step: Step, vocabulary: Vocabulary) -> None:
+    def _resume(self, step: Step) -> bool:
+        """Make a step the last one; True when this is its first answer."""
+        if self.steps and self.steps[-1] is step:
+            return False
+        for at, other in enumerate(self.steps):
+            if other is step:
+                self.steps[at] = replace(step)
+        step.vocabulary, step.facts, step.parts = self.vocabulary, self.facts, []
+        self.steps.append(step)
+        return True
+
+    def _before(self, box: Index, given_up: Mask | None) -> Before:
+        human = None if given_up is None else self.shown[box][given_up]
+        owner = None if given_up is None else self.provenance[box][given_up]
+        model, score = self.model[box].copy(), self.score[box].copy()
+        return Before(box, self.vocabulary, model, score, given_up, human, owner)
+
+    def _forget_steps(self) -> None:
+        """Undo takes only so much memory; the last run can always be undone."""
+        while len(self.steps) > 1 and KEPT_BYTES < sum(
+            part.nbytes for step in self.steps for part in step.parts
+        ):
+            self.steps.popleft()
+
+    def finish(self, step: Step, vocabulary: Vocabulary, facts: Mapping[str, Any]) -> None:
         """After the last answer of a run, drop kept classes that no pixel uses any more."""
-        if step.parts and len(self.vocabulary.classes) > len(vocabulary.classes):
-            self._speak(vocabulary, _present(self.shown) | _present(self.model))
+        if not self.steps or self.steps[-1] is not step:
+            return
+        self.facts = facts
+        if len(self.vocabulary.classes) > len(vocabulary.classes):
+            self._speak(vocabulary, self._shown.present | self._model.present)
 
     def undo_run(self) -> bool:
         """Put back what the last run replaced; strokes made since stay. False if none is left."""
         if not self.steps:
             return False
         step = self.steps.pop()
-        human = self.provenance == HUMAN
-        self._speak(step.vocabulary, _present(self.shown[human]))
+        self._speak(step.vocabulary, self._human.present)
         for part in reversed(step.parts):
-            self.model[part.box] = self._translated(part.model, part.vocabulary)
-            self.score[part.box] = part.score
-            if part.overwritten is not None:
+            with self._editing(part.box):
+                self.model[part.box] = self._translated(part.model, part.vocabulary)
+                self.score[part.box] = part.score
                 self._give_back(part)
-        self._show((slice(None),) * self.model.ndim)
+                self._show(part.box)
+        self.facts = step.facts
         self.forget_strokes()
         return True
 
     def _translated(self, ids: Ids, vocabulary: Vocabulary) -> Ids:
         """Ids of an earlier vocabulary as ids of the present one."""
-        self.vocabulary, mapping = carry(vocabulary, self.vocabulary, _present(ids))
+        used = set(np.flatnonzero(np.bincount(ids.ravel(), minlength=1)).tolist())
+        self.vocabulary, mapping = carry(vocabulary, self.vocabulary, used)
         return relabel(ids, mapping) if mapping else ids
 
     def _give_back(self, part: Before) -> None:
-        mask = part.overwritten
-        assert mask is not None
-        assert part.human is not None
-        values = np.zeros(mask.shape, np.uint16)
-        values[mask] = self._translated(part.human, part.vocabulary)
-        back = mask & (self.provenance[part.box] == MODEL)
-        self.provenance[part.box][back] = HUMAN
-        self.shown[part.box][back] = values[back]
+        if part.given_up is None or part.human is None or part.owner is None:
+            return
+        free = self.provenance[part.box][part.given_up] == MODEL
+        back = part.given_up.copy()
+        back[part.given_up] = free
+        self.provenance[part.box][back] = part.owner[free]
+        self.shown[part.box][back] = self._translated(part.human, part.vocabulary)[free]
 
     def _keep(self, box: Index, locked: Iterable[str], overwrite: bool) -> Mask:
-        """Pixels of a box that a run must leave as they are shown."""
-        names = {key(name) for name in locked}
-        ids = [c.id for c in self.vocabulary.classes if key(c.name) in names]
-        kept: Mask = np.isin(self.shown[box], ids)
-        if not overwrite:
-            kept |= self.provenance[box] == HUMAN
-        return kept
+        """Pixels of a box that a run must leave alone, whether the slider hides them or not."""
+        names = {key(plain(name)) for name in locked}
+        ids = [c.id for c in self.vocabulary.classes if key(plain(c.name)) in names]
+        human = self.provenance[box] != MODEL
+        kept: Mask = np.zeros(human.shape, np.bool_)
+        if ids:
+            kept = np.isin(np.where(human, self.shown[box], self.model[box]), ids)
+        return kept if overwrite else kept | human
 
-    def _used(self, box: Index, kept: Mask) -> set[int]:
-        """Ids still needed once a box is replaced: those outside it and those kept in it."""
-        outside = np.ones(self.shown.shape, np.bool_)
-        outside[box] = kept
-        return _present(self.shown[outside]) | _present(self.model[outside])
+    # Words
 
-    def _speak(self, vocabulary: Vocabulary, used: set[int]) -> None:
-        """Change to another vocabulary; every pixel keeps its class, whatever its id becomes."""
+    def keeps_ids(self, step: Step, vocabulary: Vocabulary) -> bool:
+        """True when a run's next answer can move no id outside its own box."""
+        if self.steps and self.steps[-1] is step:
+            return True
+        same = vocabulary.names == self.vocabulary.names
+        return same and max(self._shown.present) <= len(vocabulary.classes)
+
+    def _speak(self, vocabulary: Vocabulary, used: set[int], box: Index | None = None) -> None:
+        """Change to another vocabulary; every pixel keeps its class, whatever its id becomes.
+
+        box : where the ids lie that are not in `used`; without it they may lie anywhere.
+        """
         self.vocabulary, mapping = carry(self.vocabulary, vocabulary, used)
-        if mapping:
-            self.model[...] = relabel(self.model, mapping)
-            self.shown[...] = relabel(self.shown, mapping)
+        present = self._shown.present | self._model.present
+        moved = (used if box is not None else present) & mapping.keys()
+        if not present & mapping.keys():
+            return
+        table = relabel(np.arange(65536, dtype=np.uint16), mapping)
+        places: Iterable[Index] = self._touched if moved or box is None else [box]
+        for place in places:
+            self.model[place] = table[self.model[place]]
+            self.shown[place] = table[self.shown[place]]
+        for tally in (self._shown, self._model, self._human):
+            tally.rename(table)
+
+    def name_of(self, label: int) -> str:
+        """Name of an id; "" for the unlabelled."""
+        if label == UNLABELLED:
+            return ""
+        known = self.vocabulary.classes
+        return known[label - 1].name if 0 < label <= len(known) else f"label {label}"
+
+    def id_of(self, name: str) -> int | None:
+        """Id that a name has now, None when it is gone."""
+        if not name:
+            return UNLABELLED
+        find = self.vocabulary.find
+        found = find(name) or find(plain(name)) or find(plain(name) + KEPT)
+        return None if found is None else found.id
 
     # The person
 
-    def painted(self, ids: Ids, box: tuple[slice, ...]) -> None:
-        """Take one finished stroke: `ids` is what the box holds after it."""
-        drawn = ids != self.shown[box]
-        fresh = drawn & (self.provenance[box] != HUMAN)
+    def painted(self, ids: Ids, box: tuple[slice, ...], drawn: Mask | None = None) -> None:
+        """Take one finished stroke: `ids` is what the box holds after it.
+
+        drawn : the pixels the stroke went over, those that showed the class before included.
+        """
+        drawn = ids != self.shown[box] if drawn is None else drawn
+        fresh = drawn & (self.provenance[box] == MODEL)
         self._strokes.append(Stroke(box, fresh, drawn, ids[drawn]))
         self._undone.clear()
         self._take(ids, box, drawn)
 
-    def found_different(self, data: Ids) -> bool:
-        """Take every pixel that something else wrote into the layer as the person's."""
-        if np.array_equal(data, self.shown):
-            return False
-        everywhere = (slice(None),) * data.ndim
-        self._take(data, everywhere, data != self.shown)
-        self.forget_strokes()
-        return True
+    def found_different(self, data: Ids, box: Index = ()) -> bool:
+        """Take every pixel of a box that something else wrote into the layer as the person's."""
+        found = False
+        for plane in planes_of(box, self.shown.shape) if not box else [box]:
+            drawn = data[plane] != self.shown[plane]
+            if drawn.any():
+                self._take(data[plane], plane, drawn)
+                found = True
+        if found:
+            self.forget_strokes()
+        return found
+
+    def adopt(self, data: Ids, owner: int) -> None:
+        """Take the labels of a layer as they are; none of them is the model's."""
+        for plane in planes_of((), self.shown.shape):
+            drawn = data[plane] != self.shown[plane]
+            if drawn.any():
+                self._take(data[plane], plane, drawn, owner)
 
     def stroke_undone(self, data: Ids) -> None:
         """Follow napari's undo of the last stroke: pixels it freed show the model again."""
@@ -204,9 +297,10 @@ class Annotation:
         stroke = self._strokes.pop()
         self._undone.append(stroke)
         old = stroke.drawn & ~stroke.fresh
-        self.shown[stroke.box][old] = data[stroke.box][old]
-        self.provenance[stroke.box][stroke.fresh] = MODEL
-        self._show(stroke.box)
+        with self._editing(stroke.box):
+            self.shown[stroke.box][old] = data[stroke.box][old]
+            self.provenance[stroke.box][stroke.fresh] = MODEL
+            self._show(stroke.box)
 
     def stroke_redone(self, data: Ids) -> None:
         """Follow napari's redo of a stroke."""
@@ -215,48 +309,96 @@ class Annotation:
             return
         stroke = self._undone.pop()
         self._strokes.append(stroke)
-        self.shown[stroke.box][stroke.drawn] = stroke.ids
-        self.provenance[stroke.box][stroke.drawn] = HUMAN
+        with self._editing(stroke.box):
+            self.shown[stroke.box][stroke.drawn] = stroke.ids
+            self.provenance[stroke.box][stroke.drawn] = HUMAN
 
     def forget_strokes(self) -> None:
         """After a run napari's own undo starts anew, and so does ours."""
         self._strokes.clear()
         self._undone.clear()
 
-    def _take(self, ids: Ids, box: tuple[slice, ...], drawn: Mask) -> None:
-        self.provenance[box][drawn] = HUMAN
-        self.shown[box][drawn] = ids[drawn]
+    def _take(self, ids: Ids, box: Index, drawn: Mask, owner: int = HUMAN) -> None:
+        with self._editing(box):
+            self.provenance[box][drawn] = owner
+            self.shown[box][drawn] = ids[drawn]
 
     # What is shown
 
-    def blank_below(self, threshold: float) -> None:
-        """Show the model's answer only where its score is at least `threshold` (0..1)."""
+    def blank_below(self, threshold: float, first: Plane | None = None) -> None:
+        """Show the model's answer only where its score is at least `threshold` (0..1).
+
+        first : do this plane at once and the others one by one in `catch_up`; None: all.
+        """
         self.threshold = threshold
-        self._show((slice(None),) * self.model.ndim)
+        self.waiting = sorted(self._touched)
+        if first is None:
+            self.catch_up_all()
+        elif first in self._touched:
+            self.waiting.remove(first)
+            self.waiting.append(first)
+            self.catch_up()
+
+    def catch_up(self) -> Plane:
+        """Bring one waiting plane to the present threshold and return it."""
+        plane = self.waiting.pop()
+        with self._editing(plane):
+            self._show(plane)
+        return plane
+
+    def catch_up_all(self) -> None:
+        while self.waiting:
+            self.catch_up()
 
     def _show(self, box: Index) -> None:
-        sure = np.where(
-            self.score[box] >= np.float16(self.threshold), self.model[box], np.uint16(UNLABELLED)
-        )
-        np.copyto(self.shown[box], sure, where=self.provenance[box] != HUMAN)
+        free = self.provenance[box] == MODEL
+        np.copyto(self.shown[box], self.model[box], where=free)
+        if self.threshold > 0:
+            unsure = self.score[box] < np.float16(self.threshold)
+            np.copyto(self.shown[box], np.uint16(UNLABELLED), where=free & unsure)
 
     def named(self) -> tuple[Ids, Vocabulary]:
         """A copy of what is shown, (..., Y, X), and classes that name every id in it."""
-        vocabulary, mapping = carry(self.vocabulary, self.vocabulary, _present(self.shown))
-        return relabel(self.shown, mapping), vocabulary
+        self.catch_up_all()
+        vocabulary, mapping = carry(self.vocabulary, self.vocabulary, self._shown.present)
+        return (relabel(self.shown, mapping) if mapping else self.shown.copy()), vocabulary
 
     def counts(self) -> dict[str, int]:
         """Shown pixels of each class by name; "" for the unlabelled."""
-        found = np.bincount(self.shown.ravel(), minlength=len(self.vocabulary.classes) + 1)
+        found = self._shown.counts
         named = {c.name: int(found[c.id]) for c in self.vocabulary.classes}
         return {"": int(found[UNLABELLED]), **named}
 
     def human_pixels(self) -> int:
-        return int(np.count_nonzero(self.provenance == HUMAN))
+        """Pixels that are the person's."""
+        return int(self._human.counts.sum())
+
+    @contextmanager
+    def _editing(self, box: Index) -> Iterator[dict[tuple[int, int], int]]:
+        """Keep the counts right while a box is written; yields what changed in `shown`, after."""
+        self._touched.update(planes_of(box, self.shown.shape))
+        shown, model = self.shown[box].copy(), self.model[box].copy()
+        self._human.add(shown[self.provenance[box] != MODEL], -1)
+        changed: dict[tuple[int, int], int] = {}
+        yield changed
+        changed |= self._shown.exchange(shown, self.shown[box])
+        self._model.exchange(model, self.model[box])
+        self._human.add(self.shown[box][self.provenance[box] != MODEL])
 
 
-def _present(ids: Ids) -> set[int]:
-    return {int(i) for i in np.flatnonzero(np.bincount(ids.ravel(), minlength=1))}
+def box_of(found: LabelMap, plane: Plane) -> Index:
+    """Where an answer belongs in the arrays."""
+    (y, x), (h, w) = found.origin, found.ids.shape
+    return (*plane, slice(y, y + h), slice(x, x + w))
+
+
+def planes_of(box: Index, shape: tuple[int, ...]) -> Iterator[Plane]:
+    """The planes that a box of an array (..., Y, X) touches."""
+    axes = []
+    for axis, n in enumerate(shape[:-2]):
+        at = box[axis] if axis < len(box) else slice(None)
+        axes.append(range(n)[at] if isinstance(at, slice) else (at,))
+    return product(*axes)
 
 
 def carry(old: Vocabulary, new: Vocabulary, used: set[int]) -> tuple[Vocabulary, dict[int, int]]:
@@ -272,7 +414,7 @@ def carry(old: Vocabulary, new: Vocabulary, used: set[int]) -> tuple[Vocabulary,
     extra: list[Class] = []
     for i in sorted(used | set(named)):
         was = named.get(i, Class(max(i, 1), f"label {i}"))
-        same = new.find(was.name) or new.find(was.name.removesuffix(KEPT))
+        same = new.find(was.name) or new.find(plain(was.name))
         if i == UNLABELLED or same:
             mapping[i] = same.id if same and i else UNLABELLED
         elif i in used:

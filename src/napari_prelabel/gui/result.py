@@ -1,20 +1,24 @@
 """The result layer: a napari Labels layer that follows an Annotation and the person's strokes."""
 
 import json
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import ref
 
 import numpy as np
-from napari.layers import Labels
+from napari.layers import Image, Labels
 from napari.utils.colormaps import DirectLabelColormap
+from qtpy.QtCore import QTimer
 
-from ..labels import Ids, LabelMap
+from ..labels import HUMAN, IMPORTED, MODEL, Ids, LabelMap, Mask
 from ..vocabulary import Vocabulary
-from .annotation import Annotation, Step
+from .annotation import Annotation, Index, Plane, Step, box_of, planes_of
 
-_KNOWN: "WeakKeyDictionary[Labels, ResultLayer]" = WeakKeyDictionary()
 METADATA = "prelabel"
+BUSY_MS, SHARE_S = 40, 0.008
+_OURS = "_prelabel_result"
 
 
 def dtype_for(vocabulary: Vocabulary) -> type[np.unsignedinteger[Any]]:
@@ -23,25 +27,57 @@ def dtype_for(vocabulary: Vocabulary) -> type[np.unsignedinteger[Any]]:
 
 
 class ResultLayer:
-    """Joins a Labels layer with its Annotation; `on_change` is called after every stroke."""
+    """Joins a Labels layer with its Annotation.
 
-    def __init__(self, layer: Labels, vocabulary: Vocabulary) -> None:
+    image : the image it was made from. place : which level and channel axis of it, None for
+    labels that came from elsewhere. turn : larger for the result that was run last.
+    listeners : called when the person or the slider changed pixels.
+    """
+
+    def __init__(
+        self, layer: Labels, vocabulary: Vocabulary, image: Image | None = None, owner: int = HUMAN
+    ) -> None:
         self.layer = layer
+        self.image: Callable[[], Image | None] = ref(image) if image is not None else _nothing
+        self.place: tuple[int, int | None] | None = None
+        self.turn = 0
         self.annotation = Annotation(layer.data.shape, vocabulary)
-        self.annotation.found_different(np.asarray(layer.data))
+        self.annotation.adopt(np.asarray(layer.data), owner)
+        self.annotation.facts = dict(layer.metadata.get(METADATA, {}))
         self.hidden: frozenset[str] = frozenset()
+        self.listeners: set[Callable[[], None]] = set()
         self._dress: tuple[Any, ...] | None = None
-        self.on_change: Callable[[], None] = _nothing
+        self._catching_up = False
+        self._confirmed: Mask = np.zeros(layer.data.shape, np.bool_)
+        self._pending: list[tuple[Any, ...]] = []
+        self._follow_layer()
+        self.dress()
+
+    def _follow_layer(self) -> None:
+        layer = self.layer
         self._undo, self._redo = layer.undo, layer.redo
         layer.undo, layer.redo = self._undo_stroke, self._redo_stroke
+        self._set_item, self._apply_mask = layer.data_setitem, layer._apply_mask_to_data
+        layer.data_setitem, layer._apply_mask_to_data = self._setting, self._masking
         layer.events.paint.connect(self._painted)
-        _KNOWN[layer] = self
-        self.dress()
+        # An attribute, so that layer and result are forgotten together.
+        setattr(layer, _OURS, self)
 
     @classmethod
     def of(cls, layer: Labels) -> "ResultLayer | None":
         """The result a layer belongs to, None for other people's layers."""
-        return _KNOWN.get(layer)
+        result: ResultLayer | None = getattr(layer, _OURS, None)
+        if result is None or layer.data.shape != result.annotation.shown.shape:
+            return None
+        return result
+
+    @classmethod
+    def adopt(cls, layer: Labels, image: Image) -> "ResultLayer":
+        """Take over labels that one of our files or `launch` brought; no run writes over them."""
+        if not layer.data.flags.writeable:
+            layer.data = layer.data.copy()
+        vocabulary = Vocabulary.from_dict(layer.metadata[METADATA]["classes"])
+        return cls(layer, vocabulary, image, IMPORTED)
 
     # A run
 
@@ -51,56 +87,113 @@ class ResultLayer:
         return bool(self.layer._staged_history) or bool(self.layer._block_history)
 
     def put(
-        self, step: Step, found: LabelMap, plane: tuple[int, ...], **how: Any
+        self, step: Step, found: LabelMap, plane: Plane, **how: Any
     ) -> dict[tuple[int, int], int]:
         """Show one answer of a run; returns `(old id, new id) -> pixels`."""
-        self.annotation.found_different(self.layer.data)
-        changed = self.annotation.put(step, found, plane, **how)
-        self._write()
-        return changed
+        box = box_of(found, plane) if self.annotation.keeps_ids(step, found.vocabulary) else ()
+        with self._writing(box):
+            return self.annotation.put(step, found, plane, **how)
 
     def finish(self, step: Step, job: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
         """After the last answer: drop words nobody uses, say how the layer came about."""
-        vocabulary = Vocabulary.from_dict(job["vocabulary"])
-        self.annotation.finish(step, vocabulary)
-        self._write()
-        self.layer.metadata[METADATA] = {
+        image = self.image()
+        facts = {
             "job": dict(job),
             "run": json.loads(json.dumps(dict(provenance), default=str)),
-            "classes": self.annotation.vocabulary.to_dict(),
+            "image": image.name if image is not None else self.annotation.facts.get("image", ""),
         }
+        vocabulary = Vocabulary.from_dict(job["vocabulary"])
+        if self.annotation.vocabulary.names == vocabulary.names:
+            self.annotation.finish(step, vocabulary, facts)
+            self.dress()
+            return
+        with self._writing():
+            self.annotation.finish(step, vocabulary, facts)
 
     def undo_run(self) -> bool:
-        """Take back the last run; False when there is none."""
-        self.annotation.found_different(self.layer.data)
-        done = self.annotation.undo_run()
-        if done:
-            self._write()
-        return done
+        """Take back the last run; False when there is none, or in the middle of a stroke."""
+        if self.drawing or not self.annotation.steps:
+            return False
+        with self._writing():
+            return self.annotation.undo_run()
 
-    def blank_below(self, threshold: float) -> None:
-        """Hide the model's doubtful pixels, or bring them back."""
-        if self.annotation.found_different(self.layer.data):
-            self.layer._reset_history()
-        self.annotation.blank_below(threshold)
-        self._copy()
-        self.layer.refresh(extent=False)
+    @contextmanager
+    def _writing(self, box: Index = ()) -> Iterator[None]:
+        """Change a box of the annotation, all of it by default, and show it.
 
-    def _write(self) -> None:
-        self.dress()
-        self._copy()
+        What others wrote there is taken first, and the brush keeps its class.
+        """
+        self.annotation.found_different(self.layer.data, box)
+        with self._same_brush():
+            yield
+            self.dress()
+        self._copy(box)
         self.layer._reset_history()
         self.layer.refresh(extent=False)
 
-    def _copy(self) -> None:
+    def _copy(self, box: Index = ()) -> None:
         """What the annotation shows becomes the layer's data; the array stays the same one."""
-        np.copyto(self.layer.data, self.annotation.shown, casting="unsafe")
+        np.copyto(self.layer.data[box], self.annotation.shown[box], casting="unsafe")
+
+    @contextmanager
+    def _same_brush(self) -> Iterator[None]:
+        """Selected labels follow their class; without it the brush is put down."""
+        layer, notes = self.layer, self.annotation
+        held, before = layer.selected_label, layer._prev_selected_label
+        name, name_before = notes.name_of(held), notes.name_of(before or 0)
+        yield
+        layer._prev_selected_label = notes.id_of(name_before) or None
+        now = notes.id_of(name)
+        if now is None and held <= len(notes.vocabulary.classes):
+            if layer.mode in ("paint", "fill", "polygon"):
+                layer.mode = "pan_zoom"
+        elif now is not None and now != held:
+            kept = layer._prev_selected_label
+            layer.selected_label = now
+            layer._prev_selected_label = kept
+
+    # The slider
+
+    def blank_below(self, threshold: float) -> None:
+        """Hide the model's doubtful pixels, or bring them back; the plane in view goes first."""
+        here = self._plane_in_view()
+        self._take_unseen(here)
+        self.annotation.blank_below(threshold, here)
+        self._copy(here)
+        self.layer.refresh(extent=False)
+        if self.annotation.waiting and not self._catching_up:
+            self._catching_up = True
+            QTimer.singleShot(0, self._catch_up)
+
+    def _catch_up(self) -> None:
+        """Bring the planes out of view to the slider's value, a few milliseconds at a time."""
+        end = time.perf_counter() + SHARE_S
+        while self.annotation.waiting and not self.drawing and time.perf_counter() < end:
+            plane = self.annotation.waiting[-1]
+            self._take_unseen(plane)
+            self._copy(self.annotation.catch_up())
+        if self.annotation.waiting:
+            QTimer.singleShot(BUSY_MS if self.drawing else 0, self._catch_up)
+            return
+        self._catching_up = False
+        self.layer.refresh(extent=False)
+        self._tell()
+
+    def _take_unseen(self, plane: Plane) -> None:
+        if self.annotation.found_different(self.layer.data, plane):
+            self.layer._reset_history()
+
+    def _plane_in_view(self) -> Plane:
+        at, shape = self.layer._get_pt_not_disp(), self.layer.data.shape
+        return tuple(int(np.clip(at.get(a, 0), 0, n - 1)) for a, n in enumerate(shape[:-2]))
 
     # Colours and names
 
     def dress(self) -> None:
-        """Give the layer the class names and colours."""
-        classes = self.annotation.vocabulary.classes
+        """Give the layer the class names and colours, and say what it is to those who save it."""
+        vocabulary = self.annotation.vocabulary
+        classes = vocabulary.classes
+        self.layer.metadata[METADATA] = {**self.annotation.facts, "classes": vocabulary.to_dict()}
         if len(classes) > np.iinfo(self.layer.data.dtype).max:
             self.layer.data = self.layer.data.astype(np.uint16)
         dress = tuple((c.name, c.rgb, c.name in self.hidden) for c in classes)
@@ -127,8 +220,51 @@ class ResultLayer:
 
     def _painted(self, event: Any) -> None:
         box = _box(event.value, self.layer.data.ndim)
-        self.annotation.painted(_after(event.value, self.layer.data[box].copy(), box), box)
-        self.on_change()
+        ids, drawn = _after(event.value, self.layer.data[box].copy(), box)
+        self._forget_confirmed()
+        self.annotation.painted(ids, box, drawn)
+        self._tell()
+
+    def _setting(self, indices: Any, value: Any, refresh: bool = True) -> None:
+        same = np.asarray(self.layer.data[indices] == value)
+        where = tuple(np.asarray(i)[same] for i in indices)
+        with self._confirming(where):
+            self._set_item(indices, value, refresh)
+
+    def _masking(self, data: Ids, mask: Mask, label: int, where: tuple[slice, ...]) -> Any:
+        same = np.nonzero(mask & (data == label))
+        starts = (s.start for s in where)
+        with self._confirming(tuple(i + at for i, at in zip(same, starts, strict=True))):
+            return self._apply_mask(data, mask, label, where)
+
+    @contextmanager
+    def _confirming(self, where: tuple[Any, ...]) -> Iterator[None]:
+        """A stroke over pixels that show its class already makes them the person's, too.
+
+        napari tells of changed pixels only, so these join its undo list as a change to what they
+        were. Dabs of one stroke overlap: each pixel is told of once.
+        """
+        if not self.layer._staged_history:
+            self._forget_confirmed()
+        model = self.annotation.provenance[where] == MODEL
+        new = model & ~self._confirmed[where] & (
+            self.annotation.shown[where] == self.layer.data[where]
+        )  # fmt: skip
+        where = tuple(i[new] for i in where)
+        if not where or not where[0].size:
+            yield
+            return
+        held = self.layer.data[where]
+        with nullcontext() if self.layer._block_history else self.layer.block_history():
+            self._confirmed[where] = True
+            self._pending.append(where)
+            self.layer._save_history((where, held, held))
+            yield
+
+    def _forget_confirmed(self) -> None:
+        for where in self._pending:
+            self._confirmed[where] = False
+        self._pending.clear()
 
     def _undo_stroke(self) -> None:
         self._follow(self._undo, self.annotation.stroke_undone, self.layer._undo_history)
@@ -141,29 +277,40 @@ class ResultLayer:
     ) -> None:
         if not history:
             return
+        box = _box(history[-1], self.layer.data.ndim)
         napari_does()
         we_do(self.layer.data)
-        self._copy()
+        self._copy(box)
         self.layer.refresh(extent=False)
-        self.on_change()
+        self._tell()
+
+    def _tell(self) -> None:
+        for told in list(self.listeners):
+            told()
 
 
 def _nothing() -> None:
-    pass
+    return None
 
 
-def _after(atoms: Any, ids: Ids, box: tuple[slice, ...]) -> Ids:
-    """What a box holds once the edits are written; napari tells of some before it writes them."""
+def _after(atoms: Any, ids: Ids, box: tuple[slice, ...]) -> tuple[Ids, Mask]:
+    """What a box holds once the edits are written, and the pixels they went over.
+
+    napari tells of some edits before it writes them.
+    """
+    drawn = np.zeros(ids.shape, np.bool_)
     for atom in atoms:
         where = getattr(atom, "slice_key", None)
         if where is None:
             indices, _, value = atom
-            ids[tuple(np.asarray(i) - s.start for i, s in zip(indices, box, strict=True))] = value
+            at = tuple(np.asarray(i) - s.start for i, s in zip(indices, box, strict=True))
+            ids[at], drawn[at] = value, True
             continue
         pairs = zip(where, box, strict=True)
-        part = ids[tuple(slice(w.start - s.start, w.stop - s.start) for w, s in pairs)]
-        part[... if atom.mask is None else atom.mask] = atom.new_value
-    return ids
+        part = tuple(slice(w.start - s.start, w.stop - s.start) for w, s in pairs)
+        mask = ... if atom.mask is None else atom.mask
+        ids[part][mask], drawn[part][mask] = atom.new_value, True
+    return ids, drawn
 
 
 def _box(atoms: Any, ndim: int) -> tuple[slice, ...]:

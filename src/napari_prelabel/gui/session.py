@@ -1,30 +1,36 @@
 """What happens between Run and the layer: one task at a time, its answers in order, its end."""
 
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import count
+from pathlib import PurePath
 from typing import Any
-from weakref import ref
 
 import numpy as np
 from napari.layers import Image, Labels
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from ..errors import Cancelled, PrelabelError
+from ..errors import Cancelled, ImageError, PrelabelError, RunFailed, WorkerDied
 from ..job import Job, Progress
 from ..labels import LabelMap
+from ..vocabulary import Vocabulary
 from .annotation import Step
-from .images import Source, placement
+from .images import Source, guess_channel_axis, placement
 from .result import METADATA, ResultLayer, dtype_for
 from .runner import Plane, Runner
 
 RETRY_MS = 40
 SUFFIX = " [prelabel]"
+_turns = count(1)
 
 
 @dataclass(slots=True, eq=False)
 class Task:
-    """One press of Run: the job, where it goes, what has come back so far."""
+    """One press of Run: the job, where it goes, what has come back so far.
+
+    asked : the person, or a newer run of this dock, wished its end.
+    """
 
     number: int
     job: Job
@@ -32,8 +38,10 @@ class Task:
     planes: int
     locked: frozenset[str]
     overwrite: bool
+    result: ResultLayer | None = None
     step: Step | None = None
     first: bool = True
+    asked: bool = False
     done: int = 0
     changed: Counter[tuple[str, str]] = field(default_factory=Counter)
     won: Counter[str] = field(default_factory=Counter)
@@ -45,7 +53,8 @@ class Session(QObject):
     """Runs jobs and shows their answers.
 
     started(Task), progressed(number, planes, Progress), shown(ResultLayer, Task) after every
-    answer, ended(Task, error or None), painted() when the person changed pixels.
+    answer, ended(Task, error or None), painted() when the person changed pixels. It holds no
+    list of results: they belong to their layers, so another session finds them, too.
     """
 
     started = Signal(object)
@@ -59,7 +68,6 @@ class Session(QObject):
         self._viewer = viewer
         self.runner = runner or Runner()
         self.task: Task | None = None
-        self._results: list[tuple[ref[Image], ref[Labels]]] = []
         self._inbox: deque[Callable[[], None]] = deque()
         self._retry = QTimer(self)
         self._retry.setSingleShot(True)
@@ -68,18 +76,37 @@ class Session(QObject):
         self.runner.progressed.connect(self._progressed)
         self.runner.arrived.connect(self._arrived)
         self.runner.ended.connect(self._ended)
+        viewer.layers.events.removed.connect(self._removed)
 
     @property
     def running(self) -> bool:
         return self.task is not None
 
     def result(self, image: Image | None) -> ResultLayer | None:
-        """The result layer of an image, if it is still in the viewer."""
-        for known, labels in self._results:
-            layer = labels()
-            if known() is image and layer is not None and layer in self._viewer.layers:
-                return ResultLayer.of(layer)
+        """The result of an image that was run last, else labels that were opened for it."""
+        if image is None:
+            return None
+        known = [r for r in self._results() if r.image() is image]
+        result = max(known, key=lambda r: r.turn) if known else self._adopted(image)
+        if result is not None:
+            result.listeners.add(self._told)
+        return result
+
+    def _results(self) -> list[ResultLayer]:
+        layers = [x for x in self._viewer.layers if isinstance(x, Labels)]
+        return [result for layer in layers if (result := ResultLayer.of(layer)) is not None]
+
+    def _adopted(self, image: Image) -> ResultLayer | None:
+        for layer in reversed(self._viewer.layers):
+            if isinstance(layer, Labels) and belongs(layer, image, self._viewer.layers):
+                try:
+                    return ResultLayer.adopt(layer, image)
+                except PrelabelError:
+                    continue
         return None
+
+    def _told(self) -> None:
+        self.painted.emit()
 
     # The task
 
@@ -92,15 +119,50 @@ class Session(QObject):
         overwrite: bool = False,
     ) -> None:
         """Run a job on planes; an older task ends first, with what it has."""
-        if self.task is not None:
-            self._close(Cancelled())
+        self._stop(Cancelled())
         number = self.runner.start(job, source.plane, planes)
         self.task = Task(number, job, source, len(planes), locked, overwrite)
         self.started.emit(self.task)
 
     def cancel(self) -> None:
         """Stop; slices that are done stay."""
+        if self.task is not None:
+            self.task.asked = True
         self.runner.cancel()
+
+    def undo_run(self, image: Image | None) -> bool:
+        """Take the last run on an image back; one under way ends first, with what it has.
+
+        False when there is none, or in the middle of a stroke.
+        """
+        result = self.result(image)
+        if result is None or result.drawing:
+            return False
+        if self.task is not None and self.task.source.layer is image:
+            self._stop(Cancelled())
+        return result.undo_run()
+
+    def leave(self) -> None:
+        """End the run and listen no more, for a dock that is closed; the layers stay."""
+        self._stop(Cancelled())
+        self._viewer.layers.events.removed.disconnect(self._removed)
+        for result in self._results():
+            result.listeners.discard(self._told)
+
+    def _stop(self, error: Exception) -> None:
+        """Give the task up now; what it has is finished as soon as no stroke is under way."""
+        task, self.task = self.task, None
+        if task is None:
+            return
+        task.asked = True
+        self.runner.cancel()
+        self._inbox.append(lambda: self._close(task, error))
+        self._drain()
+
+    def _removed(self, event: Any) -> None:
+        if self.task is not None and event.value is self.task.source.layer:
+            name = event.value.name
+            self._stop(ImageError(f"The image {name!r} was removed, so its run was ended."))
 
     def _progressed(self, batch: int, number: int, planes: int, step: Progress) -> None:
         if self.task is not None and batch == self.task.number:
@@ -117,55 +179,92 @@ class Session(QObject):
     def _drain(self) -> None:
         """Handle what has come, but never in the middle of a stroke."""
         while self._inbox:
-            if self.task is not None:
-                result = self.result(self.task.source.layer)
-                if result is not None and result.drawing:
-                    self._retry.start()
-                    return
+            if any(result.drawing for result in self._results()):
+                self._retry.start()
+                return
             self._inbox.popleft()()
 
     def _show(self, batch: int, plane: Plane, found: LabelMap) -> None:
         task = self.task
-        if task is None or batch != task.number or task.source.layer not in self._viewer.layers:
+        if task is None or batch != task.number:
             return
-        result = self.result(task.source.layer)
-        if result is not None and result.layer.data.shape != task.source.shape:
-            result = None
-        task.first = task.first and result is None
-        if result is None:
-            result = self._new_layer(task)
+        result = self._result_of(task)
         if task.step is None:
             task.step = result.annotation.begin()
         changed = result.put(task.step, found, plane, locked=task.locked, overwrite=task.overwrite)
         _note(task, result, found, changed)
         self.shown.emit(result, task)
 
-    def _new_layer(self, task: Task) -> ResultLayer:
-        image = task.source.layer
+    def _result_of(self, task: Task) -> ResultLayer:
+        """The layer a task writes into, the same for all its answers while it is there."""
+        if task.result is not None and task.result.layer in self._viewer.layers:
+            return task.result
+        image, source = task.source.layer, task.source
+        place = (source.level, source.channel_axis)
+        self.result(image)  # takes over labels that were opened for the image
+        known = [
+            r for r in self._results()
+            if r.image() is image and r.layer.data.shape == source.shape
+            and r.place in (place, None)
+        ]  # fmt: skip
+        task.first = task.first and not known
+        task.step = None
+        task.result = (
+            max(known, key=lambda r: r.turn) if known else self.empty(source, task.job.vocabulary)
+        )
+        task.result.place = place
+        task.result.turn = next(_turns)
+        return task.result
+
+    def empty(self, source: Source, vocabulary: Vocabulary) -> ResultLayer:
+        """A new result layer without labels, to be painted into or filled by a run."""
+        image = source.layer
         layer = Labels(
-            np.zeros(task.source.shape, dtype_for(task.job.vocabulary)),
+            np.zeros(source.shape, dtype_for(vocabulary)),
             name=f"{image.name}{SUFFIX}",
             opacity=0.6,
-            **placement(task.source),
+            **placement(source),
         )
-        result = ResultLayer(layer, task.job.vocabulary)
-        result.on_change = self.painted.emit
-        self._results.append((ref(image), ref(layer)))
+        result = ResultLayer(layer, vocabulary, image)
+        result.listeners.add(self._told)
         self._viewer.add_layer(layer)
         return result
 
     def _end(self, batch: int, error: Exception | None) -> None:
         if self.task is not None and batch == self.task.number:
-            self._close(error)
+            task, self.task = self.task, None
+            self._close(task, error)
 
-    def _close(self, error: Exception | None) -> None:
-        task, self.task = self.task, None
-        assert task is not None
-        result = self.result(task.source.layer)
+    def _close(self, task: Task, error: Exception | None) -> None:
+        result = task.result
         if result is not None and task.step is not None and task.last is not None:
             result.finish(task.step, task.job.to_dict(), task.last.provenance)
-            result.layer.metadata[METADATA]["image"] = task.source.layer.name
         self.ended.emit(task, error)
+
+
+def belongs(layer: Labels, image: Image, layers: Iterable[Any]) -> bool:
+    """Whether labels with our metadata, of no result yet, were made for an image.
+
+    They have its size, and name it or fit no other image.
+    """
+    told = layer.metadata.get(METADATA)
+    if ResultLayer.of(layer) or not isinstance(told, Mapping) or "classes" not in told:
+        return False
+    if not isinstance(layer.data, np.ndarray) or not _fits(layer, image):
+        return False
+    source = str(told.get("image") or "")
+    if image.name in (source, PurePath(source).stem, layer.name.removesuffix(" labels")):
+        return True
+    others = [x for x in layers if isinstance(x, Image) and x is not image]
+    return not any(_fits(layer, other) for other in others)
+
+
+def _fits(layer: Labels, image: Image) -> bool:
+    shapes = [d.shape[: image.ndim] for d in (image.data if image.multiscale else [image.data])]
+    axis = guess_channel_axis(image)
+    if axis is not None:
+        shapes = [(*s[:axis], *s[axis + 1 :]) for s in shapes]
+    return layer.data.shape in [tuple(s) for s in shapes]
 
 
 def _note(
@@ -206,12 +305,33 @@ def summary(task: Task, error: Exception | None) -> list[tuple[str, str]]:
 
 def _why(task: Task, error: Exception) -> tuple[str, str]:
     if isinstance(error, Cancelled):
+        if not task.asked:
+            ended = "Another run took the worker over, so this one ended."
+            return "failed", f"{ended}{_done(task)} Press Run to go on."
         if task.done:
             return "info", f"Cancelled after {task.done} of {task.planes} slices, which stay."
         return "info", str(error)
+    if task.done:
+        return "failed", f"{_cause(error)}{_done(task)} Press Run to go on."
     if isinstance(error, PrelabelError):
         return "failed", str(error)
     return "failed", f"The run failed: {error}. Nothing was changed; please report this."
+
+
+def _cause(error: Exception) -> str:
+    """Why a run ended; unlike the error's own sentence it does not speak of what was changed."""
+    if isinstance(error, WorkerDied):
+        told = f" ({error.reason})" if error.reason else ""
+        return f"The worker process stopped during the run{told} and was started again."
+    if isinstance(error, RunFailed):
+        return f"The run failed ({error.cause}); please report it with its details."
+    if isinstance(error, PrelabelError):
+        return str(error)
+    return f"The run failed: {error}; please report this."
+
+
+def _done(task: Task) -> str:
+    return f" {task.done} of {task.planes} slices were done before and stay." if task.done else ""
 
 
 def changed_text(task: Task) -> str:
