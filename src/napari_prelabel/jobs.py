@@ -61,14 +61,14 @@ def job_of(
         assert classes is not None
         job = job_with(vocabulary_of(classes), settings)
     if descriptions is not None:
-        told = job.vocabulary.with_descriptions(_read_descriptions(descriptions))
+        told = job.vocabulary.with_descriptions(read_descriptions(descriptions))
         job = replace(job, vocabulary=told)
     return job
 
 
 def description_note(vocabulary: Vocabulary, descriptions: Path) -> str:
     """A sentence: how many classes the file describes, and which of its names are no class."""
-    told = _read_descriptions(descriptions)
+    told = read_descriptions(descriptions)
     used = {c.name for c in map(vocabulary.find, told) if c is not None}
     strangers = list({key(name): name for name in told if vocabulary.find(name) is None}.values())
     what = "1 class is" if len(used) == 1 else f"{len(used)} classes are"
@@ -91,8 +91,11 @@ def job_with(
         return replace(job, vocabulary=vocabulary, **given)
     bundle = bundle_of(given.get("models", DEFAULT_MODELS))
     start: dict[str, Any] = {
-        "models": DEFAULT_MODELS, "method": bundle.method, "base": bundle.base
-    }  # fmt: skip
+        "models": DEFAULT_MODELS,
+        "method": bundle.method,
+        "base": bundle.base,
+        "freecp": bundle.freecp,
+    }
     return Job(vocabulary, **(start | given))
 
 
@@ -119,7 +122,8 @@ def _read_job(path: Path) -> Job:
     return Job.from_json(text, path)
 
 
-def _read_descriptions(path: Path) -> dict[str, list[str]]:
+def read_descriptions(path: Path) -> dict[str, list[str]]:
+    """Describing sentences by class name, from JSON; raises FileFormatError."""
     data = read_json(path)
     plain = isinstance(data, dict) and all(
         isinstance(v, list) and all(isinstance(s, str) for s in v) for v in data.values()

@@ -5,13 +5,16 @@ import os
 
 import numpy as np
 import pytest
-from qtpy.QtCore import Qt
+from napari.layers import Labels
+from qtpy.QtCore import QEvent, Qt, QTimer
 
 from napari_prelabel.gui import dock as dock_module
-from napari_prelabel.gui import remember
+from napari_prelabel.gui import remember, run_bar
 from napari_prelabel.gui.class_table import COLOUR, LOCK, NAME, SHOW
 from napari_prelabel.gui.result import ResultLayer
-from napari_prelabel.job import FreeCP, Job, Windows
+from napari_prelabel.gui.runner import Runner
+from napari_prelabel.gui.words_menu import open_filter
+from napari_prelabel.job import FreeCP, Job, Progress, Windows
 from napari_prelabel.labels import HUMAN
 from napari_prelabel.vocabulary import Vocabulary
 
@@ -75,20 +78,54 @@ def test_a_preset_fills_the_box(dock):
 
 def test_words_go_to_a_file_and_back(dock, tmp_path):
     dock.words.set_text("tree: oak\n- haze")
-    dock.lists.save.emit(str(tmp_path / "w.txt"))
+    for name, text in (("w.txt", "tree: oak\n- haze"), ("w.csv", "tree: oak\n- haze\n")):
+        dock.lists.save.emit(str(tmp_path / name))
+        wait((tmp_path / name).exists)
+        dock.words.set_text("x")
+        dock.lists.load(tmp_path / name)
+        wait(lambda text=text: dock.words.text == text)
+    dock.describe({"tree": ["a tall tree"]})
+    dock.lists.save.emit(str(tmp_path / "w.json"))
+    wait((tmp_path / "w.json").exists)
     dock.words.set_text("x")
-    dock.lists.load(tmp_path / "w.txt")
-    assert dock.words.text == "tree: oak\n- haze"
-    (tmp_path / "w.json").write_text(json.dumps(Vocabulary.parse("a: b").to_dict()))
+    dock.describe({})
     dock.lists.load(tmp_path / "w.json")
-    assert dock.words.text == "a: b\n"
+    wait(lambda: dock.described.text().startswith("1 of 1"))
+    assert dock.words.text == "tree: oak\n- haze\n"
+
+
+def test_words_of_other_programs_are_understood(dock, tmp_path):
+    files = {
+        "data.yaml": "names: {0: car, 1: road}",
+        "labels.txt": "__ignore__\n_background_\ncar\nroad\n",
+        "cvat.json": json.dumps([{"name": "car", "color": "#ff0000"}, {"name": "road"}]),
+    }
+    texts = ["car\nroad\n", "car\nroad\n", "car [#ff0000]\nroad\n"]
+    for (name, content), text in zip(files.items(), texts, strict=True):
+        (tmp_path / name).write_text(content)
+        dock.words.set_text("x")
+        dock.lists.load(tmp_path / name)
+        wait(lambda text=text: dock.words.text == text)
+    assert all(f"*{s}" in open_filter() for s in (".txt", ".csv", ".yaml", ".json"))
+
+
+def test_words_that_cannot_be_saved_are_a_sentence(dock, tmp_path):
+    dock.words.set_text("a, b")
+    dock.lists.save.emit(str(tmp_path / "w.csv"))
+    wait(lambda: dock.bar.notices.texts)
+    assert "need a correction first" in dock.bar.notices.texts[0]
+    (tmp_path / "full").write_text("no folder")
+    dock.bar.say()
+    dock.lists.save.emit(str(tmp_path / "full" / "w.txt"))
+    wait(lambda: dock.bar.notices.texts)
+    assert "cannot be written" in dock.bar.notices.texts[0]
 
 
 @pytest.mark.parametrize(
     ("name", "content", "sentence"),
     [
         ("w.txt", "a\na", "stands twice"),
-        ("w.json", "{", "cannot be read"),
+        ("w.json", "{", "no valid JSON"),
         ("no.txt", None, "read"),
     ],
 )
@@ -96,6 +133,7 @@ def test_a_list_that_cannot_be_read_is_a_sentence(dock, tmp_path, name, content,
     if content is not None:
         (tmp_path / name).write_text(content)
     dock.lists.load(tmp_path / name)
+    wait(lambda: dock.bar.notices.texts)
     assert sentence in dock.bar.notices.texts[0]
 
 
@@ -103,11 +141,13 @@ def test_descriptions_reach_the_job(dock, image, tmp_path):
     dock.words.set_text(WORDS)
     (tmp_path / "d.json").write_text(json.dumps({"Dark": ["a dark place"]}))
     dock.lists.load_sentences(tmp_path / "d.json")
+    wait(lambda: not dock.described.isHidden())
     assert dock.job().vocabulary.find("dark").descriptions == ("a dark place",)
     assert dock.described.text() == "1 of 2 classes have descriptions."
     (tmp_path / "d.json").write_text("[1]")
     dock.lists.load_sentences(tmp_path / "d.json")
-    assert "must look like" in dock.bar.notices.texts[0]
+    wait(lambda: dock.bar.notices.texts)
+    assert "needs the form" in dock.bar.notices.texts[0]
 
 
 # Runs
@@ -189,6 +229,20 @@ def test_locked_classes_stay(done, viewer):
     assert (labels(viewer).data[dark] == 2).all()
 
 
+def test_a_locked_class_stays_locked_when_it_becomes_a_synonym(done, viewer):
+    tick(done, 0, LOCK, True)
+    dark = labels(viewer).data == 1
+    done.words.set_text("bright: dark")
+    for _ in range(2):
+        run(done)
+        names = ResultLayer.of(labels(viewer)).annotation.vocabulary.names
+        assert names == ("bright", "dark (kept)")
+        assert (labels(viewer).data[dark] == 2).all()
+        assert done.table.classes.locked == {"dark (kept)"}
+    model = done.table.classes
+    assert model.data(model.index(1, NAME), Qt.ItemDataRole.DisplayRole) == "dark (kept)"
+
+
 def test_cancel_ends_a_run_and_the_next_one_works(dock, image, viewer):
     dock.words.set_text(WORDS)
     dock.bar.run_button.click()
@@ -242,6 +296,13 @@ def test_live_follows_the_words(done, viewer):
     assert not done.session.running
 
 
+def test_live_follows_the_image_too(done, viewer, image):
+    done.bar.live_box.setChecked(True)
+    other = viewer.add_image(image.data, name="other", rgb=True)
+    wait(lambda: done.session.result(other) is not None and not done.session.running)
+    assert viewer.layers["other [prelabel]"].data.max() == 2
+
+
 def test_notices_losers_and_nothing_found_are_said(dock, image):
     dock.words.set_text("\n".join(["notice", *"abcdefghij"]))
     image.data = np.zeros_like(image.data)
@@ -267,6 +328,41 @@ def test_the_slider_blanks_doubtful_pixels_without_a_run(done, viewer):
     assert (layer.data != before).sum() <= 9
 
 
+def test_the_slider_is_that_of_the_chosen_image(done, viewer, image):
+    done.results.slider.setValue(60)
+    wait(lambda: not labels(viewer).data[0, -1])
+    viewer.add_image(image.data, name="other", rgb=True)
+    assert done.results.slider.value() == 60
+    run(done)
+    assert not viewer.layers["other [prelabel]"].data[0, -1]
+    done.results.slider.setValue(0)
+    wait(lambda: viewer.layers["other [prelabel]"].data[0, -1] == 2)
+    done.place.image.choose(image)
+    assert done.results.percent.text() == "60 %"
+    assert not labels(viewer).data[0, -1]
+
+
+def test_a_class_can_be_painted_before_its_first_run(dock, image, viewer):
+    dock.words.set_text(WORDS)
+    dock.table.clicked.emit(dock.table.classes.index(1, NAME))
+    assert labels(viewer).selected_label == 2
+    labels(viewer).brush_size = 5
+    labels(viewer).paint((30, 5), 2)
+    run(dock)
+    assert labels(viewer).data[30, 5] == 2
+    assert labels(viewer).data[0, 0] == 1
+    dock.words.set_text("dark\nbright\nnew")
+    dock.table.clicked.emit(dock.table.classes.index(2, NAME))
+    assert labels(viewer).selected_label == 3
+    assert list(labels(viewer).features["name"])[3] == "new"
+
+
+def test_a_class_without_an_image_cannot_be_painted(dock):
+    dock.words.set_text(WORDS)
+    dock.table.clicked.emit(dock.table.classes.index(1, NAME))
+    assert "Open an image first" in dock.bar.notices.texts[0]
+
+
 def test_hiding_and_picking_classes(done, viewer):
     tick(done, 1, SHOW, False)
     assert labels(viewer).colormap.color_dict[2][3] == 0
@@ -284,6 +380,17 @@ def test_a_rectangle_limits_the_run(dock, image, viewer):
     run(dock)
     inside = np.zeros((60, 80), bool)
     inside[10:41, 20:61] = True
+    np.testing.assert_array_equal(labels(viewer).data > 0, inside)
+
+
+def test_the_visible_field_limits_the_run(dock, image, viewer):
+    dock.words.set_text(WORDS)
+    dock.place.region.choose("visible")
+    image.corner_pixels = np.array([[10, 20], [39, 59]])
+    assert dock.job().region == (10, 20, 40, 60)
+    run(dock)
+    inside = np.zeros((60, 80), bool)
+    inside[10:40, 20:60] = True
     np.testing.assert_array_equal(labels(viewer).data > 0, inside)
 
 
@@ -400,27 +507,65 @@ def test_every_setting_goes_into_the_job_and_back(dock, image, tmp_path):
         Vocabulary.parse("a: b\n- c"), method="freecp", base="gem", models=MODELS,
         windows=Windows(320, 160, 80), precision="bfloat16",
         freecp=FreeCP(
-            redundancy=False, ambiguity=False, rp_threshold=0.25, ap_threshold=0.5,
+            redundancy=False, ambiguity=False, rp_threshold=0.123456789, ap_threshold=1 / 3,
             box_threshold=0.3, refinement="paper", overlap="paper", similarity="paper",
             losers="box", gem_affinity="mean", empty_pixel="base", scope="image",
         ),
+        logit_scale=62.5, region=(4, 5, 30, 41),
     )  # fmt: skip
     dock.show_job(job)
     assert dock.job() == job
     dock.save_job(tmp_path / "job.json")
     dock.show_job(Job(Vocabulary.parse("x"), method="base", min_score=0.5, models=MODELS))
     assert dock.job().min_score == 0.5
+    assert dock.job().logit_scale is None
+    assert dock.job().region is None
     dock.load_job(tmp_path / "job.json")
     assert dock.job() == job
     dock.load_job(tmp_path / "absent.json")
     assert "absent.json" in dock.exporter.receipt.text()
 
 
+def test_a_rectangle_without_an_image_is_said(dock):
+    dock.show_job(Job(Vocabulary.parse("x"), models=MODELS, region=(0, 0, 4, 4)))
+    assert "no image is open" in dock.exporter.receipt.text()
+
+
+def test_numbers_keep_their_digits_and_step_plainly(dock):
+    field = dock.method.min_score
+    for value, text in ((0.123456789, "0.123456789"), (0.1, "0.1"), (0.0, "0")):
+        field.setValue(value)
+        assert field.value() == value
+        assert field.text() == text
+    field.setValue(0.1)
+    field.stepBy(1)
+    assert field.value() == 0.15
+    assert dock.method.logit_scale.text() == "the models' own"
+
+
+def test_time_left_is_told_where_the_engine_does_not(dock, monkeypatch):
+    clock = iter([10.0, 12.0, 13.0, 20.0])
+    monkeypatch.setattr(run_bar.time, "monotonic", lambda: next(clock))
+    dock.bar.progress(0, 1, Progress("purify", 0, 5))
+    assert "left" not in dock.bar.stage.text()
+    dock.bar.progress(0, 1, Progress("purify", 1, 5))
+    assert "about 8 s left" in dock.bar.stage.text()
+    dock.bar.progress(0, 1, Progress("encode", 1, 5, 90.0))
+    assert "about 90 s left" in dock.bar.stage.text()
+    dock.bar.progress(0, 1, Progress("purify", 3, 5))
+    assert "left" not in dock.bar.stage.text()
+
+
 def test_settings_are_remembered(done, viewer, pool):
+    done.bar.live_box.setChecked(True)
+    run(done)
     wait(lambda: remember.load() is not None)
     again = dock_module.PrelabelDock(viewer, done.session.runner)
     assert again.words.text == WORDS
     assert again.models.models.currentData() == MODELS
+    # A dock that opens computes nothing unasked.
+    assert not again.bar.live_box.isChecked()
+    again.close()
     again.deleteLater()
 
 
@@ -430,6 +575,7 @@ def test_a_broken_memory_is_no_matter(viewer, pool, tmp_path):
     path.write_text('{"job": {"schema": 99}}')
     made = dock_module.PrelabelDock(viewer)
     assert made.words.text == ""
+    made.close()
     made.deleteLater()
 
 
@@ -458,6 +604,21 @@ def test_export_says_what_is_in_the_files(done, viewer, tmp_path):
     assert os.listdir(tmp_path / "out")
 
 
+def test_coco_can_be_written_as_asked(done, tmp_path):
+    wait(lambda: done.exporter.format.count())
+    assert done.exporter.segmentation.parent().isHidden()
+    done.exporter.format.choose("coco")
+    assert not done.exporter.segmentation.parent().isHidden()
+    for how, kind in (("rle", dict), ("polygons", list)):
+        done.exporter.segmentation.choose(how)
+        done.exporter.annotation.choose("class")
+        done.exporter.folder.setText(str(tmp_path / how))
+        done.export()
+        wait(lambda: done.exporter.button.isEnabled())
+        document = json.loads((tmp_path / how / "instances.json").read_text())
+        assert [type(a["segmentation"]) for a in document["annotations"]] == [kind, kind]
+
+
 def test_export_before_a_run_says_so(dock, image):
     dock.export()
     assert "run first" in dock.exporter.receipt.text()
@@ -480,9 +641,83 @@ def test_exported_labels_open_again_with_names_and_colours(done, viewer, tmp_pat
     )
 
 
-def test_closing_the_dock_leaves_the_viewer_alone(dock, image, viewer, qapp):
-    viewer.window.remove_dock_widget(dock)
-    qapp.processEvents()
+# Closing and opening
+
+
+def reopen(viewer, pool, qapp):
+    qapp.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+    made = dock_module.PrelabelDock(viewer, Runner(lambda: pool))
+    viewer.window.add_dock_widget(made, name="Pre-label", area="right")
+    made.models.apply(MODELS)
+    return made
+
+
+def test_closing_the_dock_ends_its_run_and_leaves_the_viewer_alone(done, image, viewer, qapp):
+    layer, session = labels(viewer), done.session
+    before = len(viewer.keymap)
+    done.words.set_text("a\nb\nc")
+    done.run()
+    viewer.window.remove_dock_widget(done)
+    assert not session.running
+    assert not session._retry.isActive()
+    assert len(viewer.keymap) == before - 2
+    assert not any(timer.isActive() for timer in done.findChildren(QTimer))
+    qapp.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+    layer.paint((30, 70), 1)
     viewer.add_image(np.zeros((4, 4)), contrast_limits=(0, 1))
-    viewer.layers.clear()
     viewer.theme = "light"
+    viewer.layers.clear()
+
+
+def test_another_dock_keeps_its_keys_when_the_first_is_closed(dock, viewer, pool):
+    other = dock_module.PrelabelDock(viewer, Runner(lambda: pool))
+    before = len(viewer.keymap)
+    viewer.window.remove_dock_widget(dock)
+    assert len(viewer.keymap) == before
+    other.close()
+    other.close()  # twice does no harm
+    assert len(viewer.keymap) == before - 2
+    other.deleteLater()
+
+
+def test_a_reopened_dock_takes_up_the_layer_and_its_strokes(done, viewer, pool, qapp):
+    layer = labels(viewer)
+    layer.paint((30, 70), 1)
+    viewer.window.remove_dock_widget(done)
+    layer.paint((20, 70), 1)  # with no dock open
+    again = reopen(viewer, pool, qapp)
+    again.words.set_text("bright\ndark")
+    assert again.results.undo_button.isEnabled()
+    assert sum(r.pixels for r in again.table.classes.rows) == layer.data.size
+    run(again)
+    assert [x.name for x in viewer.layers] == ["ramp", "ramp [prelabel]"]
+    assert layer.data[30, 70] == layer.data[20, 70] == 2
+    again.undo_run()
+    assert layer.data[30, 70] == 1
+
+
+@pytest.mark.parametrize("kind", ["png", "tiff", "coco"])
+def test_exported_labels_are_taken_up_corrected_and_exported(done, viewer, tmp_path, kind):
+    wait(lambda: done.exporter.format.count())
+    done.exporter.format.choose(kind)
+    done.exporter.folder.setText(str(tmp_path))
+    done.export()
+    wait(lambda: done.exporter.button.isEnabled())
+    viewer.layers.remove("ramp [prelabel]")
+    (path,) = [
+        p for p in tmp_path.iterdir() if p.name in ("ramp.png", "ramp.tif", "instances.json")
+    ]
+    (opened,) = viewer.open(path, plugin="napari-prelabel")
+    before = opened.data.copy()
+    run(done)
+    np.testing.assert_array_equal(opened.data, before)  # what was opened is kept
+    opened.paint((30, 70), 1)
+    done.exporter.folder.setText(str(tmp_path / "again"))
+    done.export()
+    wait(lambda: done.exporter.button.isEnabled())
+    assert "as on the screen" in done.exporter.receipt.text()
+    done.words.set_text("bright")
+    done.results.overwrite.setChecked(True)
+    run(done)
+    assert (opened.data == 1).all()
+    assert [x for x in viewer.layers if isinstance(x, Labels)] == [opened]

@@ -170,6 +170,41 @@ def test_a_missing_rectangle_is_a_clear_sentence(shapes, sentence):
         images.rectangle(Source(Image(bytes_of(20, 30))), shapes)
 
 
+def test_pixel_size_of_every_kind_of_result():
+    levels = [np.zeros((40, 40), np.uint8)[::s, ::s] for s in (1, 2, 4)]
+    pyramid = Image(levels, multiscale=True, scale=(2, 3))
+    coarse = Source(pyramid, level=2)
+    channels = Image(bytes_of(20, 30, 5), rgb=False, scale=(0.5, 0.25, 1))
+    flat = Source(channels, channel_axis=2, channels=(0, 1, 2))
+    turned = Source(Image(bytes_of(20, 30), scale=(2, 3), rotate=30))
+    for source, size in ((coarse, (8, 12)), (flat, (0.5, 0.25)), (turned, (2, 3))):
+        labels = Labels(np.zeros(source.shape, np.uint16), **images.placement(source))
+        np.testing.assert_allclose(images.pixel_size(labels), size)
+        _, attributes, _ = labels.as_layer_data_tuple()
+        np.testing.assert_allclose(images.pixel_size_of(attributes, labels.ndim), size)
+    assert images.pixel_size_of({}, 2) == (1, 1)
+
+
+def test_the_visible_field_in_pixels_of_the_chosen_level():
+    levels = [np.zeros((400, 400), np.uint8)[::s, ::s] for s in (1, 4)]
+    layer = Image(levels, multiscale=True)
+    layer._data_level = 0
+    layer.corner_pixels = np.array([[40, 80], [119, 399]])
+    assert images.visible(Source(layer)) == (40, 80, 120, 400)
+    assert images.visible(Source(layer, level=1)) == (10, 20, 30, 100)
+    layer.corner_pixels = np.array([[0, 80], [0, 399]])
+    with pytest.raises(ImageError, match="shows no part"):
+        images.visible(Source(layer))
+
+
+def test_a_drawn_box_is_read_as_the_same_box():
+    source = Source(Image(bytes_of(20, 30), scale=(2, 3)))
+    shapes = Shapes(
+        [images.corners_of((2, 3, 11, 30))], shape_type="rectangle", **images.placement(source)
+    )
+    assert images.rectangle(source, shapes) == (2, 3, 11, 30)
+
+
 def test_no_image_and_empty_images_are_clear_sentences():
     with pytest.raises(ImageError, match="Open an image first"):
         images.check(None)

@@ -1,16 +1,21 @@
 """napari's own Open, Save, Open Sample and menus, with our files."""
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from napari_prelabel.errors import FileFormatError
+from napari_prelabel.formats import FORMATS
 from napari_prelabel.gui import commands, io
 from napari_prelabel.gui.dock import PrelabelDock
 from napari_prelabel.gui.launch import launch
 from napari_prelabel.vocabulary import Vocabulary
 
-from gui_steps import wait  # isort: skip
+from gui_steps import MODELS, run, wait  # isort: skip
 
 WORDS = Vocabulary.parse("tree [#00ff00]: oak\nsky")
 IDS = np.array([[0, 1, 1], [2, 2, 1]], np.uint8)
@@ -81,6 +86,50 @@ def test_other_peoples_files_are_left_alone(tmp_path):
     assert commands.get_reader([str(tmp_path / "photo.png")]) is None
 
 
+def test_only_a_look_tells_our_files(tmp_path, monkeypatch):
+    written = {}
+    for write, name in ((commands.write_tiff, "x.tif"), (commands.write_coco, "x.json")):
+        written[name] = write(str(tmp_path / name), IDS, attributes())[0]
+
+    def never(*_):
+        raise AssertionError("the pixels were read")
+
+    for name, one in FORMATS.items():
+        monkeypatch.setitem(FORMATS, name, replace(one, read=never))
+    monkeypatch.setattr(tifffile.TiffFile, "asarray", never)
+    assert all(io.ours(path) for path in written.values())
+    coco = {"images": [], "annotations": [], "categories": []}
+    (tmp_path / "other.json").write_text(json.dumps(coco))
+    assert not io.ours(tmp_path / "other.json")
+    # The table beside a PNG is someone else's.
+    Image.fromarray(IDS).save(tmp_path / "photo.png")
+    (tmp_path / "photo.labels.json").write_text("{}")
+    assert not io.ours(tmp_path / "photo.png")
+    (tmp_path / "folder.json").mkdir()
+    assert not io.ours(tmp_path / "folder.json")
+
+
+def test_saving_over_a_coco_file_replaces_it(tmp_path):
+    path = str(tmp_path / "x.json")
+    commands.write_coco(path, IDS, attributes())
+    told = {"classes": Vocabulary.parse("sea").to_dict(), "image": "other.jpg"}
+    commands.write_coco(path, np.minimum(IDS, 1), {"metadata": {"prelabel": told}})
+    ((_, attributes_, _),) = io.read(path)
+    assert attributes_["metadata"]["prelabel"]["image"] == "other.jpg"
+    assert [p.name for p in tmp_path.iterdir()] == ["x.json"]
+
+
+def test_a_coco_file_that_cannot_be_written_leaves_the_old_one(tmp_path):
+    path = tmp_path / "x.json"
+    commands.write_coco(str(path), IDS, attributes())
+    before = path.read_bytes()
+    wrong = {"prelabel": {"classes": WORDS.to_dict(), "run": {"x": float("nan")}}}
+    with pytest.raises(FileFormatError, match="plain JSON"):
+        commands.write_coco(str(path), IDS, {"metadata": wrong})
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["x.json"]
+
+
 @pytest.mark.parametrize("key", ["scene-1", "scene-2", "scene-3", "scene-stack"])
 def test_samples_bring_an_image_and_its_words(viewer, key):
     (layer,) = viewer.open_sample("napari-prelabel", key)
@@ -108,6 +157,17 @@ def test_launch_shows_images_labels_and_words(qapp, tmp_path):
         (dock,) = viewer.window.dock_widgets.values()
         assert dock.words.vocabulary.names == ("tree", "sky")
         assert dock.place.layer.name == "image 1"
-        wait(lambda: True)
+        shown = viewer.layers["image 1 labels"]
+        np.testing.assert_array_equal(shown.data, IDS)
+        assert [row.pixels for row in dock.table.classes.rows] == [3, 2]
+        shown.brush_size = 1
+        shown.paint((0, 0), 2)
+        dock.models.apply(MODELS)
+        run(dock)
+        assert shown.data.tolist() == [[2, 1, 1], [1, 1, 1]]  # the stroke stays, the rest is new
+        dock.exporter.folder.setText(str(tmp_path))
+        dock.export()
+        wait(lambda: dock.exporter.button.isEnabled())
+        assert (tmp_path / "image 1.png").exists()
     finally:
         viewer.close()

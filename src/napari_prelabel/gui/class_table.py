@@ -8,7 +8,8 @@ from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt, Signal
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QAbstractItemView, QColorDialog, QHeaderView, QTableView
 
-from ..vocabulary import Class
+from ..vocabulary import Class, key
+from .annotation import KEPT
 
 COLUMNS = ("", "id", "class", "pixels", "show", "lock")
 COLOUR, ID, NAME, PIXELS, SHOW, LOCK = range(6)
@@ -55,8 +56,9 @@ class ClassModel(QAbstractTableModel):
 
     def _row(self, entry: Class, kept: bool) -> Row:
         plain = "#{:02x}{:02x}{:02x}".format(*entry.rgb)
-        colour = entry.colour or self._colours.get(entry.name, plain)
-        shown, locked = entry.name not in self._hidden, entry.name in self._locked
+        known = _known(entry.name)
+        colour = entry.colour or self._colours.get(known, plain)
+        shown, locked = known not in self._hidden, known in self._locked
         return Row(entry, colour, None, shown, locked, kept)
 
     def set_counts(self, counts: Mapping[str, int]) -> None:
@@ -82,12 +84,12 @@ class ClassModel(QAbstractTableModel):
     @property
     def chosen_colours(self) -> dict[str, str]:
         """Only the colours the person chose in the table."""
-        present = {r.entry.name for r in self.rows}
-        return {name: c for name, c in self._colours.items() if name in present}
+        names = [r.entry.name for r in self.rows if _known(r.entry.name) in self._colours]
+        return {name: self._colours[_known(name)] for name in names}
 
     def set_colour(self, number: int, colour: str) -> None:
         self.rows[number].colour = colour
-        self._colours[self.rows[number].entry.name] = colour
+        self._colours[_known(self.rows[number].entry.name)] = colour
         self.dataChanged.emit(self.index(number, COLOUR), self.index(number, COLOUR))
 
     # Qt asks these
@@ -206,7 +208,7 @@ def _text(row: Row, at: int) -> str | None:
     if at == ID:
         return str(row.entry.id)
     if at == NAME:
-        return f"{row.entry.name} (kept)" if row.kept else row.entry.name
+        return f"{row.entry.name.removesuffix(KEPT)}{KEPT}" if row.kept else row.entry.name
     if at == PIXELS:
         return "" if row.pixels is None else f"{row.pixels:,}"
     return None
@@ -221,5 +223,10 @@ def _tip(row: Row, at: int) -> str:
     return f"Also searched as: {words}. {TIPS[at]}" if words else TIPS[at]
 
 
+def _known(name: str) -> str:
+    """What a class is remembered by: kept behind the words or not, it is the same class."""
+    return key(name.removesuffix(KEPT))
+
+
 def _remember(names: set[str], name: str, on: bool) -> None:
-    names.add(name) if on else names.discard(name)
+    names.add(_known(name)) if on else names.discard(_known(name))

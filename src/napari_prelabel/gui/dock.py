@@ -9,21 +9,21 @@ from typing import Any
 
 import napari.viewer
 from napari.layers import Image
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import QEvent, Qt, QTimer
 from qtpy.QtWidgets import QFileDialog, QFrame, QScrollArea, QVBoxLayout, QWidget
 
 from ..errors import PrelabelError, VocabularyError
 from ..job import Job
-from ..vocabulary import Vocabulary, key
+from ..vocabulary import Class, Vocabulary, key
 from . import remember
 from .class_table import ClassTable
-from .export_box import ExportBox
+from .export_box import ExportBox, label_facts, label_image
 from .images import Source
 from .method_box import MethodBox
 from .models_box import ModelsBox
 from .parts import Section, column, label, row, rule
 from .place_box import PlaceBox
-from .result import METADATA, ResultLayer
+from .result import ResultLayer
 from .result_box import ResultBox
 from .run_bar import RunBar
 from .runner import Runner, shared_pool
@@ -48,7 +48,8 @@ class PrelabelDock(QWidget):
         self.setMinimumWidth(300)
         self._sentences: Sentences = {}
         self._placed = ""
-        self._last_job = ""
+        self._last_run: tuple[Any, ...] = ()
+        self._left = False
         self._make(runner)
         self._lay_out()
         self._connect()
@@ -147,9 +148,11 @@ class PrelabelDock(QWidget):
         self._recount.timeout.connect(self._count)
         self._tick.timeout.connect(self._show_device)
         self.viewer.events.theme.connect(self._restyle)
-        self.viewer.bind_key(RUN_KEY, lambda _: self.run(), overwrite=True)
-        self.viewer.bind_key(UNDO_KEY, lambda _: self.undo_run(), overwrite=True)
-        self.destroyed.connect(self._leave)
+        self._keys = {RUN_KEY: lambda _: self.run(), UNDO_KEY: lambda _: self.undo_run()}
+        for keys, function in self._keys.items():
+            self.viewer.bind_key(keys, function, overwrite=True)
+        # The window's end takes the dock along without another word.
+        self.destroyed.connect(self.session.runner.cancel)
 
     def _warm_up(self) -> None:
         """Start the worker while the person still types; it loads its libraries by itself."""
@@ -157,13 +160,33 @@ class PrelabelDock(QWidget):
             shared_pool().start()
             self._tick.start()
 
-    def _leave(self, *_: Any) -> None:
+    def changeEvent(self, event: Any) -> None:
+        """napari closes a dock by taking it out of its frame."""
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            self._leave()
+            self.deleteLater()
+
+    def closeEvent(self, event: Any) -> None:
+        """A dock that stands alone is closed like any window."""
+        super().closeEvent(event)
+        self._leave()
+
+    def _leave(self) -> None:
+        """End the run and let go of the viewer; results stay, for the next dock to take up."""
+        if self._left:
+            return
+        self._left = True
+        for timer in self.findChildren(QTimer):
+            timer.stop()
         self.viewer.events.theme.disconnect(self._restyle)
         self.place.disconnect_viewer()
-        self.viewer.bind_key(RUN_KEY, None, overwrite=True)
-        self.viewer.bind_key(UNDO_KEY, None, overwrite=True)
+        bound = list(self.viewer.keymap.values())
+        for keys, function in self._keys.items():
+            if function in bound:
+                self.viewer.bind_key(keys, None, overwrite=True)
         self.models.close_download()
-        self.session.cancel()
+        self.session.leave()
 
     def _restyle(self, *_: Any) -> None:
         self.setStyleSheet(sheet(self.viewer.theme))
@@ -179,7 +202,7 @@ class PrelabelDock(QWidget):
         except PrelabelError as error:
             self._fail(_sentence(error))
             return
-        self._last_job = job.digest
+        self._last_run = _request(job, source)
         self.session.start(
             job, source, planes, self.table.classes.locked, self.results.overwrite.isChecked()
         )
@@ -206,8 +229,10 @@ class PrelabelDock(QWidget):
         self.bar.busy()
         self._tick.start()
 
-    def _shown(self, result: ResultLayer, _: Task) -> None:
+    def _shown(self, result: ResultLayer, task: Task) -> None:
         result.hidden = self.table.classes.hidden
+        if self.place.layer is task.source.layer:
+            self._keep_threshold(result)
         self._legend(result)
         self.sections["result"].expand()
 
@@ -227,10 +252,13 @@ class PrelabelDock(QWidget):
     def undo_run(self) -> None:
         """Take the last run on this image back, in one step."""
         result = self.session.result(self.place.layer)
-        if result is None or not result.undo_run():
+        if result is not None and result.drawing:
+            self.bar.say(("info", "Finish the stroke first, then undo the run."))
+            return
+        if not self.session.undo_run(self.place.layer):
             self.bar.say(("info", "There is no run to undo on this image."))
             return
-        self._legend(result, "The last run was undone.")
+        self._legend(self.session.result(self.place.layer), "The last run was undone.")
         self.bar.idle("")
         self.bar.say()
 
@@ -244,7 +272,17 @@ class PrelabelDock(QWidget):
             self.words.set_text(words)
             if path := layer.metadata.get(SENTENCES):  # type: ignore[union-attr]
                 self.lists.load_sentences(Path(path))
-        self._legend(self.session.result(layer), "")
+        result = self.session.result(layer)
+        if result is not None:
+            self.results.show_threshold(result.annotation.threshold)
+        self._legend(result, "")
+        if layer is not None and self.bar.live_box.isChecked():
+            self.words.settle_soon()
+
+    def _keep_threshold(self, result: ResultLayer) -> None:
+        """A new result hides what the slider says."""
+        if result.annotation.threshold != self.results.threshold:
+            result.blank_below(self.results.threshold)
 
     def _parsed(self, vocabulary: Vocabulary | None) -> None:
         if vocabulary is not None or not self.words.text.strip():
@@ -256,7 +294,7 @@ class PrelabelDock(QWidget):
         if vocabulary is None or not self.bar.live_box.isChecked() or self.place.layer is None:
             return
         try:
-            same = self.job().digest == self._last_job
+            same = _request(self.job(), self.place.source) == self._last_run
         except PrelabelError:
             same = False
         if not same:
@@ -265,10 +303,9 @@ class PrelabelDock(QWidget):
     def _legend(self, result: ResultLayer | None, changed: str | None = None) -> None:
         """Table, counts and what can be undone, as the result stands."""
         typed = list(self.words.vocabulary.classes) if self.words.vocabulary else []
-        names = {c.name for c in typed}
-        kept = [c for c in result.annotation.vocabulary.classes if c.name not in names] if (
-            result is not None
-        ) else []  # fmt: skip
+        names = {key(c.name) for c in typed}
+        known = result.annotation.vocabulary.classes if result is not None else ()
+        kept = [c for c in known if key(c.name) not in names]
         self.table.classes.set_classes(typed, kept)
         if result is None:
             self.results.show_state(0, 0, changed)
@@ -294,12 +331,35 @@ class PrelabelDock(QWidget):
             result.recolour(colours, self.table.classes.hidden)
 
     def _pick(self, name: str) -> None:
-        """Paint with a class of the table from now on."""
-        result = self.session.result(self.place.layer)
-        found = result.annotation.vocabulary.find(name) if result is not None else None
-        if result is not None and found is not None:
+        """Paint with a class of the table from now on, whether a run has met it or not."""
+        try:
+            result = self._paintable(name)
+        except PrelabelError as error:
+            self._fail(_sentence(error))
+            return
+        found = result.annotation.vocabulary.find(name)
+        if found is not None:
             result.layer.selected_label = found.id
             self.viewer.layers.selection.active = result.layer
+
+    def _paintable(self, name: str) -> ResultLayer:
+        """A result layer that has a class of this name, empty before the first run."""
+        result = self.session.result(self.place.layer)
+        if result is not None and result.annotation.vocabulary.find(name):
+            return result
+        typed = self.words.vocabulary
+        entry = typed.find(name) if typed is not None else None
+        if typed is None or entry is None:
+            raise VocabularyError("The words need a correction first.")
+        if result is None:
+            result = self.session.empty(self.place.source, self._dressed(typed))
+        else:
+            known = result.annotation.vocabulary
+            fresh = Class(len(known.classes) + 1, name, colour=self.table.classes.colours[name])
+            result.annotation.vocabulary = Vocabulary((*known.classes, fresh), known.background)
+            result.dress()
+        self._legend(result)
+        return result
 
     def _blank(self, threshold: float) -> None:
         result = self.session.result(self.place.layer)
@@ -350,14 +410,16 @@ class PrelabelDock(QWidget):
             return
         result.annotation.found_different(result.layer.data)
         ids, vocabulary = result.annotation.named()
-        facts = label_facts(result, self.place.source)
-        self.exporter.write(lambda: _label_image(ids, vocabulary, facts))
+        facts = label_facts(result.layer, self.place.source.layer)
+        self.exporter.write(lambda: label_image(ids, vocabulary, facts))
 
     def _suggest_folder(self, source: Source) -> None:
         self.exporter.suggest(source.layer.source.path)
 
     def _save_words(self, name: str) -> None:
-        remember.write_text(Path(name), self.words.text)
+        vocabulary = self.words.vocabulary
+        told = self._dressed(vocabulary) if vocabulary is not None else None
+        self.lists.write(Path(name), self.words.text, told)
 
     def _ask_save_job(self) -> None:
         name, _ = QFileDialog.getSaveFileName(self, "Save settings", "job.json", "JSON (*.json)")
@@ -385,18 +447,23 @@ class PrelabelDock(QWidget):
             self.exporter.fail(str(error))
 
     def show_job(self, job: Job) -> None:
-        """Set the boxes from a job; its rectangle is left to the Shapes layer."""
+        """Set the boxes from a job; its rectangle is drawn on the image."""
         self.words.set_text(job.vocabulary.to_text())
         self.describe({c.name: c.descriptions for c in job.vocabulary.classes if c.descriptions})
         self.models.apply(job.models)
         self.method.show_job(job)
+        if not self.place.show_region(job.region):
+            self.exporter.fail(
+                "The settings have a rectangle, but no image is open to draw it on: open the "
+                "image and load them again."
+            )
 
     def _remember(self) -> None:
         try:
             job: Any = self.job().to_dict()
         except PrelabelError:
             return
-        remember.save({"job": job, "words": self.words.text, "live": self.bar.live_box.isChecked()})
+        remember.save({"job": job | {"region": None}, "words": self.words.text})
 
     def _recall(self) -> None:
         self._fit_method()
@@ -408,28 +475,11 @@ class PrelabelDock(QWidget):
         except (PrelabelError, KeyError):
             return
         self.words.set_text(str(stored.get("words", self.words.text)))
-        self.bar.live_box.setChecked(bool(stored.get("live", False)))
 
 
-def label_facts(result: ResultLayer, source: Source) -> dict[str, Any]:
-    """Name, source, pixel size and provenance that go into the files beside the labels."""
-    path = source.layer.source.path
-    name = Path(path).stem if path else source.layer.name
-    safe = "".join(c if c.isalnum() or c in " ._-()" else "_" for c in name).strip(" .")
-    scale = tuple(float(v) for v in result.layer.scale[-2:])
-    return {
-        "name": safe or "labels",
-        "source": Path(path).name if path else f"{safe or 'image'}.png",
-        "scale": (scale[0], scale[1]),
-        "unit": str(result.layer.units[-1]),
-        "provenance": result.layer.metadata.get(METADATA, {}).get("run", {}),
-    }
-
-
-def _label_image(ids: Any, vocabulary: Vocabulary, facts: dict[str, Any]) -> Any:
-    from ..formats import LabelImage
-
-    return LabelImage(ids, vocabulary, **facts)
+def _request(job: Job, source: Source) -> tuple[Any, ...]:
+    """What a run was asked for; another image is another request."""
+    return job.digest, id(source.layer), source.level, source.channel_axis, source.channels
 
 
 def _sentence(error: PrelabelError) -> str:

@@ -4,17 +4,29 @@ import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari.layers import Image, Labels
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QLineEdit, QWidget
 
 from ..errors import PrelabelError
+from ..vocabulary import Vocabulary
 from .background import Background
+from .images import pixel_size
 from .parts import Combo, Name, button, column, label, row
+from .result import METADATA
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..formats import LabelImage, Receipt
+
+
+SEGMENTATIONS = {
+    "auto": "polygons where exact, else run lengths",
+    "rle": "run lengths: every pixel is kept",
+    "polygons": "polygons: holes are lost",
+}
+ANNOTATIONS = {"region": "per connected region", "class": "per class of an image"}
 
 
 class ExportBox(QWidget):
@@ -41,6 +53,7 @@ class ExportBox(QWidget):
         self.receipt.hide()
         rows = column(self, 0)
         rows.addLayout(row(Name("Format"), self.format, stretch=1))
+        rows.addWidget(self._coco())
         rows.addLayout(row(Name("Folder"), self.folder, browse, stretch=1))
         rows.addWidget(self.replace)
         rows.addWidget(self.button)
@@ -57,6 +70,24 @@ class ExportBox(QWidget):
         self._load = Background()
         self._load.done.connect(self.format.offer)
         self._load.start(_titles)
+
+    def _coco(self) -> QWidget:
+        """How COCO holds the labels; shown while COCO is chosen."""
+        self.segmentation = Combo("How the outline of an annotation is written")
+        self.segmentation.setAccessibleName("COCO outlines")
+        self.segmentation.offer([(text, name) for name, text in SEGMENTATIONS.items()])
+        self.annotation = Combo("What is one annotation")
+        self.annotation.setAccessibleName("COCO annotations")
+        self.annotation.offer([(text, name) for name, text in ANNOTATIONS.items()])
+        box = QWidget()
+        rows = column(box, 0)
+        rows.addLayout(row(Name("Outlines"), self.segmentation, stretch=1))
+        rows.addLayout(row(Name("Annotation"), self.annotation, stretch=1))
+        box.hide()
+        self.format.currentIndexChanged.connect(
+            lambda *_: box.setVisible(self.format.currentData() == "coco")
+        )
+        return box
 
     def _browse(self) -> None:
         chosen = QFileDialog.getExistingDirectory(self, "Export folder", self.folder.text())
@@ -75,10 +106,14 @@ class ExportBox(QWidget):
             self.fail("Choose a folder first.")
             return
         folder, name = Path(self.folder.text()).expanduser(), self.format.currentData()
-        replace = self.replace.isChecked()
+        how = {
+            "overwrite": self.replace.isChecked(),
+            "segmentation": self.segmentation.currentData(),
+            "annotation": self.annotation.currentData(),
+        }
         self.button.setEnabled(False)
         self._tell("Writing…", "muted")
-        self._work.start(lambda: _export(make, folder, name, replace))
+        self._work.start(lambda: _export(make, folder, name, how))
 
     def _written(self, outcome: Any) -> None:
         self.button.setEnabled(True)
@@ -110,7 +145,30 @@ def _titles() -> list[tuple[str, Any]]:
     return [(f.title, f.name) for f in FORMATS.values()]
 
 
-def _export(make: "Callable[[], LabelImage]", folder: Path, name: str, replace: bool) -> "Receipt":
+def _export(
+    make: "Callable[[], LabelImage]", folder: Path, name: str, how: dict[str, Any]
+) -> "Receipt":
     from ..formats import Options, export
 
-    return export([make()], folder, name, Options(overwrite=replace))
+    return export([make()], folder, name, Options(**how))
+
+
+def label_facts(layer: Labels, image: Image) -> dict[str, Any]:
+    """Name, source, pixel size and provenance that go into the files beside the labels."""
+    path = image.source.path
+    name = Path(path).stem if path else image.name
+    safe = "".join(c if c.isalnum() or c in " ._-()" else "_" for c in name).strip(" .")
+    return {
+        "name": safe or "labels",
+        "source": Path(path).name if path else f"{safe or 'image'}.png",
+        "scale": pixel_size(layer),
+        "unit": str(layer.units[-1]),
+        "provenance": layer.metadata.get(METADATA, {}).get("run", {}),
+    }
+
+
+def label_image(ids: Any, vocabulary: Vocabulary, facts: dict[str, Any]) -> "LabelImage":
+    """What is exported, once the formats are loaded."""
+    from ..formats import LabelImage
+
+    return LabelImage(ids, vocabulary, **facts)

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from napari.layers import Image, Shapes
+from napari.layers import Image, Layer, Shapes
+from napari.utils.transforms import Affine
 
 from ..errors import ImageError
 
@@ -107,6 +108,17 @@ def rectangle(source: Source, shapes: Shapes | None) -> tuple[int, int, int, int
     chosen = sorted(shapes.selected_data) or [len(shapes.data) - 1]
     corners = np.concatenate([np.asarray(shapes.data[i]) for i in chosen])
     world = np.stack([shapes.data_to_world(c) for c in corners])
+    return _box(source, world, "The rectangle lies outside the image: move it onto the image.")
+
+
+def corners_of(box: tuple[int, int, int, int]) -> npt.NDArray[np.float64]:
+    """Corners (4, 2) of a rectangle that `rectangle` gives back as this box of pixels."""
+    y0, x0, y1, x1 = (n - 0.5 for n in box)
+    return np.array([[y0, x0], [y0, x1], [y1, x1], [y1, x0]])
+
+
+def _box(source: Source, world: npt.NDArray[Any], outside: str) -> tuple[int, int, int, int]:
+    """Box of pixels around points in world coordinates (points, axes), cut to the image."""
     world = world[:, -source.layer.ndim :]
     missing = source.layer.ndim - world.shape[1]
     world = np.pad(world, ((0, 0), (missing, 0)))
@@ -119,8 +131,52 @@ def rectangle(source: Source, shapes: Shapes | None) -> tuple[int, int, int, int
     y0, x0 = max(int(low[0]), 0), max(int(low[1]), 0)
     y1, x1 = min(int(high[0]), h), min(int(high[1]), w)
     if y0 >= y1 or x0 >= x1:
-        raise ImageError("The rectangle lies outside the image: move it onto the image.")
+        raise ImageError(outside)
     return y0, x0, y1, x1
+
+
+def visible(source: Source) -> tuple[int, int, int, int]:
+    """Box (y0, x0, y1, x1) in pixels of what the canvas shows of the image."""
+    layer = source.layer
+    ratio = np.ones(layer.ndim)
+    if layer.multiscale:
+        fine, drawn = layer.data[0].shape, layer.data[layer.data_level].shape
+        ratio = np.asarray([a / b for a, b in zip(fine, drawn, strict=True)])[: layer.ndim]
+    ratio = ratio / _factors(source)
+    box = []
+    for axis, size in zip(source.axes[-2:], source.shape[-2:], strict=True):
+        first, last = (int(n) for n in layer.corner_pixels[:, axis])
+        if first == last and size > 1:
+            raise ImageError("The canvas shows no part of the image: move it into view.")
+        low, high = int(first * ratio[axis]), int(np.ceil((last + 1) * ratio[axis]))
+        box.append((max(low, 0), min(high, size)))
+    (y0, y1), (x0, x1) = box
+    return y0, x0, y1, x1
+
+
+def pixel_size(layer: Layer) -> tuple[float, float]:
+    """Size of a pixel along (Y, X) in the layer's units, however the layer is placed."""
+    return _lengths(np.asarray(layer._data_to_world.affine_matrix))
+
+
+def pixel_size_of(attributes: Mapping[str, Any], ndim: int) -> tuple[float, float]:
+    """The same from the attributes that napari hands to a writer."""
+    scale = np.ones(ndim)
+    given = attributes.get("scale", (1.0,))
+    scale[-len(given) :] = given
+    inner = Affine(
+        scale=scale,
+        rotate=attributes.get("rotate"),
+        shear=attributes.get("shear"),
+        ndim=ndim,
+    )
+    outer = np.asarray(attributes.get("affine", np.eye(ndim + 1)), float)
+    return _lengths(outer @ np.asarray(inner.affine_matrix))
+
+
+def _lengths(matrix: npt.NDArray[Any]) -> tuple[float, float]:
+    y, x = np.linalg.norm(matrix[:-1, :-1], axis=0)[-2:]
+    return float(y), float(x)
 
 
 def placement(source: Source) -> Mapping[str, Any]:

@@ -1,34 +1,63 @@
 """Between napari's layers and our files: names, colours and pixel size go both ways."""
 
 import os
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tifffile
 
-from ..errors import FileFormatError, PrelabelError
+from ..errors import FileFormatError
 from ..formats import FORMATS, LabelImage, Options
 from ..formats.png import table_path
+from ..formats.table import KIND
 from ..vocabulary import Class, Vocabulary
+from .images import pixel_size_of
 
 LayerData = tuple[Any, dict[str, Any], str]
+_PART = 1 << 16
+# The first is at the head of a file we began, the second at the tail of one we added to.
+_COCO_MARKS = ('"Label maps of napari-prelabel"', f'"{KIND}"')
 _BY_SUFFIX = {".png": "png", ".tif": "tiff", ".tiff": "tiff", ".json": "coco"}
 
 
 def ours(path: str | os.PathLike[str]) -> bool:
-    """Whether a file is one of our label files; never true for other people's images."""
+    """Whether a file is one of our label files; never true for other people's images.
+
+    Reads a few kilobytes, whatever the file's size: napari asks in the GUI thread.
+    """
     where = Path(path)
-    name = _BY_SUFFIX.get(where.suffix.lower())
-    if name is None or not where.is_file():
-        return False
-    if name == "png":
-        return table_path(where).is_file()
+    sniff = _SNIFF.get(_BY_SUFFIX.get(where.suffix.lower(), ""))
+    # A file of another kind may break a parser in any way; it is not ours then.
     try:
-        FORMATS[name].read(where, None)
-    except PrelabelError:
+        return sniff is not None and where.is_file() and sniff(where)
+    except Exception:
         return False
-    return True
+
+
+def _ours_png(path: Path) -> bool:
+    return KIND.encode() in _ends(table_path(path))
+
+
+def _ours_tiff(path: Path) -> bool:
+    with tifffile.TiffFile(path) as file:
+        return KIND in file.pages[0].description
+
+
+def _ours_coco(path: Path) -> bool:
+    ends = _ends(path)
+    return any(mark.encode() in ends for mark in _COCO_MARKS)
+
+
+def _ends(path: Path) -> bytes:
+    """The first and the last part of a file."""
+    with open(path, "rb") as file:
+        head = file.read(_PART)
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(size - _PART, 0))
+        return head + file.read(_PART)
 
 
 def read(path: str | list[str]) -> list[LayerData]:
@@ -65,7 +94,11 @@ def labels_layer(image: LabelImage) -> LayerData:
         ahead = (1.0,) * (image.ids.ndim - 2)
         attributes["scale"] = (*ahead, *image.scale)
         attributes["units"] = (*("pixel",) * len(ahead), image.unit, image.unit)
-    return image.ids, attributes, "labels"
+    # A copy: the person paints into the layer's array.
+    return image.ids.copy(), attributes, "labels"
+
+
+_SNIFF = {"png": _ours_png, "tiff": _ours_tiff, "coco": _ours_coco}
 
 
 def write(name: str, path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
@@ -79,18 +112,30 @@ def write(name: str, path: str, data: Any, attributes: dict[str, Any]) -> list[s
         raise FileFormatError(
             target, f"{target.name} holds one plane only: save the stack as TIFF, or export it."
         )
+    if name == "coco":
+        return [str(_replaced(planes, target))]
     receipt = FORMATS[name].write(planes, target, Options(overwrite=True))
     return [str(p) for p in receipt.paths]
+
+
+def _replaced(planes: list[LabelImage], target: Path) -> Path:
+    """Write a COCO file anew: beside its place first, for our writer adds to a file it finds."""
+    part = target.with_name(f".{target.name}.{uuid.uuid4().hex}.json")
+    try:
+        FORMATS["coco"].write(planes, part, Options())
+        os.replace(part, target)
+    finally:
+        part.unlink(missing_ok=True)
+    return target
 
 
 def _image(data: Any, attributes: Mapping[str, Any], target: Path) -> LabelImage:
     told = attributes.get("metadata", {}).get("prelabel", {})
     vocabulary = _named(data, told.get("classes"), attributes)
-    scale = tuple(float(v) for v in attributes.get("scale", (1.0, 1.0)))[-2:]
     units = attributes.get("units") or ("pixel",)
     source = str(told.get("image") or target.stem)
     return LabelImage(
-        data, vocabulary, target.stem, source, (scale[0], scale[1]), str(units[-1]),
+        data, vocabulary, target.stem, source, pixel_size_of(attributes, data.ndim), str(units[-1]),
         provenance=told.get("run", {}),
     )  # fmt: skip
 

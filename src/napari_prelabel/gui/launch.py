@@ -6,11 +6,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from napari.layers import Image as ImageLayer
+from napari.layers import Labels
 from PIL import Image
 
-from ..labels import Ids
+from ..labels import Ids, LabelMap
 from ..vocabulary import Vocabulary
 from .commands import DOCK, PLUGIN
+from .result import ResultLayer, dtype_for
 
 Picture = Path | npt.NDArray[Any]
 
@@ -25,13 +28,11 @@ def launch(
 ) -> Any:
     """Show images (Y, X, 3), each with its labels (Y, X) uint16, and the dock with the words.
 
-    labels, names : as many as images, or none. The first image is visible, the others are in
-    the layer list. block : run until the window is closed. Returns the viewer.
+    labels, names : as many as images, or none. The labels are a model's: they can be painted
+    over, and a run replaces the rest. The first image is visible, the others are in the layer
+    list. block : run until the window is closed. Returns the viewer.
     """
     import napari
-
-    from ..formats import LabelImage
-    from .io import labels_layer
 
     viewer = napari.Viewer(title="Prelabel")
     for number, image in enumerate(images):
@@ -39,12 +40,12 @@ def launch(
         words = {"prelabel_vocabulary": vocabulary.to_text()}
         pixels = _pixels(image)
         colour = pixels.ndim == 3 and pixels.shape[2] in (3, 4)
-        viewer.add_image(pixels, name=name, rgb=colour, metadata=words, visible=number == 0)
+        layer = viewer.add_image(pixels, name=name, rgb=colour, metadata=words, visible=number == 0)
         ids = labels[number] if labels else None
         if ids is not None:
-            data, attributes, _ = labels_layer(LabelImage(ids, vocabulary, name))
-            attributes |= {"name": f"{name} labels", "visible": number == 0, "opacity": 0.6}
-            viewer.add_labels(data, **attributes)
+            result = _result(layer, np.asarray(ids), vocabulary)
+            result.layer.visible = number == 0
+            viewer.add_layer(result.layer)
     _, dock = viewer.window.add_plugin_dock_widget(PLUGIN, DOCK)
     if images:
         first = next(layer for layer in viewer.layers if "prelabel_vocabulary" in layer.metadata)
@@ -52,6 +53,20 @@ def launch(
     if block:
         napari.run()
     return viewer
+
+
+def _result(image: ImageLayer, ids: Ids, vocabulary: Vocabulary) -> ResultLayer:
+    """Labels over an image, as a run of the dock would have left them."""
+    empty = np.zeros(ids.shape, dtype_for(vocabulary))
+    layer = Labels(empty, name=f"{image.name} labels", opacity=0.6)
+    result = ResultLayer(layer, vocabulary, image)
+    found = LabelMap(
+        ids.astype(np.uint16), np.ones(ids.shape, np.float16), np.zeros(ids.shape, np.uint16),
+        vocabulary,
+    )  # fmt: skip
+    result.put(result.annotation.begin(), found, ())
+    result.annotation.steps.clear()
+    return result
 
 
 def _pixels(image: Picture) -> npt.NDArray[Any]:

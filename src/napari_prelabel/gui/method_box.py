@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields, replace
 from typing import Any, get_args
 
-from qtpy.QtCore import Signal
+from qtpy.QtCore import QLocale, Signal
 from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QGridLayout, QSpinBox, QWidget
 
 from ..job import BASES, FreeCP, Job, Windows
@@ -148,6 +148,10 @@ class MethodBox(QWidget):
         self.min_score = _unit()
         self._add(grid, "Least score", "Base alone with background words: less sure pixels stay "
                   "unlabelled (0 to 1).", self.min_score, "min_score")  # fmt: skip
+        self.logit_scale = _Number(1e6, 5.0)
+        self.logit_scale.setSpecialValueText("the models' own")
+        self._add(grid, "Sharpness", "Scale of the scores before the softmax (logit scale): higher "
+                  "makes the best word win more clearly.", self.logit_scale)  # fmt: skip
         self.own_windows = QCheckBox("Windows as the models like them")
         self.own_windows.setToolTip("Untick to choose the image's size and its windows yourself")
         grid.addWidget(self.own_windows, grid.rowCount(), 0, 1, 2)
@@ -182,7 +186,7 @@ class MethodBox(QWidget):
             combo.currentIndexChanged.connect(self._touched)
         for field in self._inputs.values():
             _signal(field).connect(self._touched)
-        for spin in (self.short_side, self.crop, self.stride, self.min_score):
+        for spin in (self.short_side, self.crop, self.stride, self.min_score, self.logit_scale):
             spin.valueChanged.connect(self._touched)
         self.own_windows.toggled.connect(self._touched)
         self.antialias.toggled.connect(self._touched)
@@ -238,6 +242,7 @@ class MethodBox(QWidget):
             windows=windows,
             freecp=FreeCP(**{f.name: _value(self._inputs[f.name]) for f in FIELDS}),
             min_score=self.min_score.value() if self.method.currentData() == "base" else 0.0,
+            logit_scale=self.logit_scale.value() or None,
             precision=self.precision.currentData(),
         )
 
@@ -246,6 +251,7 @@ class MethodBox(QWidget):
         self.method.choose(job.method)
         self.base.choose(job.base)
         self.min_score.setValue(job.min_score)
+        self.logit_scale.setValue(job.logit_scale or 0.0)
         self.precision.choose(job.precision)
         self.set_freecp(job.freecp)
         self.set_windows(job.windows)
@@ -275,17 +281,32 @@ def _choices(f: Field) -> Combo:
     return made
 
 
+class _Number(QDoubleSpinBox):
+    """A number that keeps every digit of a job file and shows no more than it has."""
+
+    def __init__(self, highest: float, step: float) -> None:
+        super().__init__()
+        self.setDecimals(20)
+        self.setRange(0.0, highest)
+        self.setSingleStep(step)
+
+    def textFromValue(self, value: float) -> str:
+        """The shortest text that reads back as the value."""
+        shortest = QLocale.FloatingPointPrecisionOption.FloatingPointShortest
+        return str(self.locale().toString(value, "g", shortest.value))
+
+    def stepBy(self, steps: int) -> None:
+        """Steps of 0.05 add up to 0.15, not to 0.15000000000000002."""
+        self.setValue(round(self.value() + steps * self.singleStep(), 10))
+
+
 def _unit() -> QDoubleSpinBox:
-    made = QDoubleSpinBox()
-    made.setRange(0.0, 1.0)
-    made.setSingleStep(0.05)
-    made.setDecimals(2)
-    return made
+    return _Number(1.0, 0.05)
 
 
 def _pixels() -> QSpinBox:
     made = QSpinBox()
-    made.setRange(0, 8192)
+    made.setRange(0, 65535)
     made.setSingleStep(16)
     made.setSuffix(" px")
     return made

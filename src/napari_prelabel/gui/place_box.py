@@ -1,7 +1,9 @@
 """Which image, and which part of it: follows the viewer's layer list."""
 
+import math
 from typing import Any
 
+import numpy as np
 from napari.layers import Image, Shapes
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QWidget
@@ -11,7 +13,8 @@ from . import images
 from .images import Source
 from .parts import Combo, Name, column, row
 
-WHOLE, SLICE, SLICES, RECTANGLE = "whole", "slice", "slices", "rectangle"
+WHOLE, SLICE, SLICES, VISIBLE, RECTANGLE = "whole", "slice", "slices", "visible", "rectangle"
+REGION_NAME = "region"
 
 
 class PlaceBox(QWidget):
@@ -114,19 +117,34 @@ class PlaceBox(QWidget):
 
     def _offer_regions(self) -> None:
         planes = self.source.shape[:-2] if self.layer is not None else ()
+        parts = [("Visible field", VISIBLE), ("Rectangle of a Shapes layer", RECTANGLE)]
         if planes:
-            count = 1
-            for n in planes:
-                count *= n
-            self.region.offer(
-                [
-                    ("Current slice", SLICE),
-                    (f"All slices ({count})", SLICES),
-                    ("Rectangle of a Shapes layer", RECTANGLE),
-                ]
-            )
+            every = f"All slices ({math.prod(planes)})"
+            self.region.offer([("Current slice", SLICE), (every, SLICES), *parts])
         else:
-            self.region.offer([("Whole image", WHOLE), ("Rectangle of a Shapes layer", RECTANGLE)])
+            self.region.offer([("Whole image", WHOLE), *parts])
+
+    def show_region(self, box: tuple[int, int, int, int] | None) -> bool:
+        """Choose a job's rectangle (y0, x0, y1, x1) by drawing it; False without an image.
+
+        Without a rectangle the first choice, the whole image or slice, is taken.
+        """
+        if box is None:
+            self.region.setCurrentIndex(0)
+            return True
+        if self.layer is None:
+            return False
+        source = self.source
+        here = images.current_plane(source, tuple(self._viewer.dims.point))
+        corners = images.corners_of(box)
+        corners = np.hstack([np.tile(np.asarray(here, float), (4, 1)), corners])
+        shapes = Shapes(
+            [corners], shape_type="rectangle", name=REGION_NAME, ndim=corners.shape[1],
+            face_color="transparent", edge_color="yellow", **images.placement(source),
+        )  # fmt: skip
+        self._viewer.add_layer(shapes)
+        self._viewer.layers.selection.active = shapes
+        return bool(self.region.choose(RECTANGLE))
 
     # The answers
 
@@ -158,6 +176,8 @@ class PlaceBox(QWidget):
 
     def rectangle(self) -> tuple[int, int, int, int] | None:
         """The rectangle (y0, x0, y1, x1) if one is asked for; ImageError when none is drawn."""
+        if self.region.currentData() == VISIBLE:
+            return images.visible(self.source)
         if self.region.currentData() != RECTANGLE:
             return None
         drawn = [x for x in self._viewer.layers if isinstance(x, Shapes)]

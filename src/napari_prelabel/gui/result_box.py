@@ -53,9 +53,20 @@ class ResultBox(QWidget):
     def threshold(self) -> float:
         return float(self.slider.value()) / 100
 
+    def show_threshold(self, threshold: float) -> None:
+        """Set the slider to what a result uses, without asking for anything."""
+        self.slider.blockSignals(True)
+        self.slider.setValue(round(threshold * 100))
+        self.slider.blockSignals(False)
+        self._tell(self.slider.value())
+        self._quiet.stop()
+
     def _moved(self, value: int) -> None:
-        self.percent.setText(f"{value} %" if value else "off")
+        self._tell(value)
         self._quiet.start()
+
+    def _tell(self, value: int) -> None:
+        self.percent.setText(f"{value} %" if value else "off")
 
     def show_state(self, runs: int, human: int, changed: str | None = None) -> None:
         """How many runs can be undone, how many pixels are the person's, what changed."""

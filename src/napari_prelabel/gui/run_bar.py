@@ -1,5 +1,7 @@
 """Run, Cancel, live, and what is going on; stays in view below the settings."""
 
+import time
+from dataclasses import replace
 from typing import Any
 
 from qtpy.QtCore import Qt, Signal
@@ -69,6 +71,7 @@ class RunBar(QWidget):
         rows.addWidget(self.device)
         rows.addWidget(scroll)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
+        self._clock = _Clock()
         self.device.hide()
         self.say()
         self.idle("")
@@ -126,10 +129,30 @@ class RunBar(QWidget):
 
     def progress(self, number: int, planes: int, step: Progress) -> None:
         """One step of plane `number` of `planes`."""
+        step = self._clock.timed(number, step)
         low, high = SHARES[step.stage]
         within = low + (high - low) * (step.done / step.total if step.total else 0)
         self.bar.setValue(round((1000 * number + within) / planes))
         self.stage.setText(_sentence(number, planes, step))
+
+
+class _Clock:
+    """Tells how long a stage still takes where the engine does not, from its steps so far."""
+
+    def __init__(self) -> None:
+        self._stage: tuple[int, str, int] | None = None
+        self._began = 0.0
+        self._first = 0
+
+    def timed(self, number: int, step: Progress) -> Progress:
+        """The step of plane `number`, with seconds left once they can be told."""
+        now, stage = time.monotonic(), (number, step.stage, step.total)
+        if stage != self._stage or step.done < self._first:
+            self._stage, self._began, self._first = stage, now, step.done
+        steps = step.done - self._first
+        if step.seconds_left is not None or not steps or step.total < 2:
+            return step
+        return replace(step, seconds_left=(now - self._began) / steps * (step.total - step.done))
 
 
 def _sentence(number: int, planes: int, step: Progress) -> str:

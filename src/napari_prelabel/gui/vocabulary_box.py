@@ -74,6 +74,10 @@ class VocabularyBox(QWidget):
         self.parsed.emit(self.vocabulary)
         self._quiet.start()
 
+    def settle_soon(self) -> None:
+        """Say `settled` again, once the box has been left alone."""
+        self._quiet.start()
+
     def _settle(self) -> None:
         if self.vocabulary is not None:
             self.settled.emit(self.vocabulary)

@@ -1,24 +1,39 @@
-"""The menu beside the words: ready lists, load, save, descriptions."""
+"""The menu beside the words: ready lists, load, save, descriptions. Files are read off the GUI."""
 
-import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton, QWidget
 
 from .. import presets
-from ..errors import FileFormatError, PrelabelError
+from ..errors import FileFormatError, PrelabelError, VocabularyError
 from ..presets import PRESETS
 from ..samples import sample_path
 from ..vocabulary import Vocabulary
+from . import remember
+from .background import Background
 
 Sentences = Mapping[str, Sequence[str]]
-_OPEN = "Words (*.txt *.names *.json);;All files (*)"
+_TYPED = (".txt", ".names")
+_SAVE = "Text (*.txt);;Table (*.csv);;JSON with descriptions (*.json)"
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """A list as it goes into the box: its text, and the descriptions its file had."""
+
+    text: str
+    sentences: Sentences = field(default_factory=dict)
 
 
 class WordsMenu(QPushButton):
-    """`words` brings the text of a list, `sentences` descriptions by class name."""
+    """`words` brings the text of a list, `sentences` descriptions by class name.
+
+    `save` asks the dock for the words, which come back through `write`.
+    """
 
     words = Signal(str)
     sentences = Signal(object)
@@ -41,28 +56,40 @@ class WordsMenu(QPushButton):
         menu.addSeparator()
         menu.addAction("Load descriptions…").triggered.connect(lambda *_: self._ask_sentences())
         self.setMenu(menu)
+        self._work = Background()
+        self._work.done.connect(self._came)
 
     def load(self, path: Path) -> None:
-        """Read a list of words and hand on its text."""
-        try:
-            self.words.emit(read_words(path))
-        except PrelabelError as error:
-            self.failed.emit(str(error))
+        """Read a list of words and hand on its text, and its descriptions if it has some."""
+        self._work.start(lambda: read_words(path))
 
     def load_sentences(self, path: Path) -> None:
         """Read descriptions and hand them on."""
-        try:
-            self.sentences.emit(read_sentences(path))
-        except PrelabelError as error:
-            self.failed.emit(str(error))
+        self._work.start(lambda: _descriptions(path))
+
+    def write(self, path: Path, text: str, vocabulary: Vocabulary | None) -> None:
+        """Write the typed text, or as CSV or JSON the vocabulary it means."""
+        self._work.start(lambda: write_words(path, text, vocabulary))
+
+    def _came(self, outcome: Any) -> None:
+        if isinstance(outcome, PrelabelError):
+            self.failed.emit(str(outcome))
+        elif isinstance(outcome, Exception):
+            self.failed.emit(f"The file could not be used: {outcome}")
+        elif isinstance(outcome, Words):
+            self.words.emit(outcome.text)
+            if outcome.sentences:
+                self.sentences.emit(outcome.sentences)
+        elif outcome is not None:
+            self.sentences.emit(outcome)
 
     def _ask_load(self) -> None:
-        name, _ = QFileDialog.getOpenFileName(self, "Load words", "", _OPEN)
+        name, _ = QFileDialog.getOpenFileName(self, "Load words", "", open_filter())
         if name:
             self.load(Path(name))
 
     def _ask_save(self) -> None:
-        name, _ = QFileDialog.getSaveFileName(self, "Save words", "words.txt", "Text (*.txt)")
+        name, _ = QFileDialog.getSaveFileName(self, "Save words", "words.txt", _SAVE)
         if name:
             self.save.emit(name)
 
@@ -81,28 +108,44 @@ def samples() -> list[tuple[str, Path]]:
     return [("Sample scenes", path)]
 
 
-def read_words(path: Path) -> str:
-    """The text of a list, from a text file or our JSON; it parses, or an error says why not."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        if path.suffix == ".json":
-            return Vocabulary.from_dict(json.loads(text)).to_text()
-    except (OSError, ValueError) as error:
-        raise FileFormatError(path, f"{path.name} cannot be read as words: {error}.") from error
-    Vocabulary.parse(text)
-    return text
+def open_filter() -> str:
+    """What a file dialog offers: every kind of list that can be read."""
+    from ..formats.vocabulary_files import SUFFIXES
+
+    return f"Words ({' '.join(f'*{s}' for s in SUFFIXES)});;All files (*)"
 
 
-def read_sentences(path: Path) -> Sentences:
-    """Descriptions as JSON: `{"class name": ["sentence", ...]}`."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
-        raise FileFormatError(path, f"{path.name} cannot be read as JSON: {error}.") from error
-    if not isinstance(data, dict) or not all(
-        isinstance(v, list) and all(isinstance(s, str) for s in v) for v in data.values()
-    ):
+def read_words(path: Path) -> Words:
+    """The words of any class file; a text keeps its comments. Raises FileFormatError."""
+    from ..formats.vocabulary_files import read_vocabulary
+
+    vocabulary = read_vocabulary(path)
+    told = {c.name: c.descriptions for c in vocabulary.classes if c.descriptions}
+    if path.suffix.lower() in _TYPED:
+        text = path.read_bytes().decode("utf-8-sig")
+        try:
+            if Vocabulary.parse(text) == vocabulary:
+                return Words(text, told)
+        except VocabularyError:
+            pass  # LabelMe's first two lines are no classes, and the reader left them out
+    return Words(vocabulary.to_text(), told)
+
+
+def write_words(path: Path, text: str, vocabulary: Vocabulary | None) -> None:
+    """Write words; the dialog asked before replacing a file. Raises FileFormatError."""
+    from ..formats.vocabulary_files import write_vocabulary
+
+    if path.suffix.lower() == ".txt":
+        remember.write_text(path, text)
+        return
+    if vocabulary is None:
         raise FileFormatError(
-            path, f'{path.name} must look like {{"class name": ["sentence", "sentence"]}}.'
+            path, f"{path.name}: the words need a correction first, or save them as .txt."
         )
-    return data
+    write_vocabulary(path, vocabulary, overwrite=True)
+
+
+def _descriptions(path: Path) -> Sentences:
+    from ..jobs import read_descriptions
+
+    return read_descriptions(path)
