@@ -91,3 +91,26 @@ def test_json_is_plain_utf8(vocabulary, tmp_path):
     write_vocabulary(tmp_path / "v.json", vocabulary)
     assert "µ-field" in (tmp_path / "v.json").read_text(encoding="utf-8")
     assert json.loads((tmp_path / "v.json").read_bytes())["background"] == ["reflection", "shadow"]
+
+
+def nested(first, again):
+    """YAML of few lines in which every level holds the one before many times."""
+    levels = [f"a{i}: &a{i} " + again.replace("*", f"*a{i - 1}") for i in range(1, 25)]
+    return "\n".join([f"a0: &a0 {first}", *levels, "names: [*a24]"])
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (nested("[x]", "[*, *, *, *]"), "is no class name"),
+        (nested("{x: 1}", "{<<: [*, *, *, *]}"), "no valid YAML"),
+        (f"names: [0x{'F' * 6000}]", "a number without end is no class name"),
+    ],
+    ids=["aliases", "merges", "number"],
+)
+@pytest.mark.timeout(20)
+def test_small_files_that_hold_endless_things_get_one_short_sentence(content, sentence, tmp_path):
+    (tmp_path / "a.yaml").write_text(content, encoding="utf-8")
+    with pytest.raises(FileFormatError, match=sentence) as caught:
+        read_vocabulary(tmp_path / "a.yaml")
+    assert len(str(caught.value)) < len(str(tmp_path)) + 500

@@ -1,6 +1,5 @@
 """Reading COCO instances files that may come from anywhere: nothing in them is trusted."""
 
-import reprlib
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -21,11 +20,11 @@ from .table import (
     read_json,
     read_scale,
     safe_name,
+    shown,
     vocabulary_of,
 )
 from .values import LabelImage
 
-_repr = reprlib.repr
 _LISTS = ("images", "annotations", "categories")
 
 
@@ -57,7 +56,7 @@ def read_document(path: Path) -> dict[str, Any]:
             raise FileFormatError(
                 path,
                 f"{path}: annotation {entry['id']} belongs to image "
-                f"{_repr(entry.get('image_id'))}, "
+                f"{shown(entry.get('image_id'))}, "
                 "which is not listed.",
             )
     return document
@@ -78,7 +77,7 @@ def read_images(
             raise FileFormatError(
                 path,
                 f"{path}: annotation {annotation['id']} has category "
-                f"{_repr(annotation.get('category_id'))}, which is not listed.",
+                f"{shown(annotation.get('category_id'))}, which is not listed.",
             )
         filed[annotation["image_id"]].append(annotation)
     sizes = {entry["id"]: _size(entry, path) for entry in document["images"]}
@@ -118,7 +117,7 @@ def _size(entry: Mapping[str, Any], path: Path) -> tuple[int, int]:
     if not 0 < height * width <= MAX_PLANE:
         raise FileFormatError(
             path,
-            f"{path}: {entry['file_name']} has {_repr(height)} x {_repr(width)} pixels; from 1 to "
+            f"{path}: {entry['file_name']} has {shown(height)} x {shown(width)} pixels; from 1 to "
             f"{MAX_PLANE:,} are read.",
         )
     return height, width
@@ -199,5 +198,5 @@ def _check_polygons(polygons: Any, shape: tuple[int, int]) -> None:
 
 def _whole(value: Any, what: str, path: Path) -> int:
     if type(value) is not int or value < 0:
-        raise FileFormatError(path, f"{path}: {what} must be a whole number, not {_repr(value)}.")
+        raise FileFormatError(path, f"{path}: {what} must be a whole number, not {shown(value)}.")
     return value

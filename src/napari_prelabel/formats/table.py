@@ -20,9 +20,18 @@ MAX_PLANE = 1 << 29
 MAX_FILE = 1 << 31
 # Bytes that `begins` looks at.
 _PREFIX = 1 << 16
-_repr = reprlib.repr
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel = 2
 # How a table of ours begins, in a file of its own and inside others.
 BEGINNING = rf'"format"\s*:\s*"{KIND}"'
+
+
+def shown(value: Any) -> str:
+    """A value out of a file as a sentence names it: short, whatever it is."""
+    try:
+        return _SHORT.repr(value)
+    except ValueError:  # Python writes no whole numbers of thousands of digits
+        return "a number without end"
 
 
 def to_table(image: LabelImage, ignore: int = IGNORE) -> dict[str, Any]:
@@ -54,13 +63,13 @@ def from_table(data: Any, ids: Ids, path: Path, name: str) -> LabelImage:
     if data.get("schema") != SCHEMA:
         raise FileFormatError(
             path,
-            f"{path} has schema {_repr(data.get('schema'))} but this version reads {SCHEMA}: "
+            f"{path} has schema {shown(data.get('schema'))} but this version reads {SCHEMA}: "
             "export the labels again.",
         )
     if data.get("shape") != list(ids.shape):
         raise FileFormatError(
             path,
-            f"{path} describes a map of {_repr(data.get('shape'))} pixels but the file has "
+            f"{path} describes a map of {shown(data.get('shape'))} pixels but the file has "
             f"{list(ids.shape)}: export the labels again.",
         )
     source = safe_name(data.get("image"), path)
@@ -137,13 +146,13 @@ def parse_json(text: bytes | str, path: Path) -> Any:
 def safe_name(name: Any, path: Path) -> str:
     """A file name out of a file: relative, inside its folder; else FileFormatError."""
     if not isinstance(name, str) or not name or "\0" in name:
-        raise FileFormatError(path, f"{path} names an image {_repr(name)}, which is no file name.")
+        raise FileFormatError(path, f"{path} names an image {shown(name)}, which is no file name.")
     plain = PurePosixPath(name.replace("\\", "/"))
     if not plain.parts or not _encodes(name):
-        raise FileFormatError(path, f"{path} names an image {_repr(name)}, which is no file name.")
+        raise FileFormatError(path, f"{path} names an image {shown(name)}, which is no file name.")
     if plain.is_absolute() or PureWindowsPath(name).drive or ".." in plain.parts:
         raise FileFormatError(
-            path, f"{path} names the image {_repr(name)} outside its own folder, which is refused."
+            path, f"{path} names the image {shown(name)} outside its own folder, which is refused."
         )
     return plain.as_posix()
 
@@ -154,7 +163,7 @@ def read_scale(value: Any, path: Path) -> tuple[float, float] | None:
         return None
     if not isinstance(value, list) or len(value) != 2 or not all(map(_is_length, value)):
         raise FileFormatError(
-            path, f"{path}: scale must be two lengths above 0, not {_repr(value)}."
+            path, f"{path}: scale must be two lengths above 0, not {shown(value)}."
         )
     return float(value[0]), float(value[1])
 

@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import yaml  # type: ignore[import-untyped]
 from ..errors import FileFormatError, VocabularyError
 from ..vocabulary import Vocabulary
 from .atomic import write_atomic
-from .table import parse_json
+from .table import parse_json, shown
 
 # LabelMe begins its lists with these two; they are no classes.
 _NO_CLASSES = {"__ignore__", "_background_"}
@@ -136,9 +135,16 @@ def _write_json(vocabulary: Vocabulary) -> str:
     return json.dumps(vocabulary.to_dict(), indent=2, ensure_ascii=False) + "\n"
 
 
+class _Plain(yaml.SafeLoader):  # type: ignore[misc]
+    """Takes no merge keys: no list of classes needs them, and nested ones grow without bound."""
+
+    def flatten_mapping(self, node: Any) -> None:
+        del node
+
+
 def _read_yaml(content: str, path: Path) -> Vocabulary:
     try:
-        data = yaml.safe_load(content)
+        data = yaml.load(content, _Plain)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise FileFormatError(path, f"{path} is damaged: it holds no valid YAML.") from error
     names = data.get("names") if isinstance(data, dict) else None
@@ -163,7 +169,7 @@ def _entry(entry: Any, path: Path) -> Mapping[str, Any]:
     if isinstance(entry, dict) and isinstance(entry.get("name"), str):
         colour = entry.get("color", entry.get("colour", ""))
         return {"name": entry["name"], "colour": colour if isinstance(colour, str) else ""}
-    raise FileFormatError(path, f"{path}: {reprlib.repr(entry)} is no class name.")
+    raise FileFormatError(path, f"{path}: {shown(entry)} is no class name.")
 
 
 _READERS: dict[str, Callable[[str, Path], Vocabulary]] = {
