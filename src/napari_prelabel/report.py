@@ -89,7 +89,7 @@ def run_demo(
     for sample in data.samples:
         for method in bundle.methods:
             yield sample.name, method
-            job = Job(data.vocabulary, method, bundle.base, models)  # type: ignore[arg-type]
+            job = Job(data.vocabulary, method, bundle.base, models, freecp=bundle.freecp)  # type: ignore[arg-type]
             result = _run(runner, job, sample)
             found[method].append(result)
             _write(result, folder)

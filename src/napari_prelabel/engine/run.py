@@ -126,7 +126,7 @@ class Engine:
             job.vocabulary,
             origin,
             told,
-            self._provenance(job, clip, layout, bundle),
+            self._provenance(job, clip, layout, bundle) | {"crops": maps.crops},
         )
 
     def _clip(self, name: str, precision: str) -> Clip:
@@ -226,7 +226,7 @@ def _purify(
     with watch.time("purify"):
         purified = plan.finish(rows, described)
     fallback = job.freecp.empty_pixel == "base" and not queries.background
-    return score.Maps(purified, probability if fallback else None)
+    return score.Maps(purified, probability if fallback else None, len(plan.crops))
 
 
 def _look(

@@ -24,10 +24,12 @@ class Maps:
 
     scores : (B, K, h, w); cosines of queries (base) or purified maps of classes (FreeCP).
     probability : (B, C, h, w) of the base, where pixels that no class holds fall back to it.
+    crops : how many boxes were looked at.
     """
 
     scores: Tensor
     probability: Tensor | None = None
+    crops: int = 0
 
 
 def base_maps(batch: Batch, queries: Queries, layout: Layout) -> Tensor:

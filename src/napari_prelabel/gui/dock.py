@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QFileDialog, QFrame, QScrollArea, QVBoxLayout, QWidge
 
 from ..errors import PrelabelError, VocabularyError
 from ..job import Job
+from ..models.catalog import Bundle
 from ..vocabulary import Class, Vocabulary, key
 from . import remember
 from .class_table import ClassTable
@@ -48,6 +49,7 @@ class PrelabelDock(QWidget):
         self.setMinimumWidth(300)
         self._sentences: Sentences = {}
         self._placed = ""
+        self._fitted: Bundle | None = None
         self._last_run: tuple[Any, ...] = ()
         self._left = False
         self._make(runner)
@@ -382,6 +384,10 @@ class PrelabelDock(QWidget):
     def _fit_method(self) -> None:
         bundle = self.models.bundle
         self.method.offer(bundle.methods, bundle.bases, bundle.method, bundle.base)
+        if bundle is not self._fitted:
+            self.method.base.choose(bundle.base)
+            self.method.set_freecp(bundle.freecp)
+            self._fitted = bundle
         if not self.models.installed:
             self.sections["models"].expand()
         self._tell_method()

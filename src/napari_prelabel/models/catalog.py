@@ -8,7 +8,7 @@ from pathlib import Path
 import platformdirs
 
 from ..errors import FileFormatError, ModelError
-from ..job import BASES, METHODS, Windows
+from ..job import BASES, METHODS, FreeCP, Windows
 from ..samples import sample_path
 
 CONFIG = "open_clip_config.json"
@@ -60,7 +60,8 @@ class Bundle:
     windows : how images are resized and cut (methods.md 2.1).
     notice : what the person must know before trusting the result; "" for nothing.
     methods, bases : what the model can do.
-    method, base : what is recommended.
+    method, base, freecp : what is recommended, measured on validation images where a figure
+        exists; the published parameters elsewhere.
     """
 
     title: str
@@ -71,6 +72,7 @@ class Bundle:
     bases: tuple[str, ...] = BASES
     method: str = "freecp"
     base: str = "sclip"
+    freecp: FreeCP = field(default_factory=FreeCP)
 
 
 MODELS: Mapping[str, ClipEntry] = {
@@ -123,7 +125,13 @@ _SHAPE_NOTICE = "This model has random weights, to measure speed with: its label
 
 BUNDLES: Mapping[str, Bundle] = {
     "demo": Bundle(
-        "Demo (ships with the plugin)", "demo-clip", Windows(256, 128, 64), _DEMO_NOTICE
+        "Demo (ships with the plugin)",
+        "demo-clip",
+        Windows(256, 128, 64),
+        _DEMO_NOTICE,
+        base="clearclip",
+        # Best of `python -m napari_prelabel.bench.tune` on 12 validation scenes.
+        freecp=FreeCP(rp_threshold=0.20, ap_threshold=0.70, empty_pixel="base"),
     ),
     "vitb16": Bundle("CLIP ViT-B/16 (OpenAI)", "openai-vitb16", _FULL),
     "vitl14": Bundle("CLIP ViT-L/14 (OpenAI)", "openai-vitl14", _FULL),
