@@ -50,7 +50,7 @@ def test_a_source_is_one_that_open_clip_names_with_its_normalisation(name):
 def test_a_bundle_fits_its_model(name):
     bundle = BUNDLES[name]
     entry = MODELS[bundle.clip]
-    assert bundle.windows.crop // entry.patch >= 16
+    assert bundle.windows.crop // entry.patch >= 12
     assert bundle.windows.stride <= bundle.windows.crop
     assert set(bundle.methods) <= set(METHODS)
     assert set(bundle.bases) <= set(BASES)
