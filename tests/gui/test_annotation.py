@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
+from napari_prelabel.gui import annotation as module
 from napari_prelabel.gui.annotation import Annotation, carry
+from napari_prelabel.gui.tally import Tally, pairs_of
 from napari_prelabel.labels import HUMAN, LabelMap
 from napari_prelabel.vocabulary import Vocabulary
 
@@ -217,3 +219,135 @@ def test_carry_keeps_the_meaning_of_every_used_id():
         assert joined.names[: len(new.names)] == new.names
         for i in used - {0}:
             assert joined.names[mapping.get(i, i) - 1] == old.names[i - 1]
+
+
+def test_a_step_that_was_undone_starts_anew():
+    notes = Annotation((2, 1, 2), ABC)
+    put(notes, found([[1, 1]]), plane=(1,))
+    step = notes.begin()
+    new = Vocabulary.parse("z\na")
+    notes.put(step, found([[1, 1]], new), (0,))
+    notes.undo_run()
+    notes.put(step, found([[1, 1]], new), (0,))
+    assert notes.vocabulary.names == ("z", "a")
+    assert notes.shown.tolist() == [[[1, 1]], [[2, 2]]]
+    notes.undo_run()
+    assert notes.vocabulary == ABC
+    assert notes.shown.tolist() == [[[0, 0]], [[1, 1]]]
+
+
+def test_two_runs_that_take_turns_are_undone_in_their_order():
+    notes = Annotation((2, 1, 2), ABC)
+    new = Vocabulary.parse("z\na")
+    one, two = notes.begin(), notes.begin()
+    notes.put(one, found([[1, 2]]), (0,))
+    notes.put(two, found([[1, 1]], new), (0,))
+    notes.put(one, found([[3, 3]]), (1,))
+    assert [notes.name_of(i) for i in notes.shown[0, 0]] == ["z", "z"]
+    assert [notes.name_of(i) for i in notes.shown[1, 0]] == ["c", "c"]
+    notes.undo_run()
+    notes.undo_run()
+    assert notes.shown.tolist() == [[[1, 2]], [[0, 0]]]
+    assert notes.vocabulary == ABC
+
+
+def test_facts_go_back_with_the_run():
+    notes = Annotation((1, 2), ABC)
+    for run in (1, 2):
+        step = notes.begin()
+        notes.put(step, found([[1, 2]]))
+        notes.finish(step, ABC, {"run": run})
+    notes.undo_run()
+    assert notes.facts == {"run": 1}
+    notes.finish(step, ABC, {"run": 2})
+    assert notes.facts == {"run": 1}
+
+
+def test_undo_takes_only_so_much_memory(monkeypatch):
+    notes = Annotation((10, 10), ABC)
+    monkeypatch.setattr(module, "KEPT_BYTES", 900)  # one run holds 400 bytes
+    for value in (1, 2, 3):
+        put(notes, found(np.full((10, 10), value)))
+    assert len(notes.steps) == 2
+    monkeypatch.setattr(module, "KEPT_BYTES", 1)
+    put(notes, found(np.full((10, 10), 1)))
+    assert len(notes.steps) == 1
+    assert notes.undo_run()
+    assert (notes.shown == 3).all()
+
+
+def test_whatever_happens_the_persons_pixels_keep_their_class_and_the_counts_are_right():
+    for seed in range(40):
+        moves = _Moves(np.random.default_rng(seed))
+        for _ in range(25):
+            moves.one()
+            moves.check()
+
+
+class _Moves:
+    """Random runs, strokes, undos and slider moves; remembers what the person decided."""
+
+    def __init__(self, rng):
+        self.rng = rng
+        self.notes = Annotation((2, 3, 4), ABC)
+        self.mine = {}  # pixel -> class name
+
+    def one(self):
+        rng, notes = self.rng, self.notes
+        move = rng.integers(0, 6)
+        if move < 2:
+            words = list(rng.permutation(list("abcdef"))[: rng.integers(1, 5)])
+            extra = ["x: " + words.pop()] if len(words) > 2 else []
+            vocabulary = Vocabulary.parse("\n".join([*words, *extra]))
+            step = notes.begin()
+            for plane in rng.permutation(2)[: rng.integers(1, 3)]:
+                ids = rng.integers(0, len(vocabulary.classes) + 1, (2, 3))
+                result = found(ids, vocabulary, rng.random((2, 3)), (rng.integers(0, 2), 1))
+                notes.put(step, result, (int(plane),))
+            notes.finish(step, vocabulary, {})
+        elif move == 2:
+            notes.undo_run()
+        elif move == 3:
+            notes.blank_below(float(rng.random()))
+        else:
+            box = (slice(int(rng.integers(0, 2)), 2), slice(1, 3), slice(0, 2))
+            label = int(rng.integers(0, len(notes.vocabulary.classes) + 1))
+            notes.painted(
+                np.full_like(notes.shown[box], label),
+                box,
+                np.ones((2, 2), bool) | (notes.shown[box] > 0),
+            )
+            for pixel in np.ndindex(notes.shown.shape):
+                if all(s.start <= i < s.stop for s, i in zip(box, pixel, strict=True)):
+                    self.mine[pixel] = notes.name_of(label)
+
+    def check(self):
+        notes = self.notes
+        for pixel, name in self.mine.items():
+            assert notes.name_of(int(notes.shown[pixel])).removesuffix(" (kept)") == (
+                name.removesuffix(" (kept)")
+            )
+        assert notes.human_pixels() == len(self.mine)
+        assert notes.shown.max() <= len(notes.vocabulary.classes)
+        assert notes.model.max() <= len(notes.vocabulary.classes)
+        plain = np.bincount(notes.shown.ravel(), minlength=len(notes.vocabulary.classes) + 1)
+        assert list(notes.counts().values()) == plain.tolist()
+        known = np.bincount(notes.model.ravel(), minlength=65536)
+        np.testing.assert_array_equal(notes._model.counts, known)
+
+
+@pytest.mark.parametrize("most", [3, 600])
+def test_pairs_are_counted_as_one_by_one(most):
+    rng = np.random.default_rng(most)
+    before, after = rng.integers(0, most, (2, 7, 11)).astype(np.uint16)
+    plain = {}
+    for a, b in zip(before.ravel().tolist(), after.ravel().tolist(), strict=True):
+        if a != b:
+            plain[a, b] = plain.get((a, b), 0) + 1
+    pairs = pairs_of(before, after)
+    assert pairs == plain
+    assert list(pairs.values()) == sorted(pairs.values(), reverse=True)
+    tally = Tally(0)
+    tally.add(before)
+    tally.exchange(before, after)
+    np.testing.assert_array_equal(tally.counts, np.bincount(after.ravel(), minlength=65536))

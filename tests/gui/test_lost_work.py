@@ -25,7 +25,7 @@ class ByHand(Runner):
 
     cancelled = 0
 
-    def start(self, job, load, planes):
+    def start(self, *_):
         self._batch.number += 1
         return self.current
 

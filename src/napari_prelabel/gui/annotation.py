@@ -161,9 +161,9 @@ class Annotation:
 
     def _forget_steps(self) -> None:
         """Undo takes only so much memory; the last run can always be undone."""
-        while len(self.steps) > 1 and KEPT_BYTES < sum(
-            part.nbytes for step in self.steps for part in step.parts
-        ):
+        parts = [part.nbytes for step in self.steps for part in step.parts]
+        while len(self.steps) > 1 and sum(parts) > KEPT_BYTES:
+            del parts[: len(self.steps[0].parts)]
             self.steps.popleft()
 
     def finish(self, step: Step, vocabulary: Vocabulary, facts: Mapping[str, Any]) -> None:
@@ -406,24 +406,21 @@ def carry(old: Vocabulary, new: Vocabulary, used: set[int]) -> tuple[Vocabulary,
 
     Returns it with `old id -> new id`; a name stays with its pixels, whatever its id becomes.
     """
-    mapping: dict[int, int] = {}
-    taken = {key(word) for c in new.classes for word in c.queries} | {
-        key(word) for word in new.background
-    }
+    mapping: dict[int, int] = {UNLABELLED: UNLABELLED}
+    taken = {key(word) for c in new.classes for word in c.queries}
+    taken |= {key(word) for word in new.background}
+    known = {key(plain(c.name)): c for c in new.classes}
     named = {c.id: c for c in old.classes}
     extra: list[Class] = []
-    for i in sorted(used | set(named)):
-        was = named.get(i, Class(max(i, 1), f"label {i}"))
-        same = new.find(was.name) or new.find(plain(was.name))
-        if i == UNLABELLED or same:
-            mapping[i] = same.id if same and i else UNLABELLED
-        elif i in used:
+    for i in sorted((used | set(named)) - {UNLABELLED}):
+        was = named.get(i, Class(i, f"label {i}"))
+        same = new.find(was.name) or known.get(key(plain(was.name)))
+        if same is None and i in used:
             name = was.name if key(was.name) not in taken else f"{was.name}{KEPT}"
-            taken.add(key(name))
             colour = "#{:02x}{:02x}{:02x}".format(*was.rgb)
-            mapping[i] = len(new.classes) + len(extra) + 1
-            extra.append(Class(mapping[i], name, colour=colour))
-        else:
-            mapping[i] = UNLABELLED
+            same = Class(len(new.classes) + len(extra) + 1, name, colour=colour)
+            known[key(plain(name))] = same
+            extra.append(same)
+        mapping[i] = UNLABELLED if same is None else same.id
     joined = Vocabulary((*new.classes, *extra), new.background) if extra else new
     return joined, {a: b for a, b in mapping.items() if a != b}

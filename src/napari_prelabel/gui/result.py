@@ -14,7 +14,7 @@ from qtpy.QtCore import QTimer
 
 from ..labels import HUMAN, IMPORTED, MODEL, Ids, LabelMap, Mask
 from ..vocabulary import Vocabulary
-from .annotation import Annotation, Index, Plane, Step, box_of, planes_of
+from .annotation import Annotation, Index, Plane, Step, box_of
 
 METADATA = "prelabel"
 BUSY_MS, SHARE_S = 40, 0.008
