@@ -20,7 +20,6 @@ from napari_prelabel.gui.dock import PrelabelDock
 
 FOLDER = Path(__file__).parent / "images"
 SIZE = (1400, 880)
-LARGEST = 400_000  # bytes
 
 
 def wait(done: Callable[[], bool], seconds: float = 240.0) -> None:
@@ -39,9 +38,8 @@ def shoot(viewer: napari.Viewer, name: str) -> None:
     pause(0.4)
     picture = Image.fromarray(viewer.screenshot(canvas_only=False, flash=False)).convert("RGB")
     path = FOLDER / f"{name}.png"
+    # Full colour: a palette would change the colours of classes and photographs.
     picture.save(path, optimize=True)
-    if path.stat().st_size > LARGEST:
-        picture.quantize(256).save(path, optimize=True)
     print(path.name, path.stat().st_size)
 
 

@@ -16,7 +16,7 @@ from napari_prelabel.gui import remember, runner
 from napari_prelabel.gui.dock import PrelabelDock
 from napari_prelabel.gui.runner import Runner
 
-from gui_steps import MODELS  # isort: skip
+from gui_steps import MODELS, WORDS, run  # isort: skip
 
 HERE = Path(__file__).parent
 
@@ -81,3 +81,11 @@ def image(viewer: napari.Viewer):
     """A grey ramp of 60 x 80 pixels, dark to bright from left to right, as RGB."""
     ramp = np.repeat(np.linspace(0, 255, 80, dtype=np.uint8)[None], 60, 0)
     return viewer.add_image(np.dstack([ramp] * 3), name="ramp", rgb=True)
+
+
+@pytest.fixture
+def done(dock: PrelabelDock, image) -> PrelabelDock:
+    """The dock after a first run with two words."""
+    dock.words.set_text(WORDS)
+    run(dock)
+    return dock

@@ -10,6 +10,14 @@ from napari_prelabel.gui.dock import PrelabelDock
 MODELS = "vitb16-shape"  # random weights count as installed; the fake engine never loads them
 
 
+WORDS = "dark\nbright"
+
+
+def labels(viewer):
+    """The layer that a run on the fixture `image` makes."""
+    return viewer.layers["ramp [prelabel]"]
+
+
 def wait(done: Callable[[], bool], seconds: float = 20.0) -> None:
     """Let the window live until something is so."""
     end = time.monotonic() + seconds

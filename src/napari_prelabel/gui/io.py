@@ -7,57 +7,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tifffile
 
 from ..errors import FileFormatError
 from ..formats import FORMATS, LabelImage, Options
-from ..formats.png import table_path
-from ..formats.table import KIND
 from ..vocabulary import Class, Vocabulary
 from .images import pixel_size_of
 
 LayerData = tuple[Any, dict[str, Any], str]
-_PART = 1 << 16
-# The first is at the head of a file we began, the second at the tail of one we added to.
-_COCO_MARKS = ('"Label maps of napari-prelabel"', f'"{KIND}"')
 _BY_SUFFIX = {".png": "png", ".tif": "tiff", ".tiff": "tiff", ".json": "coco"}
 
 
 def ours(path: str | os.PathLike[str]) -> bool:
     """Whether a file is one of our label files; never true for other people's images.
 
-    Reads a few kilobytes, whatever the file's size: napari asks in the GUI thread.
+    Looks at its first bytes only: napari asks in the GUI thread.
     """
     where = Path(path)
-    sniff = _SNIFF.get(_BY_SUFFIX.get(where.suffix.lower(), ""))
-    # A file of another kind may break a parser in any way; it is not ours then.
-    try:
-        return sniff is not None and where.is_file() and sniff(where)
-    except Exception:
-        return False
-
-
-def _ours_png(path: Path) -> bool:
-    return KIND.encode() in _ends(table_path(path))
-
-
-def _ours_tiff(path: Path) -> bool:
-    with tifffile.TiffFile(path) as file:
-        return KIND in file.pages[0].description
-
-
-def _ours_coco(path: Path) -> bool:
-    ends = _ends(path)
-    return any(mark.encode() in ends for mark in _COCO_MARKS)
-
-
-def _ends(path: Path) -> bytes:
-    """The first and the last part of a file."""
-    with open(path, "rb") as file:
-        head = file.read(_PART)
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(size - _PART, 0))
-        return head + file.read(_PART)
+    name = _BY_SUFFIX.get(where.suffix.lower())
+    return name is not None and where.is_file() and FORMATS[name].recognises(where)
 
 
 def read(path: str | list[str]) -> list[LayerData]:
@@ -96,9 +63,6 @@ def labels_layer(image: LabelImage) -> LayerData:
         attributes["units"] = (*("pixel",) * len(ahead), image.unit, image.unit)
     # A copy: the person paints into the layer's array.
     return image.ids.copy(), attributes, "labels"
-
-
-_SNIFF = {"png": _ours_png, "tiff": _ours_tiff, "coco": _ours_coco}
 
 
 def write(name: str, path: str, data: Any, attributes: dict[str, Any]) -> list[str]:

@@ -27,7 +27,8 @@ class ResultBox(QWidget):
         self.percent.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         self.overwrite = QCheckBox("Runs may overwrite pixels I painted")
         self.overwrite.setToolTip(
-            "Off: what you painted, filled or erased stays, whatever a run says."
+            "Off: what you painted, filled or erased stays, whatever a run says, and so do labels\n"
+            "that you opened from a file."
         )
         self.undo_button = button(
             "Undo run", "Labels and scores as before the last run, in one step (Shift+U)",
@@ -71,7 +72,7 @@ class ResultBox(QWidget):
     def show_state(self, runs: int, human: int, changed: str | None = None) -> None:
         """How many runs can be undone, how many pixels are the person's, what changed."""
         self.undo_button.setEnabled(runs > 0)
-        self.kept.setText(f"{human:,} pixels painted by you are kept.")
+        self.kept.setText(f"{human:,} pixels painted by you or opened from a file are kept.")
         self.kept.setVisible(human > 0)
         if changed is not None:
             self.changed.setText(changed)

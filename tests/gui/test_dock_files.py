@@ -1,0 +1,241 @@
+"""The dock's settings, exports, and what stays when it is closed and opened again."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+from napari.layers import Labels
+from qtpy.QtCore import QEvent, QTimer
+
+from napari_prelabel.gui import dock as dock_module
+from napari_prelabel.gui import remember, run_bar
+from napari_prelabel.gui.runner import Runner
+from napari_prelabel.job import FreeCP, Job, Progress, Windows
+from napari_prelabel.vocabulary import Vocabulary
+
+from gui_steps import MODELS, WORDS, labels, run, wait  # isort: skip
+
+
+# Settings
+
+
+def test_every_setting_goes_into_the_job_and_back(dock, image, tmp_path):
+    job = Job(
+        Vocabulary.parse("a: b\n- c"), method="freecp", base="gem", models=MODELS,
+        windows=Windows(320, 160, 80), precision="bfloat16",
+        freecp=FreeCP(
+            redundancy=False, ambiguity=False, rp_threshold=0.123456789, ap_threshold=1 / 3,
+            box_threshold=0.3, refinement="paper", overlap="paper", similarity="paper",
+            losers="box", gem_affinity="mean", empty_pixel="base", scope="image",
+        ),
+        logit_scale=62.5, region=(4, 5, 30, 41),
+    )  # fmt: skip
+    dock.show_job(job)
+    assert dock.job() == job
+    dock.save_job(tmp_path / "job.json")
+    dock.show_job(Job(Vocabulary.parse("x"), method="base", min_score=0.5, models=MODELS))
+    assert dock.job().min_score == 0.5
+    assert dock.job().logit_scale is None
+    assert dock.job().region is None
+    dock.load_job(tmp_path / "job.json")
+    assert dock.job() == job
+    dock.load_job(tmp_path / "absent.json")
+    assert "absent.json" in dock.exporter.receipt.text()
+
+
+def test_a_rectangle_without_an_image_is_said(dock):
+    dock.show_job(Job(Vocabulary.parse("x"), models=MODELS, region=(0, 0, 4, 4)))
+    assert "no image is open" in dock.exporter.receipt.text()
+
+
+def test_numbers_keep_their_digits_and_step_plainly(dock):
+    field = dock.method.min_score
+    for value, text in ((0.123456789, "0.123456789"), (0.1, "0.1"), (0.0, "0")):
+        field.setValue(value)
+        assert field.value() == value
+        assert field.text() == text
+    field.setValue(0.1)
+    field.stepBy(1)
+    assert field.value() == 0.15
+    assert dock.method.logit_scale.text() == "the models' own"
+
+
+def test_time_left_is_told_where_the_engine_does_not(dock, monkeypatch):
+    clock = iter([10.0, 12.0, 13.0, 20.0])
+    monkeypatch.setattr(run_bar.time, "monotonic", lambda: next(clock))
+    dock.bar.progress(0, 1, Progress("purify", 0, 5))
+    assert "left" not in dock.bar.stage.text()
+    dock.bar.progress(0, 1, Progress("purify", 1, 5))
+    assert "about 8 s left" in dock.bar.stage.text()
+    dock.bar.progress(0, 1, Progress("encode", 1, 5, 90.0))
+    assert "about 90 s left" in dock.bar.stage.text()
+    dock.bar.progress(0, 1, Progress("purify", 3, 5))
+    assert "left" not in dock.bar.stage.text()
+
+
+def test_settings_are_remembered(done, viewer, pool):
+    done.bar.live_box.setChecked(True)
+    run(done)
+    wait(lambda: remember.load() is not None)
+    again = dock_module.PrelabelDock(viewer, done.session.runner)
+    assert again.words.text == WORDS
+    assert again.models.models.currentData() == MODELS
+    # A dock that opens computes nothing unasked.
+    assert not again.bar.live_box.isChecked()
+    again.close()
+    again.deleteLater()
+
+
+def test_a_broken_memory_is_no_matter(viewer, pool, tmp_path):
+    path = remember._path()
+    path.parent.mkdir()
+    path.write_text('{"job": {"schema": 99}}')
+    made = dock_module.PrelabelDock(viewer)
+    assert made.words.text == ""
+    made.close()
+    made.deleteLater()
+
+
+def test_models_that_are_not_there_are_a_sentence(dock, image, monkeypatch, tmp_path):
+    monkeypatch.setenv("PRELABEL_MODELS", str(tmp_path))
+    dock.words.set_text(WORDS)
+    dock.models.apply("vitb16")
+    assert not dock.models.get.isHidden()
+    assert "to fetch" in dock.models.facts.text()
+    dock.run()
+    assert "not on this machine yet" in dock.bar.notices.texts[0]
+
+
+# Export
+
+
+def test_export_says_what_is_in_the_files(done, viewer, tmp_path):
+    done.exporter.folder.setText(str(tmp_path / "out"))
+    done.exporter.button.click()
+    wait(lambda: done.exporter.button.isEnabled())
+    assert "every pixel is as on the screen" in done.exporter.receipt.text()
+    assert (tmp_path / "out" / "ramp.png").exists()
+    done.exporter.button.click()
+    wait(lambda: done.exporter.button.isEnabled())
+    assert "exists already" in done.exporter.receipt.text()
+    assert os.listdir(tmp_path / "out")
+
+
+def test_coco_can_be_written_as_asked(done, tmp_path):
+    wait(lambda: done.exporter.format.count())
+    assert done.exporter.segmentation.parent().isHidden()
+    done.exporter.format.choose("coco")
+    assert not done.exporter.segmentation.parent().isHidden()
+    for how, kind in (("rle", dict), ("polygons", list)):
+        done.exporter.segmentation.choose(how)
+        done.exporter.annotation.choose("class")
+        done.exporter.folder.setText(str(tmp_path / how))
+        done.export()
+        wait(lambda: done.exporter.button.isEnabled())
+        document = json.loads((tmp_path / how / "instances.json").read_text())
+        assert [type(a["segmentation"]) for a in document["annotations"]] == [kind, kind]
+
+
+def test_export_before_a_run_says_so(dock, image):
+    dock.export()
+    assert "run first" in dock.exporter.receipt.text()
+
+
+def test_exported_labels_open_again_with_names_and_colours(done, viewer, tmp_path):
+    from napari_prelabel.gui.commands import get_reader
+
+    done.exporter.folder.setText(str(tmp_path))
+    done.export()
+    wait(lambda: done.exporter.button.isEnabled())
+    path = str(tmp_path / "ramp.png")
+    ((data, attributes, kind),) = get_reader(path)(path)
+    assert kind == "labels"
+    np.testing.assert_array_equal(data, labels(viewer).data)
+    layer = viewer.add_labels(data, **attributes)
+    assert list(layer.features["name"]) == ["unlabelled", "dark", "bright"]
+    np.testing.assert_allclose(
+        layer.colormap.color_dict[2], labels(viewer).colormap.color_dict[2], atol=1e-6
+    )
+
+
+# Closing and opening
+
+
+def reopen(viewer, pool, qapp):
+    qapp.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+    made = dock_module.PrelabelDock(viewer, Runner(lambda: pool))
+    viewer.window.add_dock_widget(made, name="Pre-label", area="right")
+    made.models.apply(MODELS)
+    return made
+
+
+def test_closing_the_dock_ends_its_run_and_leaves_the_viewer_alone(done, image, viewer, qapp):
+    layer, session = labels(viewer), done.session
+    before = len(viewer.keymap)
+    done.words.set_text("a\nb\nc")
+    done.run()
+    viewer.window.remove_dock_widget(done)
+    assert not session.running
+    assert not session._retry.isActive()
+    assert len(viewer.keymap) == before - 2
+    assert not any(timer.isActive() for timer in done.findChildren(QTimer))
+    qapp.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+    layer.paint((30, 70), 1)
+    viewer.add_image(np.zeros((4, 4)), contrast_limits=(0, 1))
+    viewer.theme = "light"
+    viewer.layers.clear()
+
+
+def test_another_dock_keeps_its_keys_when_the_first_is_closed(dock, viewer, pool):
+    other = dock_module.PrelabelDock(viewer, Runner(lambda: pool))
+    before = len(viewer.keymap)
+    viewer.window.remove_dock_widget(dock)
+    assert len(viewer.keymap) == before
+    other.close()
+    other.close()  # twice does no harm
+    assert len(viewer.keymap) == before - 2
+    other.deleteLater()
+
+
+def test_a_reopened_dock_takes_up_the_layer_and_its_strokes(done, viewer, pool, qapp):
+    layer = labels(viewer)
+    layer.paint((30, 70), 1)
+    viewer.window.remove_dock_widget(done)
+    layer.paint((20, 70), 1)  # with no dock open
+    again = reopen(viewer, pool, qapp)
+    again.words.set_text("bright\ndark")
+    assert again.results.undo_button.isEnabled()
+    assert sum(r.pixels for r in again.table.classes.rows) == layer.data.size
+    run(again)
+    assert [x.name for x in viewer.layers] == ["ramp", "ramp [prelabel]"]
+    assert layer.data[30, 70] == layer.data[20, 70] == 2
+    again.undo_run()
+    assert layer.data[30, 70] == 1
+
+
+@pytest.mark.parametrize("kind", ["png", "tiff", "coco"])
+def test_exported_labels_are_taken_up_corrected_and_exported(done, viewer, tmp_path, kind):
+    wait(lambda: done.exporter.format.count())
+    done.exporter.format.choose(kind)
+    done.exporter.folder.setText(str(tmp_path))
+    done.export()
+    wait(lambda: done.exporter.button.isEnabled())
+    viewer.layers.remove("ramp [prelabel]")
+    (path,) = [
+        p for p in tmp_path.iterdir() if p.name in ("ramp.png", "ramp.tif", "instances.json")
+    ]
+    (opened,) = viewer.open(path, plugin="napari-prelabel")
+    before = opened.data.copy()
+    run(done)
+    np.testing.assert_array_equal(opened.data, before)  # what was opened is kept
+    opened.paint((30, 70), 1)
+    done.exporter.folder.setText(str(tmp_path / "again"))
+    done.export()
+    wait(lambda: done.exporter.button.isEnabled())
+    assert "as on the screen" in done.exporter.receipt.text()
+    done.words.set_text("bright")
+    done.results.overwrite.setChecked(True)
+    run(done)
+    assert (opened.data == 1).all()
+    assert [x for x in viewer.layers if isinstance(x, Labels)] == [opened]
