@@ -131,3 +131,19 @@ def test_a_coco_file_of_other_classes_stops_before_the_work(folder, tmp_path):
     with pytest.raises(FileFormatError, match="made with other classes"):
         ran(folder, tmp_path / "out", "coco", runner, other)
     assert runner.jobs == []
+
+
+def test_an_image_is_never_replaced_by_its_own_labels(folder):
+    before = (folder / "a.png").read_bytes()
+    outcomes, _ = ran(folder, folder, overwrite=True)
+    assert outcomes["a"].state == "failed"
+    assert "take its place" in outcomes["a"].sentence
+    assert (folder / "a.png").read_bytes() == before
+
+
+def test_labels_are_not_labelled_again(folder, tmp_path):
+    ran(folder, tmp_path / "out")
+    outcomes, _ = ran(tmp_path / "out", tmp_path / "again")
+    assert outcomes
+    assert all(o.state == "failed" for o in outcomes.values())
+    assert all("These are labels" in o.sentence for o in outcomes.values())

@@ -66,6 +66,9 @@ def run_batch(
     sink = _Sink(job, folder, format_name, options)
     try:
         for picture in pictures:
+            if sentence := sink.refuses(picture):
+                yield Outcome(picture, "failed", sentence)
+                continue
             if sink.has(picture):
                 yield Outcome(picture, "skipped")
                 continue
@@ -128,6 +131,15 @@ class _Sink:
         file = target(folder, format_name, "file")
         self._one_file = bool(FORMATS[format_name].file)
         self._names = already(file, job.vocabulary) if self._one_file else frozenset()
+
+    def refuses(self, picture: Picture) -> str:
+        """Why a picture must not be labelled into this folder, "" if it may."""
+        path = picture.path.resolve()
+        if any(FORMATS[name].recognises(path) for name in FORMATS):
+            return "These are labels, not an image: leave them out, or write to another folder."
+        if target(self._folder, self._format, picture.name).resolve() == path:
+            return "Its labels would take its place: choose another --out or another format."
+        return ""
 
     def has(self, picture: Picture) -> bool:
         """Whether the picture, or the first plane of its stack, is written already."""
