@@ -366,11 +366,16 @@ def test_a_rectangle_limits_the_run(dock, image, viewer):
 def test_the_visible_field_limits_the_run(dock, image, viewer):
     dock.words.set_text(WORDS)
     dock.place.region.choose("visible")
-    image.corner_pixels = np.array([[10, 20], [39, 59]])
-    assert dock.job().region == (10, 20, 40, 60)
+    camera = viewer.scene.camera
+    camera.center, camera.zoom = (0, 30, 20), 3 * camera.zoom
+    wait(lambda: image.corner_pixels[1, 1] < 79 and image.corner_pixels[0, 0] > 0)
+    y0, x0, y1, x1 = dock.job().region
+    assert 15 < y0 < y1 < 45
+    assert 0 <= x0 < 20 < x1 < 79
+    assert abs((y0 + y1) / 2 - 30) <= 1  # about the centre of the canvas
     run(dock)
     inside = np.zeros((60, 80), bool)
-    inside[10:40, 20:60] = True
+    inside[y0:y1, x0:x1] = True
     np.testing.assert_array_equal(labels(viewer).data > 0, inside)
 
 

@@ -9,7 +9,7 @@ from napari.layers import Labels
 from qtpy.QtCore import QEvent, QTimer
 
 from napari_prelabel.gui import dock as dock_module
-from napari_prelabel.gui import remember, run_bar
+from napari_prelabel.gui import io, remember, run_bar
 from napari_prelabel.gui.runner import Runner
 from napari_prelabel.job import FreeCP, Job, Progress, Windows
 from napari_prelabel.vocabulary import Vocabulary
@@ -239,3 +239,21 @@ def test_exported_labels_are_taken_up_corrected_and_exported(done, viewer, tmp_p
     run(done)
     assert (opened.data == 1).all()
     assert [x for x in viewer.layers if isinstance(x, Labels)] == [opened]
+
+
+def test_ignored_pixels_of_a_file_stay_ignored(dock, image, viewer, tmp_path):
+    ids = np.ones((60, 80), np.uint16)
+    ids[:, 40:] = 65535
+    told = {"metadata": {"prelabel": {"classes": Vocabulary.parse("dark").to_dict()}}}
+    io.write("tiff", str(tmp_path / "ramp.tif"), ids, told)
+    (opened,) = viewer.open(tmp_path / "ramp.tif", plugin="napari-prelabel")
+    dock.words.set_text("x\ndark")
+    run(dock)
+    assert np.unique(opened.data).tolist() == [2, 65535]
+    wait(lambda: dock.exporter.format.count())
+    dock.exporter.folder.setText(str(tmp_path / "out"))
+    dock.export()
+    wait(lambda: dock.exporter.button.isEnabled())
+    ((data, attributes, _),) = io.read(str(tmp_path / "out" / "ramp.png"))
+    assert np.unique(data).tolist() == [2, 65535]
+    assert attributes["features"]["name"] == ["unlabelled", "x", "dark"]

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import FileFormatError
 from ..formats import FORMATS, LabelImage, Options
-from ..vocabulary import Class, Vocabulary
+from ..vocabulary import IGNORE, Class, Vocabulary
 from .images import pixel_size_of
 
 LayerData = tuple[Any, dict[str, Any], str]
@@ -106,7 +106,7 @@ def _image(data: Any, attributes: Mapping[str, Any], target: Path) -> LabelImage
 
 def _named(data: Any, classes: Any, attributes: Mapping[str, Any]) -> Vocabulary:
     """The layer's own classes, and names for ids that have none."""
-    highest = int(data.max()) if data.size else 0
+    highest = int(np.max(data, initial=0, where=data != IGNORE))
     known = Vocabulary.from_dict(classes).classes if classes else _features(attributes)
     missing = range(len(known) + 1, highest + 1)
     extra = tuple(Class(i, f"label {i}") for i in missing)
