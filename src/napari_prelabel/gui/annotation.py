@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..labels import HUMAN, MODEL, Ids, LabelMap, Mask, relabel
-from ..vocabulary import UNLABELLED, Class, Vocabulary, key
+from ..vocabulary import IGNORE, UNLABELLED, Class, Vocabulary, key
 from .tally import Tally
 
 Plane = tuple[int, ...]
@@ -123,16 +123,19 @@ class Annotation:
         came after, starts anew: each part is undone in its own order.
         """
         box = box_of(found, plane)
+        stays = self.keeps_ids(step, found.vocabulary)
         first = self._resume(step)
         kept = self._keep(box, locked, overwrite)
         human = self.provenance[box] != MODEL
         step.parts.append(self._before(box, human & ~kept if overwrite else None))
         replaced = ~kept | human
-        if first:
+        if first and stays:
+            self.vocabulary = found.vocabulary
+        elif first:
             used = self._shown.without(self.shown[box][~kept])
             used |= self._model.without(self.model[box][replaced])
             self._speak(found.vocabulary, used, box)
-        with self._editing(box) as changed:
+        with self._editing(box, model=True) as changed:
             np.copyto(self.model[box], found.ids, where=replaced)
             np.copyto(self.score[box], found.score, where=replaced)
             if overwrite:
@@ -181,7 +184,7 @@ class Annotation:
         step = self.steps.pop()
         self._speak(step.vocabulary, self._human.present)
         for part in reversed(step.parts):
-            with self._editing(part.box):
+            with self._editing(part.box, model=True):
                 self.model[part.box] = self._translated(part.model, part.vocabulary)
                 self.score[part.box] = part.score
                 self._give_back(part)
@@ -374,15 +377,20 @@ class Annotation:
         return int(self._human.counts.sum())
 
     @contextmanager
-    def _editing(self, box: Index) -> Iterator[dict[tuple[int, int], int]]:
-        """Keep the counts right while a box is written; yields what changed in `shown`, after."""
+    def _editing(self, box: Index, model: bool = False) -> Iterator[dict[tuple[int, int], int]]:
+        """Keep the counts right while a box is written; yields what changed in `shown`, after.
+
+        model : whether the model's answer is written, too.
+        """
         self._touched.update(planes_of(box, self.shown.shape))
-        shown, model = self.shown[box].copy(), self.model[box].copy()
+        shown = self.shown[box].copy()
+        answer = self.model[box].copy() if model else None
         self._human.add(shown[self.provenance[box] != MODEL], -1)
         changed: dict[tuple[int, int], int] = {}
         yield changed
         changed |= self._shown.exchange(shown, self.shown[box])
-        self._model.exchange(model, self.model[box])
+        if answer is not None:
+            self._model.exchange(answer, self.model[box])
         self._human.add(self.shown[box][self.provenance[box] != MODEL])
 
 
@@ -406,13 +414,13 @@ def carry(old: Vocabulary, new: Vocabulary, used: set[int]) -> tuple[Vocabulary,
 
     Returns it with `old id -> new id`; a name stays with its pixels, whatever its id becomes.
     """
-    mapping: dict[int, int] = {UNLABELLED: UNLABELLED}
+    mapping: dict[int, int] = {UNLABELLED: UNLABELLED, IGNORE: IGNORE}
     taken = {key(word) for c in new.classes for word in c.queries}
     taken |= {key(word) for word in new.background}
     known = {key(plain(c.name)): c for c in new.classes}
     named = {c.id: c for c in old.classes}
     extra: list[Class] = []
-    for i in sorted((used | set(named)) - {UNLABELLED}):
+    for i in sorted((used | set(named)) - set(mapping)):
         was = named.get(i, Class(i, f"label {i}"))
         same = new.find(was.name) or known.get(key(plain(was.name)))
         if same is None and i in used:

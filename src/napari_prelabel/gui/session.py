@@ -19,6 +19,7 @@ from .annotation import Step
 from .images import Source, guess_channel_axis, placement
 from .result import METADATA, ResultLayer, dtype_for
 from .runner import Plane, Runner
+from .tally import histogram
 
 RETRY_MS = 40
 SUFFIX = " [prelabel]"
@@ -276,9 +277,9 @@ def _note(
     task.last = found
     for (old, new), pixels in changed.items():
         task.changed[names.get(old, ""), names.get(new, "")] += pixels
-    for class_id, pixels in found.counts().items():
-        if class_id:
-            task.won[names.get(class_id, "")] += pixels
+    counts = histogram(found.ids)
+    for class_id, name in names.items():
+        task.won[name] += int(counts[class_id])
     task.notices += [n for n in found.notices if n not in task.notices]
 
 
