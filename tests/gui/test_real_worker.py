@@ -34,7 +34,7 @@ def test_words_run_paint_run_undo_kill_export(real_dock, viewer, tmp_path):
     dock.bar.run_button.click()
     wait(lambda: not dock.session.running, 200)
     assert dock.bar.stage.text() == "Done.", dock.bar.notices.texts
-    layer = viewer.layers["scene-01 [prelabel]"]
+    layer = viewer.layers["scene-18 [prelabel]"]
     truth = _truth()
     assert (layer.data == truth).mean() > 0.5
     first = layer.data.copy()
@@ -63,12 +63,12 @@ def test_words_run_paint_run_undo_kill_export(real_dock, viewer, tmp_path):
     wait(lambda: dock.exporter.format.count() > 0)
     dock.exporter.button.click()
     wait(lambda: dock.exporter.button.isEnabled())
-    (again,) = viewer.open(str(tmp_path / "scene-01.png"), plugin="napari-prelabel")
+    (again,) = viewer.open(str(tmp_path / "scene-18.png"), plugin="napari-prelabel")
     np.testing.assert_array_equal(again.data, layer.data)
 
 
 def _truth():
     from PIL import Image
 
-    with Image.open(sample_path("scenes", "masks", "scene-01.png")) as picture:
+    with Image.open(sample_path("scenes", "masks", "scene-18.png")) as picture:
         return np.asarray(picture)

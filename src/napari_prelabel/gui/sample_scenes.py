@@ -9,16 +9,15 @@ from PIL import Image
 from ..samples import sample_path
 
 LayerData = tuple[Any, dict[str, Any], str]
-# Every scene of the test split has many of the words in it; these spread over the folder.
-STEP = 5
+# One that is easy to read first, then busier ones.
+SCENES = ("scene-18", "scene-06", "scene-01")
 MOST = 4
 
 
 def scene(number: int) -> list[LayerData]:
     """One scene as an image layer."""
-    paths = sorted(sample_path("scenes", "images").glob("*.png"))
-    path = paths[number * STEP % len(paths)]
-    return [(_pixels(path), _kwargs(path.stem), "image")]
+    name = SCENES[number]
+    return [(_pixels(sample_path("scenes", "images", f"{name}.png")), _kwargs(name), "image")]
 
 
 def stack() -> list[LayerData]:
