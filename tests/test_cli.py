@@ -226,10 +226,11 @@ def test_bench_speed_keeps_all_classes_on_random_weights(prelabel, tmp_path, mon
     file = tmp_path / "speed.json"
     assert prelabel("bench", "speed", "--size", "64x96", "--json", file).exit_code == 0
     assert prelabel("bench", "speed", "--models", "demo", "--method", "base").exit_code == 0
-    assert prelabel("bench", "speed", "--rp", "0.2").exit_code == 0
+    assert prelabel("bench", "speed", "--rp", "0.3").exit_code == 0
     (_, first, size, repeats), (_, demo, *_), (_, told, *_) = asked
     assert (size, repeats, len(first.vocabulary.classes)) == ((64, 96), 3, 171)
-    assert [j.freecp.rp_threshold for j in (first, demo, told)] == [0.0, 0.1, 0.2]
+    recommended = catalog.bundle_of("demo").freecp.rp_threshold
+    assert [j.freecp.rp_threshold for j in (first, demo, told)] == [0.0, recommended, 0.3]
     assert json.loads(file.read_text(encoding="utf-8"))["stages"][0]["name"] == "trunk"
 
 
