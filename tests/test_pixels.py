@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from napari_prelabel.errors import ImageError
-from napari_prelabel.pixels import to_rgb
+from napari_prelabel.pixels import content_hash, to_rgb
 
 RNG = np.random.default_rng(0)
 
@@ -164,3 +164,10 @@ def test_big_images_are_done_by_table_or_in_strips(dtype):
 def test_one_clear_sentence(array, options, sentence):
     with pytest.raises(ImageError, match=sentence):
         to_rgb(array, **options)
+
+
+def test_content_hash_depends_on_pixels_and_shape_alone():
+    image = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
+    assert content_hash(image) == content_hash(np.asfortranarray(image))
+    assert content_hash(image) != content_hash(image.reshape(4, 2, 3))
+    assert content_hash(image) != content_hash(image + np.uint8(1))

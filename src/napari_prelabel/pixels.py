@@ -1,5 +1,6 @@
 """Any image array -> (H, W, 3) uint8 RGB, which is all that the models see. NumPy only."""
 
+import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,13 @@ Rgb = npt.NDArray[np.uint8]
 PERCENTILES = (0.5, 99.5)
 # Percentiles come from at most about this many values, spread evenly over the image.
 _SAMPLE = 1_000_000
+
+
+def content_hash(image: Rgb) -> str:
+    """Hex SHA-256 of pixels (H, W, 3) uint8 and their shape: equal for equal images anywhere."""
+    digest = hashlib.sha256(repr(image.shape).encode())
+    digest.update(np.ascontiguousarray(image))
+    return digest.hexdigest()
 
 
 def to_rgb(
