@@ -19,7 +19,7 @@ from napari_prelabel.models import catalog, fetch
 def prelabel(monkeypatch):
     """Runs the command without models; `.runner` keeps the jobs."""
     runner = Brightness()
-    monkeypatch.setattr(cli, "_engine", lambda _: runner)
+    monkeypatch.setattr(cli.screen, "engine", lambda _: runner)
     monkeypatch.setattr(catalog, "installed", lambda name: name == "demo-clip")
     monkeypatch.setenv("COLUMNS", "200")
 
@@ -152,10 +152,10 @@ def test_demo_opens_napari_when_there_is_a_display(prelabel, tmp_path, monkeypat
 
     given = []
     monkeypatch.setattr(launch, "launch", lambda **options: given.append(options))
-    monkeypatch.setattr(cli, "has_display", lambda: True)
+    monkeypatch.setattr(cli.screen, "has_display", lambda: True)
     prelabel("demo", "--out", tmp_path / "demo", "--limit", 1)
     assert given[0]["names"] == ["scene-01"]
-    monkeypatch.setattr(cli, "has_display", lambda: False)
+    monkeypatch.setattr(cli.screen, "has_display", lambda: False)
     prelabel("demo", "--out", tmp_path / "demo", "--limit", 1)
     assert len(given) == 1
 
@@ -164,15 +164,15 @@ def test_displays(monkeypatch):
     for name in ("CI", "DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(sys, "platform", "linux")
-    assert not cli.has_display()
+    assert not cli.screen.has_display()
     monkeypatch.setenv("WAYLAND_DISPLAY", "wayland-0")
-    assert cli.has_display()
+    assert cli.screen.has_display()
     monkeypatch.setenv("CI", "true")
-    assert not cli.has_display()
+    assert not cli.screen.has_display()
     monkeypatch.delenv("CI")
     monkeypatch.delenv("WAYLAND_DISPLAY")
     monkeypatch.setattr(sys, "platform", "darwin")
-    assert cli.has_display()
+    assert cli.screen.has_display()
 
 
 def test_descriptions_of_no_class_are_told(prelabel, photos, tmp_path):

@@ -1,0 +1,144 @@
+"""`prelabel bench`: accuracy, speed and affinity, as tables and as JSON."""
+
+from dataclasses import replace
+from typing import Annotated
+
+import typer
+
+from . import screen
+
+app = typer.Typer(no_args_is_help=True, help="Measure accuracy and speed; JSON for machines.")
+
+
+@app.command()
+def accuracy(
+    data: Annotated[str, typer.Option(help="synthetic: the drawn scenes.")] = "synthetic",
+    split: Annotated[str, typer.Option(help="val (to choose thresholds on) or test.")] = "test",
+    methods: Annotated[str, typer.Option(help="Names with commas: base, freecp.")] = "base,freecp",
+    bases: Annotated[str | None, typer.Option(help="Names with commas; all of the bundle.")] = None,
+    ablation: Annotated[
+        bool, typer.Option("--ablation", help="Also refinement alone, RP, AP, true classes given.")
+    ] = False,
+    models: screen.Bundle = "demo",
+    limit: Annotated[int | None, typer.Option(min=1, help="Take only the first images.")] = None,
+    rp: Annotated[float | None, typer.Option(help="Threshold of redundancy purification.")] = None,
+    ap: Annotated[float | None, typer.Option(help="Threshold of ambiguity purification.")] = None,
+    logit_scale: Annotated[float | None, typer.Option(help="In place of the model's.")] = None,
+    json_file: screen.JsonFile = None,
+    device: screen.Device = "auto",
+    precision: screen.Precision = None,
+) -> None:
+    """mIoU, pixel accuracy, boundary F and pixels to fix, all in percent, with intervals."""
+    from ..bench import accuracy as measure
+    from ..bench.data import load_synthetic
+    from ..jobs import choose, job_with
+    from ..models.catalog import bundle_of
+
+    choose("data", data, ("synthetic",))
+    bundle = bundle_of(models)
+    chosen = measure.variants(screen.names(methods), ablation=ablation)
+    wanted = screen.names(bases) if bases else list(bundle.bases)
+    for name in wanted:
+        choose("base", name, bundle.bases)
+    scenes = load_synthetic(split, limit)
+    screen.check_models(models)
+    job = job_with(scenes.vocabulary, {"models": models, "precision": precision})
+    freecp = replace(
+        job.freecp,
+        rp_threshold=job.freecp.rp_threshold if rp is None else rp,
+        ap_threshold=job.freecp.ap_threshold if ap is None else ap,
+    )
+    job = replace(job, freecp=freecp, logit_scale=logit_scale)
+    runner = screen.engine(device)
+    with screen.bar() as bar:
+        task = bar.add_task("", total=len(scenes.samples) * len(chosen) * len(wanted))
+        steps = measure.measure(runner, scenes, job, chosen, wanted, job.freecp)
+        while True:
+            try:
+                sample, method, base = next(steps)
+            except StopIteration as end:
+                figures = measure.report(end.value, scenes)
+                break
+            bar.update(task, description=f"{sample.name} {method} {base}")
+            bar.advance(task)
+    figures |= {"models": models, "precision": job.precision, "device": runner.device}
+    title = f"{scenes.name} {split}: {len(scenes.samples)} images, percent"
+    screen.print_table(title, measure.HEAD, measure.rows_of(figures))
+    screen.write_json(json_file, figures)
+
+
+@app.command()
+def speed(
+    method: Annotated[str, typer.Option(help="freecp or base.")] = "freecp",
+    base: Annotated[str, typer.Option(help="maskclip, sclip, ...")] = "sclip",
+    models: screen.Bundle = "vitb16-shape",
+    classes: Annotated[int, typer.Option(min=1, help="Words of COCO-Stuff, then made-up.")] = 171,
+    size: Annotated[str, typer.Option(help="Height x width in pixels.")] = "448x600",
+    repeats: Annotated[int, typer.Option(min=1, help="Images per figure; the middle counts.")] = 3,
+    rp: Annotated[
+        float | None,
+        typer.Option(help="Threshold of redundancy purification; 0 on random weights: all stay."),
+    ] = None,
+    json_file: screen.JsonFile = None,
+    device: screen.Device = "auto",
+    precision: screen.Precision = None,
+) -> None:
+    """Seconds of every stage, the cost beside CLIP's passes, peak memory, a changed word."""
+    from .. import presets
+    from ..jobs import job_with, read_size
+    from ..models.catalog import bundle_of, entry_of
+
+    height, width = read_size(size)
+    screen.check_models(models)
+    from ..bench import speed as measure
+
+    words = presets.load("coco_stuff").names
+    job = job_with(
+        measure.vocabulary_of(words, classes),
+        {"method": method, "base": base, "models": models, "precision": precision},
+    )
+    if rp is None and entry_of(bundle_of(models).clip).source == "random":
+        rp = 0.0
+    if rp is not None:
+        job = replace(job, freecp=replace(job.freecp, rp_threshold=rp))
+    with screen.err.status("running"):
+        runner = measure.fresh_engine(device)
+        figures = measure.measure(runner, job, (height, width), repeats=repeats)
+    rows = (
+        (s["name"], f"{s['seconds']:.3f}", "CLIP" if s["forward"] else "")
+        for s in figures["stages"]
+    )
+    screen.print_table("Stages of a run", ("stage", "seconds", "pass"), rows)
+    for name, value in figures.items():
+        if name != "stages":
+            screen.out.print(f"{name}: {value}")
+    screen.write_json(json_file, figures)
+
+
+@app.command()
+def affinity(
+    split: Annotated[str, typer.Option(help="val or test.")] = "val",
+    models: screen.Bundle = "demo",
+    limit: Annotated[int | None, typer.Option(min=1, help="Take only the first images.")] = None,
+    json_file: screen.JsonFile = None,
+    device: screen.Device = "auto",
+) -> None:
+    """AUC of "same label" from the attention of every layer, from FreeCP's choice, from colour."""
+    from ..bench.affinity import affinity_auc
+    from ..bench.data import load_synthetic
+    from ..models.catalog import bundle_of
+
+    scenes = load_synthetic(split, limit)
+    bundle = bundle_of(models)
+    screen.check_models(models)
+    from ..models.clip import load_clip, pick_device
+
+    with screen.err.status("running"):
+        clip = load_clip(bundle.clip, str(pick_device(device)))
+        rows = affinity_auc(clip, bundle.windows, scenes.samples)
+    screen.print_table(
+        "AUC of 'same label'",
+        ("affinity", "AUC"),
+        ((r["affinity"], f"{r['auc']:.3f}") for r in rows),
+    )
+    screen.write_json(json_file, {"rows": rows, "split": split, "images": len(scenes.samples)})

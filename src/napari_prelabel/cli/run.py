@@ -1,0 +1,180 @@
+"""`prelabel run` and `prelabel demo`: label images, write the files, sum up."""
+
+from collections.abc import Generator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from . import screen
+
+app = typer.Typer()
+
+
+@app.command()
+def run(
+    images: Annotated[list[str], typer.Argument(help="Files, folders, patterns ('photos/*.jpg').")],
+    out_folder: Annotated[Path, typer.Option("--out", help="Folder for the label files.")],
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            help="A class file (txt, csv, json, yaml), a preset (voc21, ade20k, ...) or the words "
+            "themselves: 'tree, sky, grass' or 'tree: oak; sky; - reflection'."
+        ),
+    ] = None,
+    job: Annotated[
+        Path | None, typer.Option(help="A job that the dock or --save-job wrote.")
+    ] = None,
+    method: Annotated[str | None, typer.Option(help="freecp or base.")] = None,
+    base: Annotated[
+        str | None, typer.Option(help="vanilla, maskclip, sclip, clearclip, gem or naclip.")
+    ] = None,
+    models: Annotated[
+        str | None, typer.Option(help="Bundle of models: see 'prelabel models'.")
+    ] = None,
+    format_name: Annotated[str, typer.Option("--format", help="png, tiff or coco.")] = "png",
+    segmentation: Annotated[str, typer.Option(help="COCO only: auto, rle or polygons.")] = "auto",
+    annotation: Annotated[
+        str, typer.Option(help="COCO only: one annotation per region or per class.")
+    ] = "region",
+    descriptions: Annotated[
+        Path | None, typer.Option(help='JSON {"class": ["a sentence", ...]} for FreeCP.')
+    ] = None,
+    save_job: Annotated[Path | None, typer.Option(help="Write the job to this file.")] = None,
+    overwrite: Annotated[bool, typer.Option(help="Write again what is written already.")] = False,
+    device: screen.Device = "auto",
+    precision: screen.Precision = None,
+) -> None:
+    """Label images and write the label files; run it again to go on where it stopped."""
+    from ..batch import run_batch
+    from ..formats import Options, target
+    from ..formats.atomic import write_atomic
+    from ..images import find_images
+    from ..jobs import choose, description_note, job_of
+
+    target(out_folder, format_name, "x")
+    wanted = job_of(
+        classes,
+        job,
+        descriptions,
+        {"method": method, "base": base, "models": models, "precision": precision},
+    )
+    options = Options(
+        overwrite,
+        choose("segmentation", segmentation, ("auto", "rle", "polygons")),
+        choose("annotation", annotation, ("region", "class")),
+    )
+    if descriptions is not None:
+        screen.out.print(screen.plain(description_note(wanted.vocabulary, descriptions)))
+    pictures = find_images(images, leave_out=out_folder)
+    screen.check_models(wanted.models)
+    if save_job is not None:
+        write_atomic(save_job, wanted.to_json().encode(), overwrite=overwrite)
+    runner = screen.engine(device)
+    steps = run_batch(runner, wanted, pictures, out_folder, format_name, options)
+    failed = _follow(steps, len(pictures), out_folder)
+    if failed:
+        raise typer.Exit(screen.SOME_FAILED)
+
+
+def _follow(steps: Generator[Any, None, Any], count: int, folder: Path) -> int:
+    """Show a batch as it goes and sum it up; returns how many images failed."""
+    from ..batch import Outcome
+
+    outcomes: list[Outcome] = []
+    notices: dict[str, None] = {}
+    with screen.bar() as bar:
+        task = bar.add_task("", total=count)
+        while True:
+            try:
+                step = next(steps)
+            except StopIteration as end:
+                receipt = end.value
+                break
+            if isinstance(step, Outcome):
+                outcomes.append(step)
+                notices |= dict.fromkeys(step.notices)
+                bar.advance(task)
+                if step.state == "failed":
+                    name, sentence = step.picture.path.name, step.sentence
+                    bar.console.print(f"[red]{screen.plain(name)}:[/red] {screen.plain(sentence)}")
+            else:
+                bar.update(task, description=_where(step))
+    _summary(outcomes, receipt, folder)
+    for notice in notices:
+        screen.out.print(f"[yellow]note:[/yellow] {screen.plain(notice)}")
+    return sum(o.state == "failed" for o in outcomes)
+
+
+def _where(step: Any) -> str:
+    plane = f" {step.plane + 1}/{step.planes}" if step.planes > 1 else ""
+    stage = f" [{step.progress.stage}]" if step.progress else ""
+    return screen.plain(f"{step.picture.name}{plane}{stage}")
+
+
+def _summary(outcomes: list[Any], receipt: Any, folder: Path) -> None:
+    table = Table(title=f"{len(outcomes)} images", title_justify="left")
+    for column in ("written", "already there", "failed", "seconds an image"):
+        table.add_column(column, justify="right")
+    written = [o.seconds for o in outcomes if o.state == "written"]
+    table.add_row(
+        str(len(written)),
+        str(sum(o.state == "skipped" for o in outcomes)),
+        str(sum(o.state == "failed" for o in outcomes)),
+        f"{sum(written) / len(written):.2f}" if written else "",
+    )
+    screen.out.print(table)
+    if receipt.classes:
+        counts = Table(title=screen.plain(f"Classes in {folder}"), title_justify="left")
+        counts.add_column("class")
+        counts.add_column("pixels", justify="right")
+        counts.add_column("share", justify="right")
+        pixels = sum(c.read for c in receipt.classes)
+        for row in sorted(receipt.classes, key=lambda c: -c.read)[:20]:
+            counts.add_row(
+                screen.plain(row.name), f"{row.read:,}", f"{100 * row.read / max(1, pixels):.1f}%"
+            )
+        screen.out.print(counts)
+    if receipt.images:
+        for line in receipt.lines():
+            screen.out.print(screen.plain(line))
+    if len(written) < len(outcomes) and any(o.state == "skipped" for o in outcomes):
+        screen.out.print("Images that were written before are kept; --overwrite writes them again.")
+
+
+@app.command()
+def demo(
+    out_folder: Annotated[Path, typer.Option("--out", help="Folder for the report.")] = Path(
+        "demo-output"
+    ),
+    window: Annotated[
+        bool, typer.Option("--window/--no-window", help="Open napari when there is a display.")
+    ] = True,
+    limit: Annotated[int | None, typer.Option(min=1, help="Take only the first scenes.")] = None,
+    models: screen.Bundle = "demo",
+    device: screen.Device = "auto",
+) -> None:
+    """Segment the sample scenes with every method and write a report with figures."""
+    from .. import report
+
+    screen.check_models(models)
+    runner = screen.engine(device)
+    scenes = report.sample_scenes(limit)
+    with screen.bar() as bar:
+        task = bar.add_task("", total=len(scenes.samples) * len(report.columns(models)))
+        steps = report.run_demo(runner, scenes, out_folder, models)
+        while True:
+            try:
+                name, method = next(steps)
+            except StopIteration as end:
+                results = end.value
+                break
+            bar.update(task, description=f"{name} {method}")
+            bar.advance(task)
+    screen.print_table("Mean over the sample scenes", report.HEAD, report.table(results))
+    screen.out.print(f"Report: {screen.plain(str((out_folder / report.PAGE).resolve()))}")
+    if window and screen.has_display():
+        from ..gui.launch import launch
+
+        launch(**report.for_napari(results))

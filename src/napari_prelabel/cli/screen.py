@@ -1,0 +1,113 @@
+"""What every command shares: the consoles, the options, bars, tables, one sentence for an error."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+from typer.core import TyperGroup
+
+from ..errors import FileFormatError, PrelabelError
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(highlight=False, soft_wrap=True, stderr=True)
+
+SENTENCE, SOME_FAILED, STOPPED = 2, 1, 130
+
+
+class Sentences(TyperGroup):
+    """Errors of ours end in one sentence and exit code 2, never in a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except PrelabelError as error:
+            err.print(f"[red]error:[/red] {plain(str(error))}")
+            raise typer.Exit(SENTENCE) from error
+        except KeyboardInterrupt:
+            err.print("Stopped. What was finished is written; run the same command to go on.")
+            raise typer.Exit(STOPPED) from None
+
+
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Precision = Annotated[
+    str | None, typer.Option(help="float32 (the reference), bfloat16 or float16.")
+]
+JsonFile = Annotated[
+    Path | None, typer.Option("--json", help="Also write the figures to this file.")
+]
+Bundle = Annotated[str, typer.Option("--models", help="Bundle of models: see 'prelabel models'.")]
+
+
+def has_display() -> bool:
+    """Whether a window can be opened here and somebody may look at it."""
+    if os.environ.get("CI"):
+        return False
+    shown = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    return bool(shown) or sys.platform in ("darwin", "win32")
+
+
+def engine(device: str) -> Any:
+    with err.status("loading"):
+        from ..engine.run import Engine
+
+        return Engine(device)
+
+
+def check_models(name: str) -> None:
+    """Fail before anything heavy is loaded when the models are not installed."""
+    from ..errors import ModelError
+    from ..models.catalog import bundle_of, installed
+
+    clip = bundle_of(name).clip
+    if not installed(clip):
+        raise ModelError(
+            clip, f"The models of {name!r} are not installed: run 'prelabel models fetch {name}'."
+        )
+
+
+def bar() -> Progress:
+    return Progress(
+        BarColumn(),
+        TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.description}"),
+        console=err,
+        transient=True,
+    )
+
+
+def print_table(title: str, head: Any, rows: Any) -> None:
+    table = Table(title=title, title_justify="left")
+    for number, column in enumerate(head):
+        table.add_column(column, justify="left" if number < 2 else "right")
+    for row in rows:
+        table.add_row(*row)
+    out.print(table)
+
+
+def write_json(path: Path | None, figures: dict[str, Any]) -> None:
+    if path is not None:
+        from ..formats.atomic import write_atomic
+
+        text = json.dumps(figures, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        write_atomic(path, text.encode(), overwrite=True)
+        out.print(f"Figures: {plain(str(path))}")
+
+
+def names(text: str) -> list[str]:
+    names = [word.strip() for word in text.split(",") if word.strip()]
+    if not names:
+        raise FileFormatError(text, "Name at least one method or base.")
+    return names
+
+
+def plain(text: str) -> str:
+    """Text of files and words, with rich's markup switched off."""
+    return text.replace("[", r"\[")
