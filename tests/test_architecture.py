@@ -10,13 +10,14 @@ import pytest
 import napari_prelabel
 
 ROOT = Path(napari_prelabel.__file__).parent
-VALUES = {"errors", "vocabulary", "job", "labels"}
+VALUES = {"errors", "vocabulary", "settings", "job", "labels"}
 
 # Which of our own parts a part may import.
 MAY_USE = {
     "errors": set(),
     "vocabulary": {"errors"},
-    "job": {"errors", "vocabulary"},
+    "settings": {"errors"},
+    "job": {"errors", "vocabulary", "settings"},
     "labels": {"errors", "vocabulary"},
     "samples": {"errors"},
     "pixels": {"errors"},
@@ -28,6 +29,7 @@ MAY_USE = {
     "methods": {"errors"},
     "models": VALUES | {"methods", "samples"},
     "formats": VALUES,
+    "reference": VALUES | {"methods", "pixels", "formats"},
     "synthetic": VALUES | {"methods", "models", "metrics", "samples", "engine", "pixels"},
     "engine": VALUES | {"methods", "models", "samples", "pixels"},
     "bench": VALUES | {"engine", "methods", "models", "metrics", "samples", "synthetic"},
@@ -101,7 +103,7 @@ def test_imports_point_one_way(path, parts):
     "module",
     ["napari_prelabel", "napari_prelabel.engine.pool", "napari_prelabel.models.catalog",
      "napari_prelabel.models.fetch", "napari_prelabel.cli", "napari_prelabel.formats",
-     "napari_prelabel.pixels", "napari_prelabel.presets", "napari_prelabel.gui.dock"],
+     "napari_prelabel.reference.values", "napari_prelabel.pixels", "napari_prelabel.presets", "napari_prelabel.gui.dock"],
 )  # fmt: skip
 def test_the_napari_process_never_imports_torch(module):
     code = (

@@ -15,6 +15,8 @@ EXAMPLES = [
     errors.ModelError("demo", "broken"),
     errors.ChecksumMismatch("demo", Path("w.safetensors"), "a" * 64, "b" * 64),
     errors.FileFormatError(Path("x.png"), "truncated"),
+    errors.ReferenceSetError(Path("set"), "broken"),
+    errors.EncoderMismatch(Path("set"), "texture", "dinov2-b"),
     errors.MissingExtra("rasterio", "pip install rasterio"),
     errors.Cancelled(),
     errors.Superseded(),

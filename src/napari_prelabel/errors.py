@@ -70,6 +70,27 @@ class FileFormatError(PrelabelError):
         self.path = Path(path)
 
 
+class ReferenceSetError(PrelabelError):
+    """A reference set cannot be read, changed or used as it is."""
+
+    def __init__(self, path: Path | str, message: str) -> None:
+        super().__init__(message)
+        self.path = Path(path)
+
+
+class EncoderMismatch(ReferenceSetError):
+    """A reference set was made with another encoder than the one at hand."""
+
+    def __init__(self, path: Path | str, stored: str, given: str) -> None:
+        super().__init__(
+            path,
+            f"The reference set {Path(path).name} was made with {stored}, not with {given}: choose "
+            f"{stored}, or make the set again with {given}.",
+        )
+        self.stored = stored
+        self.given = given
+
+
 class MissingExtra(PrelabelError):
     """An optional dependency is not installed."""
 

@@ -1,0 +1,1 @@
+"""Reference sets of ReME: segments with their words, stored, cleaned and searched."""
