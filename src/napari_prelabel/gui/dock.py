@@ -15,14 +15,15 @@ from qtpy.QtWidgets import QFileDialog, QFrame, QScrollArea, QVBoxLayout, QWidge
 from ..errors import PrelabelError, VocabularyError
 from ..job import Job
 from ..models.catalog import Bundle
-from ..vocabulary import Class, Vocabulary, key
+from ..vocabulary import Vocabulary, key
 from . import remember
 from .class_table import ClassTable
 from .export_box import ExportBox, label_facts, label_image
 from .images import Source
+from .legend import Legend
 from .method_box import MethodBox
 from .models_box import ModelsBox
-from .parts import Section, column, label, row, rule
+from .parts import Section, column, label, row, rule, sentence
 from .place_box import PlaceBox
 from .result import ResultLayer
 from .result_box import ResultBox
@@ -77,9 +78,8 @@ class PrelabelDock(QWidget):
         self._tick.setInterval(1000)
         self._soon = QTimer(self)
         self._soon.setSingleShot(True)
-        self._recount = QTimer(self)
-        self._recount.setSingleShot(True)
-        self._recount.setInterval(150)
+        boxes = (self.place, self.words, self.table, self.results)
+        self.legend = Legend(self.session, *boxes, self._dressed)
 
     def _lay_out(self) -> None:
         body = QWidget()
@@ -131,12 +131,10 @@ class PrelabelDock(QWidget):
         self.models.failed.connect(self._fail)
         self.models.changed.connect(self._fit_method)
         self.method.changed.connect(self._tell_method)
-        self.table.picked.connect(self._pick)
-        self.table.changed.connect(self._dress)
+        self.legend.failed.connect(self._fail)
         self.bar.run.connect(self.run)
         self.bar.cancel.connect(self.session.cancel)
         self.bar.live.connect(lambda on: self._settled(self.words.vocabulary) if on else None)
-        self.results.blank.connect(self._blank)
         self.results.undo.connect(self.undo_run)
         self.exporter.wanted.connect(self.export)
         self.exporter.save_job.connect(self._ask_save_job)
@@ -145,9 +143,7 @@ class PrelabelDock(QWidget):
         self.session.progressed.connect(self.bar.progress)
         self.session.shown.connect(self._shown)
         self.session.ended.connect(self._ended)
-        self.session.painted.connect(self._recount.start)
         self._soon.timeout.connect(self._warm_up)
-        self._recount.timeout.connect(self._count)
         self._tick.timeout.connect(self._show_device)
         self.viewer.events.theme.connect(self._restyle)
         self._keys = {RUN_KEY: lambda _: self.run(), UNDO_KEY: lambda _: self.undo_run()}
@@ -187,6 +183,7 @@ class PrelabelDock(QWidget):
         for keys, function in self._keys.items():
             if function in bound:
                 self.viewer.bind_key(keys, None, overwrite=True)
+        self.legend.stop()
         self.models.close_download()
         self.session.leave()
 
@@ -202,7 +199,7 @@ class PrelabelDock(QWidget):
             planes = self.place.planes()
             self.models.check(job)
         except PrelabelError as error:
-            self._fail(_sentence(error))
+            self._fail(sentence(error))
             return
         self._last_run = _request(job, source)
         self.session.start(
@@ -215,7 +212,7 @@ class PrelabelDock(QWidget):
         if vocabulary is None:
             error = self.words.error
             if error is not None and self.words.text.strip():
-                raise VocabularyError(f"The words need a correction first: {_sentence(error)}")
+                raise VocabularyError(f"The words need a correction first: {sentence(error)}")
             raise VocabularyError("Type at least one word, one a line, or choose a list.")
         _ = self.place.source
         models = self.models.models.currentData()
@@ -234,15 +231,15 @@ class PrelabelDock(QWidget):
     def _shown(self, result: ResultLayer, task: Task) -> None:
         result.hidden = self.table.classes.hidden
         if self.place.layer is task.source.layer:
-            self._keep_threshold(result)
-        self._legend(result)
+            self.legend.keep_threshold(result)
+        self.legend.show(result)
         self.sections["result"].expand()
 
     def _ended(self, task: Task, error: Exception | None) -> None:
         self._show_device()
         result = self.session.result(task.source.layer)
         if result is not None:
-            self._legend(result, changed_text(task))
+            self.legend.show(result, changed_text(task))
             if self.place.layer is task.source.layer:
                 self._suggest_folder(task.source)
         if self.session.running:
@@ -260,7 +257,7 @@ class PrelabelDock(QWidget):
         if not self.session.undo_run(self.place.layer):
             self.bar.say(("info", "There is no run to undo on this image."))
             return
-        self._legend(self.session.result(self.place.layer), "The last run was undone.")
+        self.legend.show(self.session.result(self.place.layer), "The last run was undone.")
         self.bar.idle("")
         self.bar.say()
 
@@ -277,18 +274,13 @@ class PrelabelDock(QWidget):
         result = self.session.result(layer)
         if result is not None:
             self.results.show_threshold(result.annotation.threshold)
-        self._legend(result, "")
+        self.legend.show(result, "")
         if layer is not None and self.bar.live_box.isChecked():
             self.words.settle_soon()
 
-    def _keep_threshold(self, result: ResultLayer) -> None:
-        """A new result hides what the slider says."""
-        if result.annotation.threshold != self.results.threshold:
-            result.blank_below(self.results.threshold)
-
     def _parsed(self, vocabulary: Vocabulary | None) -> None:
         if vocabulary is not None or not self.words.text.strip():
-            self._legend(self.session.result(self.place.layer))
+            self.legend.show(self.session.result(self.place.layer))
             self._tell_described()
 
     def _settled(self, vocabulary: Vocabulary | None) -> None:
@@ -301,73 +293,6 @@ class PrelabelDock(QWidget):
             same = False
         if not same:
             self.run()
-
-    def _legend(self, result: ResultLayer | None, changed: str | None = None) -> None:
-        """Table, counts and what can be undone, as the result stands."""
-        typed = list(self.words.vocabulary.classes) if self.words.vocabulary else []
-        names = {key(c.name) for c in typed}
-        known = result.annotation.vocabulary.classes if result is not None else ()
-        kept = [c for c in known if key(c.name) not in names]
-        self.table.classes.set_classes(typed, kept)
-        if result is None:
-            self.results.show_state(0, 0, changed)
-            return
-        counts = result.annotation.counts()
-        self.table.classes.set_counts(counts)
-        steps = len(result.annotation.steps)
-        self.results.show_state(steps, result.annotation.human_pixels(), changed)
-
-    def _count(self) -> None:
-        result = self.session.result(self.place.layer)
-        if result is not None:
-            self.table.classes.set_counts(result.annotation.counts())
-            steps = len(result.annotation.steps)
-            self.results.show_state(steps, result.annotation.human_pixels())
-
-    def _dress(self) -> None:
-        """Colours and visibility of the classes, at once on the canvas."""
-        result = self.session.result(self.place.layer)
-        if result is not None:
-            names = {c.name for c in result.annotation.vocabulary.classes}
-            colours = {n: c for n, c in self.table.classes.colours.items() if n in names}
-            result.recolour(colours, self.table.classes.hidden)
-
-    def _pick(self, name: str) -> None:
-        """Paint with a class of the table from now on, whether a run has met it or not."""
-        try:
-            result = self._paintable(name)
-        except PrelabelError as error:
-            self._fail(_sentence(error))
-            return
-        found = result.annotation.vocabulary.find(name)
-        if found is not None:
-            result.layer.selected_label = found.id
-            self.viewer.layers.selection.active = result.layer
-
-    def _paintable(self, name: str) -> ResultLayer:
-        """A result layer that has a class of this name, empty before the first run."""
-        result = self.session.result(self.place.layer)
-        if result is not None and result.annotation.vocabulary.find(name):
-            return result
-        typed = self.words.vocabulary
-        entry = typed.find(name) if typed is not None else None
-        if typed is None or entry is None:
-            raise VocabularyError("The words need a correction first.")
-        if result is None:
-            result = self.session.empty(self.place.source, self._dressed(typed))
-        else:
-            known = result.annotation.vocabulary
-            fresh = Class(len(known.classes) + 1, name, colour=self.table.classes.colours[name])
-            result.annotation.vocabulary = Vocabulary((*known.classes, fresh), known.background)
-            result.dress()
-        self._legend(result)
-        return result
-
-    def _blank(self, threshold: float) -> None:
-        result = self.session.result(self.place.layer)
-        if result is not None:
-            result.blank_below(threshold)
-            self._count()
 
     def describe(self, sentences: Sentences) -> None:
         """Use these descriptions; FreeCP asks them when words look alike."""
@@ -486,8 +411,3 @@ class PrelabelDock(QWidget):
 def _request(job: Job, source: Source) -> tuple[Any, ...]:
     """What a run was asked for; another image is another request."""
     return job.digest, id(source.layer), source.level, source.channel_axis, source.channels
-
-
-def _sentence(error: PrelabelError) -> str:
-    text = str(error)
-    return text[:1].upper() + text[1:]

@@ -210,3 +210,9 @@ def rule() -> QFrame:
     made.setProperty("role", "rule")
     made.setFixedHeight(1)
     return made
+
+
+def sentence(error: Exception) -> str:
+    """An error's text with a capital first letter."""
+    text = str(error)
+    return text[:1].upper() + text[1:]

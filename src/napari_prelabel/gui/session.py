@@ -109,6 +109,10 @@ class Session(QObject):
     def _told(self) -> None:
         self.painted.emit()
 
+    def select(self, result: ResultLayer) -> None:
+        """Make a result the layer that the brush works on."""
+        self._viewer.layers.selection.active = result.layer
+
     # The task
 
     def start(
