@@ -20,7 +20,7 @@ _SAMPLE = 1_000_000
 def content_hash(image: Rgb) -> str:
     """Hex SHA-256 of pixels (H, W, 3) uint8 and their shape: equal for equal images anywhere."""
     digest = hashlib.sha256(repr(image.shape).encode())
-    digest.update(np.ascontiguousarray(image))
+    digest.update(np.ascontiguousarray(image).data)
     return digest.hexdigest()
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import platformdirs
 
 from ..errors import FileFormatError, ModelError
-from ..job import BASES, METHODS, FreeCP, Windows
+from ..job import BASES, FreeCP, Windows
 from ..samples import sample_path
 
 CONFIG = "open_clip_config.json"
@@ -68,7 +68,7 @@ class Bundle:
     clip: str
     windows: Windows = field(default_factory=Windows)
     notice: str = ""
-    methods: tuple[str, ...] = METHODS
+    methods: tuple[str, ...] = ("base", "freecp")
     bases: tuple[str, ...] = BASES
     method: str = "freecp"
     base: str = "sclip"

@@ -1,0 +1,173 @@
+"""Settings of windows and methods: frozen values inside a Job, the same words in a job file."""
+
+import math
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from .errors import JobError
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """How an image is resized and cut (methods.md 2.1); lengths in pixels.
+
+    short_side : resize so that the shorter side has this length, keeping the ratio;
+        0 keeps the image's own size.
+    crop, stride : side of the square sliding window and its step; crop 0 = the whole image.
+    antialias : average the pixels that shrinking skips; the published code does not.
+    """
+
+    short_side: int = 448
+    crop: int = 384
+    stride: int = 112
+    antialias: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FreeCP:
+    """Parameters of FreeCP; defaults are the published code's (methods.md 2.4 to 2.9).
+
+    redundancy, ambiguity : which purification steps run after refinement.
+    rp_threshold : redundancy purification keeps a class above this overlap, 0..1.
+    ap_threshold : classes whose refined maps overlap at least this much are ambiguous, 0..1.
+    box_threshold : share of a map's maximum above which its boxes are drawn, 0..1.
+    refinement : "code" (Sinkhorn, squared, boxes) or "paper" (one product with the attention).
+    overlap : "code" (products over the plain sum) or "paper" (true IoU).
+    similarity : of ambiguous classes, "code" (min over max) or "paper" (IoU of products).
+    losers : ambiguous classes that lost are zeroed in the whole "window" or only in the "box".
+    gem_affinity : GEM's attention of head 0, as published, or the mean of heads.
+    empty_pixel : without background words, a pixel no class holds is class "first" (published)
+        or the most probable class of the base ("base").
+    scope : purify per "window" (published) or decide the set of classes for the whole "image".
+    """
+
+    redundancy: bool = True
+    ambiguity: bool = True
+    rp_threshold: float = 0.10
+    ap_threshold: float = 0.70
+    box_threshold: float = 0.40
+    refinement: Literal["code", "paper"] = "code"
+    overlap: Literal["code", "paper"] = "code"
+    similarity: Literal["code", "paper"] = "code"
+    losers: Literal["window", "box"] = "window"
+    gem_affinity: Literal["head0", "mean"] = "head0"
+    empty_pixel: Literal["first", "base"] = "first"
+    scope: Literal["window", "image"] = "window"
+
+
+@dataclass(frozen=True, slots=True)
+class Nerve:
+    """Parameters of NERVE (methods.md 1.6); the paper leaves most of them open.
+
+    alpha : share of the walk, 0..1; 1 - alpha restarts at the words' evidence.
+    beta : share of the global affinity, 1 - beta is the local window's.
+    steps : of the walk; tolerance : stop earlier when no share moves further than this, 0 never.
+    radius : of the local window in tokens. local : its weights, of the "attention" or of the
+        likeness of its "rows".
+    weighting : of heads by entropy; temperature : of "exp" and "row"; lowest : heads of "lowest".
+    form : "restart" begins the walk at the evidence, "literal" is the truncated series.
+    cleanup : share of the largest entry below which the global affinity is cut, 0 leaves it.
+    """
+
+    alpha: float = 0.8
+    beta: float = 0.5
+    steps: int = 20
+    tolerance: float = 0.0
+    radius: int = 1
+    local: Literal["attention", "rows"] = "attention"
+    weighting: Literal["exp", "linear", "inverse", "lowest", "row", "equal"] = "exp"
+    temperature: float = 1.0
+    lowest: int = 3
+    form: Literal["restart", "literal"] = "restart"
+    cleanup: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ReME:
+    """Parameters of ReME's retrieval (methods.md 3.6); T = 1 twice is the paper's literal form.
+
+    temperature, text_temperature : of the softmax over references and over classes.
+    weighting : "softmax" of cosines or "tip", exp(-sharpness (1 - cos)).
+    top_k : nearest references that answer, 0 all.
+    normalise : one vote a segment ("row"), labels by their count to `exponent` ("column").
+    words : labels meet classes by "text" likeness, by "names", or as the set allows ("auto").
+    abstract, outliers, synonyms : which steps of the set's cleaning count.
+    """
+
+    temperature: float = 0.05
+    text_temperature: float = 0.01
+    weighting: Literal["softmax", "tip"] = "softmax"
+    sharpness: float = 5.5
+    top_k: int = 0
+    normalise: Literal["none", "row", "column"] = "none"
+    exponent: float = 1.0
+    words: Literal["auto", "text", "names"] = "auto"
+    abstract: bool = True
+    outliers: bool = True
+    synonyms: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """The reference set a job retrieves from.
+
+    folder : where it lies. digest : of its content; "" takes it as it is when the job runs.
+    """
+
+    folder: str
+    digest: str = ""
+
+
+# Settings that lie between two numbers, both included; None is no limit.
+_LIMITS: dict[str, tuple[float, float | None]] = {
+    "rp_threshold": (0, 1), "ap_threshold": (0, 1), "box_threshold": (0, 1),
+    "alpha": (0, 0.999), "beta": (0, 1), "steps": (0, 1000), "tolerance": (0, 1),
+    "radius": (1, 16), "lowest": (1, None), "cleanup": (0, 1), "top_k": (0, None),
+    "exponent": (0, 1),
+}  # fmt: skip
+# Settings that must be above 0.
+_POSITIVE = ("temperature", "text_temperature", "sharpness")
+
+
+def check(name: str, settings: Any) -> None:
+    """Raise JobError for a setting outside its options or limits, by `name` and field."""
+    hints = get_type_hints(type(settings))
+    for f in fields(settings):
+        value, where = getattr(settings, f.name), f"{name}.{f.name}"
+        if is_dataclass(value):
+            check(where, value)
+        elif get_origin(hints[f.name]) is Literal:
+            member(where, value, get_args(hints[f.name]))
+        elif f.name in _LIMITS:
+            _between(where, value, *_LIMITS[f.name])
+        elif f.name in _POSITIVE and not (math.isfinite(value) and value > 0):
+            raise JobError(where, f"{where} must be above 0, not {value}.")
+
+
+def check_windows(windows: Windows) -> None:
+    if windows.short_side < 0 or windows.crop < 0:
+        raise JobError("windows", "short_side and crop must be 0 (off) or a length in pixels.")
+    if windows.crop and not 0 < windows.stride <= windows.crop:
+        raise JobError(
+            "windows",
+            f"stride must lie between 1 and the window's side {windows.crop}, "
+            f"not {windows.stride}: a larger stride would leave gaps.",
+        )
+
+
+def member(name: str, value: object, options: tuple[str, ...]) -> None:
+    """Raise JobError when a value is not one of the options."""
+    if value not in options:
+        raise JobError(name, f"{name} must be one of {', '.join(options)}: {value!r}.")
+
+
+def unit(name: str, value: float) -> None:
+    """Raise JobError when a value is not between 0 and 1."""
+    _between(name, value, 0, 1)
+
+
+def _between(name: str, value: float, low: float, high: float | None) -> None:
+    if isinstance(value, (int, float)) and value >= low and (high is None or value <= high):
+        return
+    limits = f"between {low} and {high}" if high is not None else f"at {low} or above"
+    raise JobError(name, f"{name} must lie {limits}, not {value!r}.")

@@ -1,0 +1,70 @@
+"""Settings of NERVE and ReME inside a job: limits, JSON both ways, what the digest depends on."""
+
+from dataclasses import replace
+
+import pytest
+
+from napari_prelabel.errors import FileFormatError, JobError
+from napari_prelabel.job import Job, Nerve, Reference, ReME
+from napari_prelabel.vocabulary import Vocabulary
+
+WORDS = Vocabulary.parse("tree\nsky")
+
+
+@pytest.mark.parametrize(
+    ("settings", "where"),
+    [
+        (Nerve(alpha=1.0), "nerve.alpha"),
+        (Nerve(alpha=-0.1), "nerve.alpha"),
+        (Nerve(beta=1.1), "nerve.beta"),
+        (Nerve(steps=-1), "nerve.steps"),
+        (Nerve(radius=0), "nerve.radius"),
+        (Nerve(lowest=0), "nerve.lowest"),
+        (Nerve(temperature=0.0), "nerve.temperature"),
+        (Nerve(weighting="none"), "nerve.weighting"),
+        (ReME(temperature=float("nan")), "reme.temperature"),
+        (ReME(text_temperature=-1.0), "reme.text_temperature"),
+        (ReME(top_k=-1), "reme.top_k"),
+        (ReME(exponent=2.0), "reme.exponent"),
+        (ReME(weighting="rank"), "reme.weighting"),
+    ],
+)
+def test_a_setting_outside_its_limits_is_refused_by_name(settings, where):
+    name = "nerve" if isinstance(settings, Nerve) else "reme"
+    with pytest.raises(JobError, match=where) as caught:
+        Job(WORDS, **{name: settings})
+    assert caught.value.field == where
+
+
+def test_reme_without_a_reference_set_is_refused_with_the_cure():
+    with pytest.raises(JobError, match="choose one, or make one"):
+        Job(WORDS, method="reme")
+
+
+def test_a_job_with_all_settings_goes_through_json():
+    job = Job(
+        WORDS,
+        method="reme",
+        nerve=Nerve(alpha=0.5, weighting="row"),
+        reme=ReME(top_k=30, normalise="column"),
+        reference=Reference("sets/mine", "ab" * 32),
+    )
+    assert Job.from_json(job.to_json()) == job
+
+
+@pytest.mark.parametrize("name", ["nerve", "reme", "reference"])
+def test_an_unknown_setting_of_a_method_is_named(name):
+    text = (
+        Job(WORDS, reference=Reference("x"))
+        .to_json()
+        .replace(f'"{name}": {{', f'"{name}": {{"speed": 1,')
+    )
+    with pytest.raises(FileFormatError, match="unknown setting 'speed'"):
+        Job.from_json(text)
+
+
+def test_the_digest_names_the_set_and_not_where_it_lies():
+    job = Job(WORDS, method="reme", reference=Reference("here", "1"))
+    assert job.digest == replace(job, reference=Reference("there", "1")).digest
+    assert job.digest != replace(job, reference=Reference("here", "2")).digest
+    assert job.digest != replace(job, reme=ReME(top_k=5)).digest
