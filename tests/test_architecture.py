@@ -39,6 +39,8 @@ RIM = {"gui", "cli"}
 ONLY = {
     "torch": {"models", "methods", "engine", "synthetic", "bench"},
     "open_clip": {"models", "synthetic"},
+    "diffusers": {"models", "synthetic"},
+    "transformers": {"models", "synthetic"},
     "napari": {"gui"},
     "qtpy": {"gui"},
     "superqt": {"gui"},

@@ -31,6 +31,24 @@ def clip(
     train(plan, resume)
 
 
+@app.command()
+def diffusion(
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
+    minutes: Annotated[float, typer.Option(help="wall-clock budget", min=0.01)] = 70.0,
+    steps: Annotated[int | None, typer.Option(help="budget in steps of each stage instead")] = None,
+    seed: int = 0,
+    out: Annotated[Path, typer.Option(help="checkpoints, log, export")] = Path("demo-diffusion"),
+    scenes: Annotated[int, typer.Option(help="training scenes to draw")] = 12_000,
+    cache: Annotated[Path | None, typer.Option(help="folder of drawn scenes")] = None,
+    validate_minutes: Annotated[float, typer.Option(help="time between validations")] = 5.0,
+    resume: Annotated[bool, typer.Option("--resume", help="go on from the checkpoints")] = False,
+) -> None:
+    """Train the demo diffusion model, autoencoder and UNet, from images alone."""
+    from .diffusion import Plan, train
+
+    train(Plan(out, minutes, steps, seed, device, scenes, cache, validate_minutes), resume)
+
+
 @app.command("card")
 def write_card(
     log: Annotated[Path, typer.Argument(help="log.jsonl of a training")],
