@@ -11,6 +11,7 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QPushButton,
+    QScrollArea,
     QSizePolicy,
     QVBoxLayout,
     QWidget,
@@ -20,6 +21,7 @@ from superqt import QCollapsible
 from .theme import FOLDED, MARGIN, OPEN, SPACE
 
 _UNBOUNDED = (1 << 24) - 1
+MOST_HIGH = 180
 Tone = Literal["info", "warning", "failed"]
 
 
@@ -112,6 +114,38 @@ class Notices(QWidget):
         row.setContentsMargins(8, 5, 6, 5)
         row.addWidget(label(text, selectable=True))
         self._rows.addWidget(frame)
+
+
+class NoticeArea(QScrollArea):
+    """Notices that take the height they need, and scroll beyond what a laptop can spare."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.notices = Notices()
+        self.setWidgetResizable(True)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setWidget(self.notices)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.hide()
+
+    def say(self, *notices: tuple[Tone, str]) -> None:
+        """Replace the sentences."""
+        self.notices.show_only(*notices)
+        self.fit()
+
+    def add(self, tone: Tone, text: str) -> None:
+        """Say one sentence more."""
+        self.notices.add(tone, text)
+        self.fit()
+
+    def fit(self) -> None:
+        """Give the sentences the height they need at the width of the parent."""
+        said = bool(self.notices.texts)
+        self.setVisible(said)
+        parent = self.parentWidget()
+        if said and parent is not None:
+            wanted = self.notices.height_at(max(parent.width() - 2 * MARGIN - 16, 200))
+            self.setFixedHeight(min(wanted, MOST_HIGH))
 
 
 class Combo(QComboBox):

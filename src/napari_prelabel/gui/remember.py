@@ -17,22 +17,23 @@ def _path() -> Path:
     return platformdirs.user_config_path("napari-prelabel") / FILE
 
 
-def save(settings: dict[str, Any]) -> None:
+def save(settings: dict[str, Any], file: str = FILE) -> None:
     """Keep the settings, off the GUI thread: flushing a disk may take long."""
     text = json.dumps(settings, ensure_ascii=False)
-    threading.Thread(target=_save, args=(text,), daemon=True).start()
+    path = _path().with_name(file)
+    threading.Thread(target=_save, args=(path, text), daemon=True).start()
 
 
-def _save(text: str) -> None:
+def _save(path: Path, text: str) -> None:
     # A folder that cannot be written to only means that nothing is remembered.
     with contextlib.suppress(FileFormatError):
-        write_text(_path(), text)
+        write_text(path, text)
 
 
-def load() -> dict[str, Any] | None:
+def load(file: str = FILE) -> dict[str, Any] | None:
     """The settings kept last, None when there are none or they cannot be read."""
     try:
-        data = json.loads(_path().read_text(encoding="utf-8"))
+        data = json.loads(_path().with_name(file).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return data if isinstance(data, dict) else None

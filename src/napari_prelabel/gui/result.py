@@ -15,6 +15,7 @@ from qtpy.QtCore import QTimer
 from ..labels import HUMAN, IMPORTED, MODEL, Ids, LabelMap, Mask
 from ..vocabulary import Vocabulary
 from .annotation import Annotation, Index, Plane, Step, box_of
+from .images import Source
 
 METADATA = "prelabel"
 BUSY_MS, SHARE_S = 40, 0.008
@@ -30,7 +31,8 @@ class ResultLayer:
     """Joins a Labels layer with its Annotation.
 
     image : the image it was made from. place : which level and channel axis of it, None for
-    labels that came from elsewhere. turn : larger for the result that was run last.
+    labels that came from elsewhere. source : what of the image was run last, if anything.
+    turn : larger for the result that was run last.
     listeners : called when the person or the slider changed pixels.
     """
 
@@ -40,6 +42,7 @@ class ResultLayer:
         self.layer = layer
         self.image: Callable[[], Image | None] = ref(image) if image is not None else _nothing
         self.place: tuple[int, int | None] | None = None
+        self.source: Source | None = None
         self.turn = 0
         self.annotation = Annotation(layer.data.shape, vocabulary)
         self.annotation.adopt(np.asarray(layer.data), owner)

@@ -4,14 +4,12 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QCheckBox, QProgressBar, QScrollArea, QSizePolicy, QWidget
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QCheckBox, QProgressBar, QSizePolicy, QWidget
 
 from ..job import Progress
-from .parts import Notices, button, column, label, row
-from .theme import MARGIN
+from .parts import NoticeArea, Tone, button, column, label, row
 
-MOST_HIGH = 180
 STAGES = {
     "models": "Loading the models",
     "text": "Reading the words",
@@ -56,48 +54,33 @@ class RunBar(QWidget):
         self.bar.setRange(0, 1000)
         self.stage = label()
         self.device = label(role="muted")
-        self.notices = Notices()
-        scroll = QScrollArea()
-        scroll.setWidgetResizable(True)
-        scroll.setFrameShape(QScrollArea.Shape.NoFrame)
-        scroll.setWidget(self.notices)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self._scroll = scroll
+        self._area = NoticeArea()
+        self.notices = self._area.notices
         rows = column(self)
         rows.addLayout(row(self.run_button, self.cancel_button, stretch=0))
         rows.addWidget(self.live_box)
         rows.addWidget(self.bar)
         rows.addWidget(self.stage)
         rows.addWidget(self.device)
-        rows.addWidget(scroll)
+        rows.addWidget(self._area)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
-        self._clock = _Clock()
+        self._clock = Clock()
         self.device.hide()
         self.say()
         self.idle("")
 
-    def say(self, *notices: tuple[str, str]) -> None:
+    def say(self, *notices: tuple[Tone, str]) -> None:
         """Replace the sentences below the bar."""
-        self.notices.show_only(*notices)  # type: ignore[arg-type]
-        self._fit()
+        self._area.say(*notices)
 
-    def add(self, tone: str, text: str) -> None:
+    def add(self, tone: Tone, text: str) -> None:
         """Say one sentence more."""
-        self.notices.add(tone, text)  # type: ignore[arg-type]
-        self._fit()
-
-    def _fit(self) -> None:
-        """Give the sentences the height they need, up to a third of what a laptop shows."""
-        said = bool(self.notices.texts)
-        self._scroll.setVisible(said)
-        if said:
-            wanted = self.notices.height_at(max(self.width() - 2 * MARGIN - 16, 200))
-            self._scroll.setFixedHeight(min(wanted, MOST_HIGH))
+        self._area.add(tone, text)
 
     def resizeEvent(self, event: Any) -> None:
         """Narrower sentences are higher ones."""
         super().resizeEvent(event)
-        self._fit()
+        self._area.fit()
 
     def busy(self) -> None:
         """A run has begun."""
@@ -136,7 +119,7 @@ class RunBar(QWidget):
         self.stage.setText(_sentence(number, planes, step))
 
 
-class _Clock:
+class Clock:
     """Tells how long a stage still takes where the engine does not, from its steps so far."""
 
     def __init__(self) -> None:

@@ -17,6 +17,7 @@ from ..labels import LabelMap
 from ..vocabulary import Vocabulary
 from .annotation import Step
 from .images import Source, guess_channel_axis, placement
+from .parts import Tone
 from .result import METADATA, ResultLayer, dtype_for
 from .runner import Plane, Runner
 from .tally import histogram
@@ -217,7 +218,7 @@ class Session(QObject):
         task.result = (
             max(known, key=lambda r: r.turn) if known else self.empty(source, task.job.vocabulary)
         )
-        task.result.place = place
+        task.result.place, task.result.source = place, source
         task.result.turn = next(_turns)
         return task.result
 
@@ -287,9 +288,9 @@ def _note(
     task.notices += [n for n in found.notices if n not in task.notices]
 
 
-def summary(task: Task, error: Exception | None) -> list[tuple[str, str]]:
+def summary(task: Task, error: Exception | None) -> list[tuple[Tone, str]]:
     """What to say after a run, as (tone, sentence)."""
-    said: list[tuple[str, str]] = []
+    said: list[tuple[Tone, str]] = []
     if error is not None:
         said.append(_why(task, error))
     said += [("warning", notice) for notice in task.notices]
@@ -308,7 +309,7 @@ def summary(task: Task, error: Exception | None) -> list[tuple[str, str]]:
     return said
 
 
-def _why(task: Task, error: Exception) -> tuple[str, str]:
+def _why(task: Task, error: Exception) -> tuple[Tone, str]:
     if isinstance(error, Cancelled):
         if not task.asked:
             ended = "Another run took the worker over, so this one ended."

@@ -1,0 +1,206 @@
+"""Images of the viewer with the labels drawn over them: what a set can learn from."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from napari.layers import Image, Labels
+
+from ...errors import ImageError, VocabularyError
+from ...labels import MODEL, Ids
+from ...vocabulary import Class, Vocabulary, key
+from ..annotation import planes_of
+from ..images import Source, guess_channel_axis
+from ..result import METADATA, ResultLayer
+from ..session import belongs
+
+if TYPE_CHECKING:
+    from ...engine.tasks import Reviewed
+
+Plane = tuple[int, ...]
+
+
+@dataclass(slots=True, eq=False)
+class Pair:
+    """An Image layer and a Labels layer of the same size.
+
+    result : what stands behind labels of ours, None for other people's layers.
+    names : class names that its pixels hold, as far as they are known without looking.
+    share : of the labelled pixels that are the person's, 0..1; None for other people's layers.
+    problem : why nothing can be learnt from it, with the cure; "" when it can.
+    """
+
+    image: Image
+    labels: Labels
+    result: ResultLayer | None = None
+    vocabulary: Vocabulary | None = None
+    names: tuple[str, ...] = ()
+    share: float | None = None
+    problem: str = ""
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """Names the pair as long as its layers live."""
+        return id(self.image), id(self.labels)
+
+    def touched(self) -> bool:
+        """Whether the person has drawn here, or brought the labels from elsewhere."""
+        return bool(self.share) if self.result is not None else not self.problem
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Taken:
+    """A pair's labels as they were when they were asked for; the image is read later.
+
+    ids : (..., Y, X) uint16 of `vocabulary`.
+    """
+
+    name: str
+    source: Source
+    ids: Ids
+    vocabulary: Vocabulary
+    planes: list[Plane] = field(default_factory=list)
+
+
+def find_pairs(layers: Sequence[Any], typed: Vocabulary | None = None) -> list[Pair]:
+    """Pairs in the order of the layer list, newest first.
+
+    typed : the words of the Pre-label dock, which name the labels of layers without names.
+    """
+    images = [x for x in reversed(layers) if isinstance(x, Image)]
+    found = []
+    for layer in reversed(layers):
+        if not isinstance(layer, Labels):
+            continue
+        image = _image_of(layer, images, layers)
+        if image is not None:
+            found.append(_pair(image, layer, typed))
+    return found
+
+
+def _image_of(layer: Labels, images: list[Image], layers: Iterable[Any]) -> Image | None:
+    result = ResultLayer.of(layer)
+    if result is not None:
+        made_from = result.image()
+        return made_from if made_from in images else None
+    fitting = [image for image in images if _source(image, layer) is not None]
+    ours = [image for image in fitting if belongs(layer, image, layers)]
+    near = sorted(fitting, key=lambda image: not layer.name.startswith(image.name))
+    return next(iter([*ours, *near]), None)
+
+
+def _pair(image: Image, layer: Labels, typed: Vocabulary | None) -> Pair:
+    result = ResultLayer.of(layer)
+    if result is not None:
+        counts = result.annotation.counts()
+        labelled = sum(n for name, n in counts.items() if name)
+        names = tuple(name for name, n in counts.items() if name and n)
+        share = min(result.annotation.human_pixels() / labelled, 1.0) if labelled else 0.0
+        problem = "" if labelled else "Nothing is labelled yet: paint, or press Run first."
+        return Pair(image, layer, result, result.annotation.vocabulary, names, share, problem)
+    if layer.multiscale:
+        return Pair(image, layer, problem="Labels of several resolutions cannot be read.")
+    vocabulary = _named(layer) or typed
+    if vocabulary is None:
+        problem = "Its labels have no names: type the words in the Pre-label dock, in their order."
+        return Pair(image, layer, problem=problem)
+    return Pair(image, layer, None, vocabulary, vocabulary.names)
+
+
+def _named(layer: Labels) -> Vocabulary | None:
+    """Names that a layer brings along: our metadata, else the column `name` of its features."""
+    told = layer.metadata.get(METADATA)
+    try:
+        if isinstance(told, dict) and "classes" in told:
+            return Vocabulary.from_dict(told["classes"])
+        table = layer.features
+        if "name" not in table or "index" not in table:
+            return None
+        named = {int(i): str(n) for i, n in zip(table["index"], table["name"], strict=True)}
+        highest = max((i for i in named if i > 0), default=0)
+        return Vocabulary(
+            tuple(Class(i, named.get(i) or f"label {i}") for i in range(1, highest + 1))
+        )
+    except (VocabularyError, ValueError):
+        return None
+
+
+def _source(image: Image, labels: Labels) -> Source | None:
+    """Which level and channels of an image have the shape of the labels."""
+    axis = guess_channel_axis(image)
+    levels = range(len(image.data)) if image.multiscale else range(1)
+    sources = [Source(image, level, a) for level in levels for a in dict.fromkeys((axis, None))]
+    shape = tuple(labels.data.shape)
+    return next((s for s in sources if s.shape == shape), None)
+
+
+def source_of(pair: Pair) -> Source:
+    """What of the image the labels lie over; raises ImageError when nothing fits."""
+    told = pair.result.source if pair.result is not None else None
+    if told is not None and told.layer is pair.image and told.shape == pair.labels.data.shape:
+        return told
+    found = _source(pair.image, pair.labels)
+    if found is None:
+        raise ImageError(
+            f"{pair.labels.name!r} has another size than {pair.image.name!r}: choose labels that "
+            "were drawn over the image."
+        )
+    return found
+
+
+def take(pair: Pair, mine_only: bool = False) -> Taken:
+    """Copy the labels of a pair, in the GUI thread; raises ImageError or VocabularyError.
+
+    mine_only : leave out what only a model said.
+    """
+    if pair.problem or pair.vocabulary is None:
+        raise ImageError(f"{pair.labels.name}: {pair.problem}")
+    source = source_of(pair)
+    if pair.result is None:
+        ids = _plain(np.asarray(pair.labels.data), pair)
+        return Taken(pair.image.name, source, ids, pair.vocabulary)
+    notes = pair.result.annotation
+    notes.found_different(pair.labels.data)
+    ids, vocabulary = notes.named()
+    if mine_only:
+        ids[notes.provenance == MODEL] = 0
+    return Taken(pair.image.name, source, ids, vocabulary)
+
+
+def _plain(data: npt.NDArray[Any], pair: Pair) -> Ids:
+    assert pair.vocabulary is not None
+    known = len(pair.vocabulary.classes)
+    highest = int(data.max(initial=0))
+    if highest > known:
+        raise VocabularyError(
+            f"{pair.labels.name!r} holds the label {highest}, but only {known} words are known: "
+            "type a word for every label in the Pre-label dock."
+        )
+    return data.astype(np.uint16)
+
+
+def reviewed(taken: Iterable[Taken]) -> "Iterator[Reviewed]":
+    """Read the images, plane by plane where something is labelled; off the GUI thread."""
+    from ...engine.tasks import Reviewed
+
+    for item in taken:
+        planes = [p for p in planes_of((), item.ids.shape) if item.ids[p].any()]
+        for plane in planes:
+            name = item.name + "".join(f" [{i}]" for i in plane)
+            yield Reviewed(name, item.source.plane(plane), item.ids[plane], item.vocabulary)
+
+
+def joined(vocabularies: Iterable[Vocabulary]) -> Vocabulary:
+    """One vocabulary with the classes of all, each name once, and the words that go with them."""
+    classes: list[Class] = []
+    seen: set[str] = set()
+    for vocabulary in vocabularies:
+        for c in vocabulary.classes:
+            if key(c.name) in seen:
+                continue
+            synonyms = tuple(s for s in c.synonyms if key(s) not in seen)
+            seen |= {key(c.name), *map(key, synonyms)}
+            classes.append(Class(len(classes) + 1, c.name, synonyms, c.colour, c.descriptions))
+    return Vocabulary(tuple(classes))

@@ -1,0 +1,207 @@
+"""The reference set that is open: read and changed in one thread, told of in another.
+
+A `ReferenceSet` lives in the reader's thread only. What the dock needs comes out as values.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from qtpy.QtCore import QObject, Signal
+
+from ..parts import sentence
+from .reader import Reader
+
+if TYPE_CHECKING:
+    from ...reference.store import ReferenceSet
+    from ...reference.values import ClassStats, Cleaning, Record
+
+Rows = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Overview:
+    """A set as the dock shows it.
+
+    hashes : content hashes of its images. off : rows that were switched off.
+    """
+
+    folder: Path
+    name: str
+    encoder: str
+    segments: int
+    images: int
+    digest: str
+    classes: "tuple[ClassStats, ...]"
+    cleaning: "Cleaning"
+    licences: tuple[str, ...]
+    hashes: frozenset[str]
+
+    def text(self) -> str:
+        """The set in one line."""
+        parts = [
+            counted(self.segments, "segment"),
+            f"{counted(self.images, 'image')}",
+            counted(len(self.classes), "class", "classes"),
+        ]
+        return f"{parts[0]} of {parts[1]}, {parts[2]}. Encoder: {self.encoder}."
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Entry:
+    """A row of the set with its picture (PNG)."""
+
+    record: "Record"
+    picture: bytes
+
+
+class Shelf(QObject):
+    """`shown` brings the Overview after every opening and change, None when no set is open.
+
+    `switched` brings (rows, on) once a set has taken the switch; `failed` a sentence;
+    `said` what was done. told : the last change that `undo` takes back, "" when there is none.
+    """
+
+    shown = Signal(object)
+    switched = Signal(object, bool)
+    failed = Signal(str)
+    said = Signal(str)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.overview: Overview | None = None
+        self.told = ""
+        self._reader = Reader()
+        self._reader.failed.connect(lambda error: self.failed.emit(sentence(error)))
+        self._set: ReferenceSet | None = None
+
+    def close(self) -> None:
+        """For a dock that is closed."""
+        self._reader.close()
+
+    @property
+    def folder(self) -> Path | None:
+        return self.overview.folder if self.overview is not None else None
+
+    # Opening
+
+    def open(self, folder: Path) -> None:
+        """Open a set, or read the open one again after the worker wrote to it."""
+        if self.folder != folder:
+            self.told = ""
+        self._reader.ask(lambda: self._opened(folder), self._show)
+
+    def leave(self) -> None:
+        """Have no set open."""
+        self.told = ""
+        self._show(None)
+
+    def _opened(self, folder: Path) -> Overview:
+        from ...reference.store import ReferenceSet
+
+        self._set = ReferenceSet.open(folder)
+        return overview_of(self._set)
+
+    def _show(self, overview: Overview | None) -> None:
+        self.overview = overview
+        self.shown.emit(overview)
+
+    def ask(self, work: "Callable[[ReferenceSet], Any]", then: Callable[[Any], None]) -> None:
+        """Read something from the open set; `then` gets it in the GUI thread."""
+
+        def read() -> Any:
+            assert self._set is not None
+            return work(self._set)
+
+        self._reader.ask(read, then)
+
+    def entries(self, rows: Rows, then: Callable[[tuple[Entry, ...]], None]) -> None:
+        """Records and pictures of rows."""
+        self.ask(lambda held: entries_of(held, rows), then)
+
+    # Changing
+
+    def switch(self, rows: Sequence[int], on: bool) -> None:
+        """Let rows count or not, from the next run on."""
+        wanted = np.asarray(rows, np.int64)
+
+        def work(held: "ReferenceSet") -> tuple[Overview, Rows]:
+            changed = [r.row for r in held.records(wanted) if r.enabled != on]
+            moved = np.asarray(changed, np.int64)
+            if len(moved):
+                held.switch(moved, on)
+            return overview_of(held), moved
+
+        def then(answer: tuple[Overview, Rows]) -> None:
+            overview, moved = answer
+            if len(moved):
+                self.told = f"{counted(len(moved), 'segment')} switched {'on' if on else 'off'}"
+                self.switched.emit(moved, on)
+            self._show(overview)
+
+        self.ask(work, then)
+
+    def merge(self, folder: Path) -> None:
+        """Take the segments of another set into this one."""
+
+        def work(held: "ReferenceSet") -> tuple[Overview, int, int]:
+            from ...reference.store import ReferenceSet
+
+            before = {s.hash for s in held.sources()}
+            new = {s.hash for s in ReferenceSet.open(folder).sources()}
+            held.merge(ReferenceSet.open(folder))
+            return overview_of(held), len(new - before), len(new & before)
+
+        def then(answer: tuple[Overview, int, int]) -> None:
+            overview, fresh, both = answer
+            self.told = f"{folder.name} merged"
+            self._show(overview)
+            known = f"; {counted(both, 'image')} stood in both" if both else ""
+            self.said.emit(f"{folder.name} brought {counted(fresh, 'new image')}{known}.")
+
+        self.ask(work, then)
+
+    def undo(self) -> None:
+        """Take the last change of this window back."""
+        told, self.told = self.told, ""
+
+        def work(held: "ReferenceSet") -> Overview:
+            held.undo()
+            return overview_of(held)
+
+        def then(overview: Overview) -> None:
+            self._show(overview)
+            self.said.emit(f"Undone: {told}.")
+
+        if told:
+            self.ask(work, then)
+
+
+def overview_of(held: "ReferenceSet") -> Overview:
+    """What the dock shows of a set; reads it, so call it off the GUI thread."""
+    sources = held.sources()
+    return Overview(
+        Path(held.folder),
+        held.name,
+        held.encoder.name,
+        held.n_segments,
+        held.n_images,
+        held.digest,
+        tuple(held.class_stats()),
+        held.cleaning,
+        tuple(sorted({s.licence for s in sources if s.licence})),
+        frozenset(s.hash for s in sources),
+    )
+
+
+def entries_of(held: "ReferenceSet", rows: Rows) -> tuple[Entry, ...]:
+    """Records and pictures of rows, in their order."""
+    return tuple(Entry(r, held.thumbnail(r.row)) for r in held.records(rows))
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """ "1 image", "1,200 images"."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
