@@ -1,0 +1,444 @@
+"""ReME: labels of segments retrieved from segments whose labels are known (methods.md 3.6).
+
+The paper's three products, with S the segments of the image, S_ref those of the set, O_ref the
+set's links of segments to labels, L_ref and L the text vectors of its labels and of the classes:
+
+    A1 = softmax_rows(S S_refᵀ / T1) O_ref,   A2 = softmax_rows(L_ref Lᵀ / T2),   P = A1 A2.
+
+Here they are associated the other way, P = softmax(S S_refᵀ / T1) (O_ref A2): what a reference
+answers, one row over the classes, is known once per vocabulary (`answers`), and the references
+are read once, block by block, with a running maximum and sum (`retrieve`). Neither the matrix of
+segments by references nor that of segments by labels ever exists.
+"""
+
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ..errors import JobError
+
+Float32 = npt.NDArray[np.float32]
+Rows = npt.NDArray[np.floating[Any]]
+Blocks = Iterable[tuple[int, Rows]]
+Comparable = Callable[[Float32], Float32]
+"""Rows (n, d) float32 of the set -> unit rows (n, d') that compare with the queries."""
+
+_ROWS_AT_ONCE = 8192
+_QUERIES_AT_ONCE = 1024
+_GATHERED = 1 << 22
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """How references are weighed. The paper gives no temperature: both 1 is its literal reading.
+
+    Attributes
+    ----------
+    temperature, text_temperature : T1 of segments, T2 of words, above 0 (R1)
+    weighting : "softmax", or "tip" for Tip-Adapter's exp(-sharpness (1 - cos)); its weights are
+        divided by their sum as well, so that answers stay shares
+    sharpness : b of "tip", above 0
+    top_k : only the k most similar references count; 0 for all
+    normalise : O_ref as it is ("none", R2), each segment voting 1 ("row"), or the votes of a
+        label divided by its count to the power `exponent` ("column")
+    exponent : g of "column", 0 to 1
+    """
+
+    temperature: float = 0.05
+    text_temperature: float = 0.01
+    weighting: Literal["softmax", "tip"] = "softmax"
+    sharpness: float = 5.5
+    top_k: int = 0
+    normalise: Literal["none", "row", "column"] = "none"
+    exponent: float = 1.0
+
+    def __post_init__(self) -> None:
+        for field in ("temperature", "text_temperature", "sharpness"):
+            if not getattr(self, field) > 0:
+                raise JobError(field, f"{field} must be above 0, not {getattr(self, field)}.")
+        if self.weighting not in ("softmax", "tip"):
+            raise JobError("weighting", f"weighting is softmax or tip, not {self.weighting!r}.")
+        if self.normalise not in ("none", "row", "column"):
+            raise JobError("normalise", f"normalise: none, row, column, not {self.normalise!r}.")
+        if self.top_k < 0:
+            raise JobError("top_k", f"top_k must be 0 (all) or more, not {self.top_k}.")
+        if not 0 <= self.exponent <= 1:
+            raise JobError("exponent", f"exponent must lie in 0 to 1, not {self.exponent}.")
+
+    @property
+    def scale(self) -> float:
+        """What cosines are multiplied with before the exponential."""
+        return self.sharpness if self.weighting == "tip" else 1 / self.temperature
+
+
+class Word(Protocol):
+    """A label of the set, as `reference.values.Label` has it."""
+
+    @property
+    def phrase(self) -> str: ...
+    @property
+    def root(self) -> str: ...
+    @property
+    def synonyms(self) -> Sequence[str]: ...
+
+
+class Named(Protocol):
+    """A class of a vocabulary: its name first, then its synonyms."""
+
+    @property
+    def queries(self) -> tuple[str, ...]: ...
+
+
+class Words(Protocol):
+    """A vocabulary, as `vocabulary.Vocabulary` has it."""
+
+    @property
+    def classes(self) -> Sequence[Named]: ...
+    @property
+    def background(self) -> Sequence[str]: ...
+
+
+class Links(Protocol):
+    """A scipy.sparse matrix in CSR form."""
+
+    shape: tuple[int, int]
+    indptr: npt.NDArray[Any]
+    indices: npt.NDArray[Any]
+    data: npt.NDArray[Any]
+
+
+def word_key(word: str) -> str:
+    """The form in which words meet: NFKC, case folded, hyphens as spaces, single spaces."""
+    plain = unicodedata.normalize("NFKC", word).casefold()
+    return " ".join(plain.replace("-", " ").split())
+
+
+def name_classes(labels: Sequence[Word], vocabulary: Words, *, background: bool = False) -> Float32:
+    """A2 without a text model: labels and classes meet by name.
+
+    A label belongs to the classes that have its phrase among their words; failing that, to those
+    that have one of its declared synonyms; failing that, to those that have its root noun.
+
+    Parameters
+    ----------
+    background : give the background words of the vocabulary a last column
+
+    Returns
+    -------
+    (n, C) float32 of 0 and 1, labels by classes; a row of zeros for a label that meets no class
+    """
+    words = [c.queries for c in vocabulary.classes]
+    if background:
+        words.append(tuple(vocabulary.background))
+    owners: dict[str, list[int]] = {}
+    for index, queries in enumerate(words):
+        for word in queries:
+            owners.setdefault(word_key(word), []).append(index)
+    found = np.zeros((len(labels), len(words)), np.float32)
+    for row, label in zip(found, labels, strict=True):
+        for names in ((label.phrase,), label.synonyms, (label.root,)):
+            met = [index for name in names for index in owners.get(word_key(name), ())]
+            if met:
+                row[met] = 1
+                break
+    return found
+
+
+def label_classes(
+    label_rows: Rows,
+    class_rows: Rows,
+    owner: npt.ArrayLike,
+    n_classes: int,
+    parameters: Parameters = Parameters(),
+) -> Float32:
+    """A2 = softmax_rows(L_ref Lᵀ / T2); a class with several words counts by its nearest.
+
+    The maximum over words is taken before the softmax: otherwise a class with two names that mean
+    the same would halve its own share.
+
+    Parameters
+    ----------
+    label_rows, class_rows : (n, e), (Q, e) float unit rows of one text encoder
+    owner : (Q,) the class of each row, 0 .. n_classes - 1; "background" may be one of them, with
+        scene words as its names (3.7)
+
+    Returns
+    -------
+    (n, n_classes) float32, rows sum to 1
+
+    Raises
+    ------
+    JobError
+        A class without a word.
+    """
+    of = torch.as_tensor(np.asarray(owner, np.int64))
+    if set(of.tolist()) != set(range(n_classes)):
+        raise JobError("vocabulary", "Every class needs at least one word of its own.")
+    cosines = _tensor(label_rows) @ _tensor(class_rows).T
+    best = cosines.new_full((len(cosines), n_classes), -torch.inf)
+    best.scatter_reduce_(1, of.expand(len(cosines), -1), cosines, "amax")
+    share: Float32 = (best / parameters.text_temperature).softmax(1).numpy()
+    return share
+
+
+def answers(
+    links: Links,
+    label_class: Float32,
+    parameters: Parameters = Parameters(),
+) -> Float32:
+    """What each reference answers: O_ref A2, once per vocabulary (equations 1 to 3, associated).
+
+    Parameters
+    ----------
+    links : (m, n) CSR of 0 and 1, segments by labels; a row without links answers nothing
+    label_class : (n, C) float32, A2
+    parameters : of which `normalise` and `exponent` count
+
+    Returns
+    -------
+    (m, C) float32, 0 or more
+
+    Raises
+    ------
+    JobError
+        The labels of the two matrices are not equally many.
+    """
+    from scipy.sparse import csr_array
+
+    if links.shape[1] != len(label_class):
+        raise JobError(
+            "reference",
+            f"The set links {links.shape[1]} labels, but {len(label_class)} were compared with "
+            "the classes: open the set again.",
+        )
+    table = csr_array((_float32(links.data), links.indices, links.indptr), shape=links.shape)
+    weights = _float32(label_class)
+    if parameters.normalise == "column":
+        votes = np.maximum(table.sum(axis=0), 1) ** parameters.exponent
+        weights = _float32(weights / votes[:, None])
+    found: Float32 = table @ weights
+    if parameters.normalise == "row":
+        found /= np.maximum(table.sum(axis=1), 1)[:, None]
+    return found
+
+
+def retrieve(
+    queries: Rows | Tensor,
+    blocks: Blocks,
+    answers: Float32,
+    parameters: Parameters = Parameters(),
+    *,
+    live: npt.NDArray[np.bool_] | None = None,
+    comparable: Comparable | None = None,
+) -> Float32:
+    """P = softmax(S S_refᵀ / T1) (O_ref A2): the share of every class in every segment (3.6).
+
+    The references are read once; beside the answers this takes some ten megabytes, whatever
+    their number. With `top_k` only the k most similar count: if t is the share of weight that
+    all others would have had, no entry differs by more than t · max(answers) from the exact one.
+
+    Parameters
+    ----------
+    queries : (k, d) float unit rows of an image's segments; a tensor is worked on where it lies
+    blocks : (start, rows (n, d)) of the set in order, of any float type; mapped files are read
+        piece by piece
+    answers : (m, C) float32
+    live : (m,) bool, references that take part; by default those that answer anything. All
+        others are left out of the softmax, as if they were not in the set
+    comparable : applied to every piece of the set's rows, such as a fitted metric; the queries
+        must have been through it already
+
+    Returns
+    -------
+    (k, C) float32, zeros where no reference takes part
+
+    Raises
+    ------
+    JobError
+        The rows of the blocks are not as many as the answers.
+    """
+    wanted = queries.float() if isinstance(queries, Tensor) else _tensor(queries)
+    state = (_Nearest if parameters.top_k else _All)(wanted, answers, parameters)
+    takes_part = _living(answers, live)
+    with torch.no_grad():
+        for start, rows in _pieces(blocks, len(answers), comparable):
+            state.add(start, rows, takes_part[start : start + len(rows)])
+        return state.result()
+
+
+def influences(
+    query: Rows,
+    blocks: Blocks,
+    answers: Float32,
+    column: int,
+    parameters: Parameters = Parameters(),
+    count: int = 12,
+    *,
+    live: npt.NDArray[np.bool_] | None = None,
+    comparable: Comparable | None = None,
+) -> tuple[npt.NDArray[np.int64], Float32]:
+    """Which references gave a segment one of its classes, the heaviest first.
+
+    Parameters
+    ----------
+    query : (d,) float unit row
+    column : of the class in `answers`
+    count : how many references to name at most
+    blocks, answers, parameters, live, comparable : as for `retrieve`
+
+    Returns
+    -------
+    rows : (c,) int64 rows of the set, c at most `count`
+    weights : (c,) float32 above 0; those of all references sum to the class's entry in
+        `retrieve`, and these are the largest of them
+    """
+    row = _tensor(query).reshape(1, -1)
+    logits = torch.full((len(answers),), -torch.inf)
+    takes_part = torch.from_numpy(_living(answers, live))
+    for start, rows in _pieces(blocks, len(answers), comparable):
+        logits[start : start + len(rows)] = (rows @ row.T)[:, 0] * parameters.scale
+    logits[~takes_part] = -torch.inf
+    if 0 < parameters.top_k < int(takes_part.sum()):
+        ranked = torch.argsort(logits, descending=True, stable=True)
+        logits[ranked[parameters.top_k :]] = -torch.inf
+    if not bool(takes_part.any()):
+        return np.zeros(0, np.int64), np.zeros(0, np.float32)
+    shares = logits.double().softmax(0) * _tensor(answers[:, column]).double()
+    best = torch.argsort(shares, descending=True, stable=True)[:count]
+    best = best[shares[best] > 0]
+    return best.numpy(), shares[best].float().numpy()
+
+
+class _All:
+    """The streamed softmax over every reference: a running maximum, sum and weighted answer."""
+
+    def __init__(self, queries: Tensor, answers: Float32, parameters: Parameters) -> None:
+        self.queries = queries * parameters.scale
+        self.answers = _tensor(answers)
+        k = len(queries)
+        self.top = queries.new_full((k, 1), -torch.inf)
+        self.total = queries.new_zeros((k, 1))
+        self.sums = queries.new_zeros((k, answers.shape[1]))
+
+    def add(self, start: int, rows: Tensor, takes_part: npt.NDArray[np.bool_]) -> None:
+        """Take in references (n, d) float32, the first of them row `start` of the answers."""
+        told = self.answers[start : start + len(rows)]
+        if not takes_part.all():
+            alive = torch.from_numpy(np.flatnonzero(takes_part))
+            rows, told = rows[alive], told[alive]
+        if not len(rows):
+            return
+        rows, told = rows.to(self.queries.device), told.to(self.queries.device)
+        for first in range(0, len(self.queries), _QUERIES_AT_ONCE):
+            here = slice(first, first + _QUERIES_AT_ONCE)
+            logits = self.queries[here] @ rows.T
+            top = torch.maximum(self.top[here], logits.amax(1, keepdim=True))
+            fade = (self.top[here] - top).exp_()
+            weights = logits.sub_(top).exp_()
+            self.total[here].mul_(fade).add_(weights.sum(1, keepdim=True))
+            self.sums[here].mul_(fade).addmm_(weights, told)
+            self.top[here] = top
+
+    def result(self) -> Float32:
+        found: Float32 = (self.sums / self.total.clamp(min=1e-30)).cpu().numpy()
+        return found
+
+
+class _Nearest:
+    """The k most similar references of each query, found by faiss and merged over the blocks."""
+
+    def __init__(self, queries: Tensor, answers: Float32, parameters: Parameters) -> None:
+        self.queries = queries.cpu().numpy()
+        self.search = _searcher(queries.device)
+        self.answers = answers
+        self.parameters = parameters
+        self.cosines = np.full((len(queries), 0), -np.inf, np.float32)
+        self.rows = np.zeros((len(queries), 0), np.int64)
+
+    def add(self, start: int, rows: Tensor, takes_part: npt.NDArray[np.bool_]) -> None:
+        """Take in references (n, d) float32, the first of them row `start` of the answers."""
+        alive = np.flatnonzero(takes_part)
+        if not len(alive) or not len(self.queries):
+            return
+        if len(alive) < len(rows):
+            rows = rows[torch.from_numpy(alive)]
+        k = min(self.parameters.top_k, len(alive))
+        cosines, found = self.search(self.queries, rows.numpy(), k)
+        cosines = np.concatenate([self.cosines, cosines], 1)
+        found = np.concatenate([self.rows, alive[found] + start], 1)
+        order = np.lexsort((found, -cosines), axis=1)[:, : self.parameters.top_k]
+        self.cosines = np.take_along_axis(cosines, order, 1)
+        self.rows = np.take_along_axis(found, order, 1)
+
+    def result(self) -> Float32:
+        out = np.zeros((len(self.rows), self.answers.shape[1]), np.float32)
+        if not self.rows.shape[1]:
+            return out
+        weights = torch.from_numpy(self.cosines * np.float32(self.parameters.scale)).softmax(1)
+        step = max(1, _GATHERED // (self.rows.shape[1] * self.answers.shape[1]))
+        for first in range(0, len(out), step):
+            here = slice(first, first + step)
+            told = torch.from_numpy(self.answers[self.rows[here]])
+            out[here] = (weights[here, None] @ told)[:, 0].numpy()
+        return out
+
+
+def _searcher(device: torch.device) -> Callable[[Float32, Float32, int], tuple[Any, Any]]:
+    """faiss's exact search by inner product: (queries, rows, k) to cosines and places (q, k)."""
+    import faiss
+
+    def search(queries: Float32, rows: Float32, k: int) -> tuple[Any, Any]:
+        if gpu is None:
+            return faiss.knn(queries, rows, k, metric=faiss.METRIC_INNER_PRODUCT)
+        return faiss.knn_gpu(gpu, queries, rows, k, metric=faiss.METRIC_INNER_PRODUCT)
+
+    on_gpu = device.type == "cuda" and faiss.get_num_gpus() > 0
+    gpu = faiss.StandardGpuResources() if on_gpu else None
+    return search
+
+
+def _pieces(
+    blocks: Blocks, count: int, comparable: Comparable | None
+) -> Iterator[tuple[int, Tensor]]:
+    """Rows of the blocks as float32 tensors of bounded size, each with its first row's number.
+
+    The tensors share one buffer: take what is needed before asking for the next.
+    """
+    buffer = np.empty((0, 0), np.float32)
+    seen = 0
+    for start, rows in blocks:
+        if start != seen:
+            raise JobError("reference", f"Row {seen} of the set is missing: open the set again.")
+        for first in range(0, len(rows), _ROWS_AT_ONCE):
+            part = rows[first : first + _ROWS_AT_ONCE]
+            if len(buffer) < len(part):
+                buffer = np.empty(part.shape, np.float32)
+            piece = buffer[: len(part)]
+            np.copyto(piece, part)
+            if comparable is not None:
+                piece = comparable(piece)
+            yield start + first, _tensor(piece)
+        seen = start + len(rows)
+    if seen != count:
+        raise JobError(
+            "reference", f"The set has {seen} rows and {count} answers: open the set again."
+        )
+
+
+def _living(answers: Float32, live: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.bool_]:
+    return np.asarray(answers.any(axis=1)) if live is None else live
+
+
+def _tensor(rows: Rows) -> Tensor:
+    """Rows as a float32 tensor; read-only ones are copied, which torch would warn of."""
+    return torch.from_numpy(np.require(rows, np.float32, ("C", "W")))
+
+
+def _float32(rows: npt.ArrayLike) -> Float32:
+    return np.ascontiguousarray(rows, np.float32)
