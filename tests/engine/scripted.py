@@ -6,9 +6,11 @@ import time
 
 import numpy as np
 
+from napari_prelabel.engine.tasks import Explain, Explanation
 from napari_prelabel.errors import Cancelled, ModelError
 from napari_prelabel.job import Progress
 from napari_prelabel.labels import LabelMap
+from napari_prelabel.reference.values import Cleaned
 
 print("printed while the engine is imported")
 
@@ -34,6 +36,17 @@ class Scripted:
             ids, ids.astype(np.float16), ids, job.vocabulary,
             notices=("scripted",), provenance={"runs": self.runs, "pid": os.getpid()},
         )  # fmt: skip
+
+    def do(self, task, cancelled):
+        """Tasks of the tests are Explain and Clean; the point and the folder are commands."""
+        if isinstance(task, Explain):
+            for i in range(task.point[0]):
+                yield Progress("retrieve", i, task.point[0])
+                self.slow(None, cancelled)
+            return Explanation(task.point[1], 1.0, task.image[..., 0] > 0, ())
+        yield Progress("learn", 0, 1)
+        getattr(self, task.folder)(None, cancelled)
+        return Cleaned(task.cleaning, abstract=(task.folder,))
 
     def quick(self, *_):
         pass

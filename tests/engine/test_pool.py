@@ -366,11 +366,13 @@ def test_waiting_pixels_of_superseded_and_cancelled_jobs_are_deleted(tmp_path):
         path.touch()
     host.take(("run", 1, None, first))
     host.take(("run", 2, None, second))
-    assert not first.exists()
+    assert first.exists()
     host.take(("cancel", 1))
+    assert not first.exists()
     assert second.exists()
     host.take(("cancel", 2))
     assert not second.exists()
+    host.take(("cancel", 3))
 
 
 UNGUARDED = """

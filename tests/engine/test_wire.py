@@ -21,6 +21,8 @@ MADE = [
     errors.ChecksumMismatch("demo", Path("weights"), "a" * 64, "b" * 64),
     errors.FileFormatError("job.json", "not JSON"),
     errors.MissingExtra("rasterio", "pip install rasterio"),
+    errors.ReferenceSetError("sets/mine", "The set is broken."),
+    errors.EncoderMismatch("sets/mine", "texture", "demo-visual"),
     errors.Cancelled(),
     errors.Superseded(),
     errors.DiskFull(Path("tmp")),

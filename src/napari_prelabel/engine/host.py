@@ -37,14 +37,14 @@ _SETTINGS: dict[str, Any] = {
 
 
 class Host:
-    """One worker, one job at a time; a newer job takes the place of one that still waits."""
+    """One worker, one request at a time; the others wait in the order they came."""
 
     def __init__(self, folder: Path, engine: str, patience: float, outbox: "Outbox") -> None:
         self._folder = folder
         self._engine = engine
         self._patience = patience
         self._outbox = outbox
-        self._waiting: tuple[int, Any, Path] | None = None
+        self._waiting: dict[int, tuple[Any, Path]] = {}
         self._running = 0
         self._wake = asyncio.Event()
         self._cancelled = asyncio.Event()
@@ -75,39 +75,39 @@ class Host:
 
     def take(self, message: tuple[Any, ...]) -> None:
         """Handle a message from napari's process; called on the event loop."""
-        kind, *rest = message
-        if self._waiting is not None and (kind == "run" or self._waiting[0] <= rest[0]):
-            with contextlib.suppress(OSError):
-                self._waiting[2].unlink(missing_ok=True)
-            self._waiting = None
+        kind, generation, *rest = message
         if kind == "run":
-            self._waiting = (rest[0], rest[1], rest[2])
+            self._waiting[generation] = (rest[0], rest[1])
             self._wake.set()
-        if self._running and (kind == "run" or self._running <= rest[0]):
+        elif generation in self._waiting:
+            _, path = self._waiting.pop(generation)
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+        elif generation == self._running:
             self._cancelled.set()
 
     async def _next(self) -> None:
         await self._wake.wait()
         self._wake.clear()
-        if self._waiting is None:
-            return
-        (generation, job, image), self._waiting = self._waiting, None
-        self._running = generation
-        self._cancelled.clear()
-        try:
-            await self._run(generation, job, image)
-        finally:
-            self._running = 0
-            with contextlib.suppress(OSError):
-                image.unlink(missing_ok=True)
+        while self._waiting:
+            generation = next(iter(self._waiting))
+            request, path = self._waiting.pop(generation)
+            self._running = generation
+            self._cancelled.clear()
+            try:
+                await self._run(generation, request, path)
+            finally:
+                self._running = 0
+                with contextlib.suppress(OSError):
+                    path.unlink(missing_ok=True)
 
-    async def _run(self, generation: int, job: Any, image: Path) -> None:
+    async def _run(self, generation: int, request: Any, path: Path) -> None:
         from distributed import KilledWorker
 
         from . import worker
 
         future = self._client.submit(
-            worker.run, generation, job, image, key=f"run-{generation}", pure=False, retries=0
+            worker.run, generation, request, path, key=f"run-{generation}", pure=False, retries=0
         )
         guard = asyncio.ensure_future(self._guard(generation, future))
         try:
@@ -115,7 +115,7 @@ class Host:
             self._outbox.put(kind, generation, value)
         except KilledWorker:
             with contextlib.suppress(OSError):
-                worker.labels_path(image).unlink(missing_ok=True)
+                worker.answer_path(path).unlink(missing_ok=True)
             self._outbox.put("died", generation)
             await self._warm()
         finally:

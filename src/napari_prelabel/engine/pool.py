@@ -21,7 +21,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -37,8 +37,10 @@ from ..errors import (
     WorkerNotStarted,
 )
 from ..job import Job, Progress
-from ..labels import LabelMap
 from . import wire
+
+if TYPE_CHECKING:
+    from .tasks import Task
 
 _log = logging.getLogger(__name__)
 
@@ -48,23 +50,24 @@ _OF_A_RUN = ("progress", "died", "failed", "done")
 # Seconds a process that closed its pipe has to end before it is killed.
 _PARTING = 3.0
 OnProgress = Callable[[Progress], None]
-OnDone = Callable[[LabelMap | PrelabelError], None]
+# A LabelMap for a job, the answer of a task, or the error.
+OnDone = Callable[[Any], None]
 
 
 @dataclass(slots=True, eq=False)
 class Run:
-    """A submitted job. `generation` grows with every submission to one pool."""
+    """A submitted job or task. `generation` grows with every submission to one pool."""
 
     generation: int
-    job: Job
+    job: "Job | Task"
     _pool: "Pool" = field(repr=False)
     _on_progress: OnProgress | None = field(repr=False)
     _on_done: OnDone | None = field(repr=False)
-    _future: Future[LabelMap] = field(default_factory=Future, repr=False)
+    _future: Future[Any] = field(default_factory=Future, repr=False)
     _host: "_Host | None" = field(default=None, repr=False)
 
-    def result(self, timeout: float | None = None) -> LabelMap:
-        """Wait for the label map; raises the run's error, or TimeoutError."""
+    def result(self, timeout: float | None = None) -> Any:
+        """Wait for the label map or a task's answer; raises the run's error, or TimeoutError."""
         return self._future.result(timeout)
 
     def done(self) -> bool:
@@ -128,12 +131,31 @@ class Pool:
                 f"The worker takes (H, W, 3) uint8 pixels, not {image.shape} {image.dtype}: "
                 "convert them with pixels.to_rgb."
             )
-        run = Run(next(self._numbers), job, self, on_progress, on_done)
+        return self._start(job, image, on_progress, on_done)
+
+    def ask(
+        self, task: "Task", on_progress: OnProgress | None = None, on_done: OnDone | None = None
+    ) -> Run:
+        """Do a task of engine.tasks and return at once; it waits for what runs before it.
+
+        A task that `replaces` ends an older one of its kind Superseded; jobs and tasks never
+        supersede each other. Its arrays must not change until it is done.
+        """
+        return self._start(task, None, on_progress, on_done)
+
+    def _start(
+        self,
+        request: "Job | Task",
+        image: npt.NDArray[np.uint8] | None,
+        on_progress: OnProgress | None,
+        on_done: OnDone | None,
+    ) -> Run:
+        run = Run(next(self._numbers), request, self, on_progress, on_done)
         with self._lock:
-            older = list(self._runs.values())
+            older = [r for r in self._runs.values() if _supersedes(request, r.job)]
             self._runs[run.generation] = run
         for other in older:
-            self._later(partial(self._finish, other.generation, Superseded()))
+            self._later(partial(self._drop, other, Superseded()))
         self._later(partial(self._send, run, image))
         return run
 
@@ -194,12 +216,13 @@ class Pool:
                 raise WorkerNotStarted(f"{error.strerror or error}.") from error
         return self._host
 
-    def _send(self, run: Run, image: npt.NDArray[np.uint8]) -> None:
+    def _send(self, run: Run, image: npt.NDArray[np.uint8] | None) -> None:
         if run.done():
             return
         try:
             host = run._host = self._ensure_host()
-            host.send("run", run.generation, run.job, host.keep(run.generation, image))
+            job, kept = (None, run.job) if image is None else (run.job, image)
+            host.send("run", run.generation, job, host.keep(run.generation, kept))
         except PrelabelError as error:
             self._finish(run.generation, error)
         except OSError as error:
@@ -208,31 +231,32 @@ class Pool:
             self._finish(run.generation, _unforeseen(error))
 
     def _cancel(self, run: Run) -> None:
-        def cancel() -> None:
-            if run._host is not None:
-                with contextlib.suppress(OSError):
-                    run._host.send("cancel", run.generation)
-            self._finish(run.generation, Cancelled())
-
         if not run.done():
             with contextlib.suppress(WorkerNotStarted):
-                self._later(cancel)
+                self._later(partial(self._drop, run, Cancelled()))
+
+    def _drop(self, run: Run, why: PrelabelError) -> None:
+        """End a run here at once, and in the worker at its next batch of windows."""
+        if run._host is not None and not run.done():
+            with contextlib.suppress(OSError):
+                run._host.send("cancel", run.generation)
+        self._finish(run.generation, why)
 
     def _progress(self, generation: int, progress: Progress) -> None:
         run = self._runs.get(generation)
         if run is not None and run._on_progress is not None:
             _call(run._on_progress, progress)
 
-    def _finish(self, generation: int, outcome: LabelMap | PrelabelError) -> None:
+    def _finish(self, generation: int, outcome: Any) -> None:
         """Give a run its end; a reply for a run that already has one is dropped."""
         with self._lock:
             run = self._runs.pop(generation, None)
         if run is None:
             return
-        if isinstance(outcome, LabelMap):
-            run._future.set_result(outcome)
-        else:
+        if isinstance(outcome, PrelabelError):
             run._future.set_exception(outcome)
+        else:
+            run._future.set_result(outcome)
         if run._on_done is not None:
             _call(run._on_done, outcome)
 
@@ -269,10 +293,13 @@ class _Host:
     def alive(self) -> bool:
         return self._process.poll() is None
 
-    def keep(self, generation: int, image: npt.NDArray[np.uint8]) -> Path:
-        """Write a run's pixels where the worker finds them."""
+    def keep(self, generation: int, what: Any) -> Path:
+        """Write a run's pixels, or a task, where the worker finds them."""
         path = self.folder / f"{generation}.npy"
-        wire.save_image(path, image)
+        if isinstance(what, np.ndarray):
+            wire.save_image(path, what)
+        else:
+            wire.save_object(path, what)
         return path
 
     def send(self, *message: Any) -> None:
@@ -346,7 +373,9 @@ class _Host:
         elif kind == "failed":
             self._pool._finish(rest[0], rest[1])
         elif kind == "done":
-            self._pool._finish(rest[0], wire.load_labels(*rest[1]))
+            path, labels = rest[1]
+            answer = wire.take_object(path) if labels is None else wire.load_labels(path, labels)
+            self._pool._finish(rest[0], answer)
 
     def _why(self) -> PrelabelError:
         if self._hello.is_set():
@@ -357,6 +386,12 @@ class _Host:
             tail = lines[-1][-300:] if lines else ""
         reason = self._late or f"it ended with code {self._process.returncode}."
         return WorkerNotStarted(f"{reason} Its last words: {tail}." if tail else reason)
+
+
+def _supersedes(new: "Job | Task", old: "Job | Task") -> bool:
+    if isinstance(new, Job):
+        return isinstance(old, Job)
+    return new.replaces and type(new) is type(old)
 
 
 def _unforeseen(error: Exception) -> RunFailed:

@@ -93,3 +93,27 @@ def load_labels(path: Path, rest: dict[str, Any]) -> LabelMap:
         with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)
     return LabelMap(**arrays, **rest)
+
+
+def save_object(path: Path, value: Any) -> None:
+    """Write a task or its answer where the other process reads it; raises DiskFull.
+
+    The folder is private to the two processes, like their pipes.
+    """
+    with _written(path), path.open("wb") as file:
+        pickle.dump(value, file, protocol=pickle.HIGHEST_PROTOCOL)
+
+
+def load_object(path: Path) -> Any:
+    """Inverse of save_object."""
+    with path.open("rb") as file:
+        return pickle.load(file)
+
+
+def take_object(path: Path) -> Any:
+    """Inverse of save_object; the file is removed, also when it cannot be read."""
+    try:
+        return load_object(path)
+    finally:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)

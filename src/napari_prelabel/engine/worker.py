@@ -1,4 +1,4 @@
-"""Inside the worker process: the engine with its loaded models, and the task that runs a job."""
+"""Inside the worker process: the engine with its loaded models, and the task of a request."""
 
 import contextlib
 import importlib
@@ -36,7 +36,7 @@ class EnginePlugin(WorkerPlugin):  # type: ignore[misc]
     def __init__(self, engine: str) -> None:
         self._factory = engine
         self._engine: Any = None
-        self._stopped = 0
+        self._stopped: set[int] = set()
 
     def setup(self, worker: Worker) -> None:
         del worker
@@ -55,27 +55,38 @@ class EnginePlugin(WorkerPlugin):  # type: ignore[misc]
         return self._engine
 
     def stop(self, generation: int) -> None:
-        """End runs up to this generation at their next batch of windows."""
-        self._stopped = max(self._stopped, generation)
+        """End a run at its next batch of windows."""
+        self._stopped.add(generation)
 
     def run(
-        self, generation: int, job: Job, image: Path, report: Callable[[Progress], None]
-    ) -> tuple[Path, dict[str, Any]]:
-        """Run a job to its end; returns the file of the map's arrays and the rest of the map."""
-        steps = self.engine.run(
-            job, wire.load_image(image), cancelled=lambda: self._stopped >= generation
-        )
+        self, generation: int, job: Job | None, path: Path, report: Callable[[Progress], None]
+    ) -> tuple[Path, dict[str, Any] | None]:
+        """Run a request to its end; returns the file of the answer and the rest of a label map.
+
+        job : to run on the pixels in `path`, or None where the file holds a task of its own.
+        """
+
+        def cancelled() -> bool:
+            return generation in self._stopped
+
+        if job is not None:
+            steps = self.engine.run(job, wire.load_image(path), cancelled=cancelled)
+        else:
+            steps = self.engine.do(wire.load_object(path), cancelled=cancelled)
         while True:
             try:
                 report(next(steps))
             except StopIteration as end:
-                path = labels_path(image)
-                return path, wire.save_labels(path, end.value)
+                answer = answer_path(path)
+                if job is not None:
+                    return answer, wire.save_labels(answer, end.value)
+                wire.save_object(answer, end.value)
+                return answer, None
 
 
-def labels_path(image: Path) -> Path:
-    """Where the arrays of a run's map lie: beside the pixels that it was made from."""
-    return image.with_suffix(".labels")
+def answer_path(path: Path) -> Path:
+    """Where the answer to a request lies: beside what it was made from."""
+    return path.with_suffix(".answer")
 
 
 class _Pacer:
@@ -106,12 +117,12 @@ def warm() -> dict[str, Any]:
     return {"pid": os.getpid(), "device": str(getattr(plugin.engine, "device", "cpu"))}
 
 
-def run(generation: int, job: Job, image: Path) -> tuple[str, Any]:
-    """Task of one job: ("done", (path, rest)) or ("failed", one of our errors)."""
+def run(generation: int, job: Job | None, path: Path) -> tuple[str, Any]:
+    """Task of one request: ("done", (path, rest)) or ("failed", one of our errors)."""
     worker, plugin = _plugin()
     report = _Pacer(lambda message: worker.log_event(TOPIC, message), generation)
     try:
-        return "done", plugin.run(generation, job, image, report)
+        return "done", plugin.run(generation, job, path, report)
     except PrelabelError as error:
         return "failed", error
     except Exception as error:

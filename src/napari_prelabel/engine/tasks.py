@@ -1,0 +1,145 @@
+"""What the worker does besides segmenting: frozen requests and their answers. Loads no torch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from ..job import Job
+from ..reference.values import Cleaning
+from ..vocabulary import Vocabulary
+
+Rgb = npt.NDArray[np.uint8]
+Ids = npt.NDArray[np.uint16]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reviewed:
+    """An image that an annotator corrected.
+
+    image : (H, W, 3) uint8 RGB. ids : (H, W) uint16, ids of the vocabulary, 0 unlabelled.
+    """
+
+    name: str
+    image: Rgb
+    ids: Ids
+    vocabulary: Vocabulary
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Learn:
+    """Add reviewed images to the set in `folder`, which is made where there is none.
+
+    encoder : of models.catalog.VISUALS; of a set that is there already it must be the same.
+    text : bundle whose CLIP makes words comparable, "" to meet words by name.
+    position : also compare where in the frame a segment lies (fixed cameras).
+    """
+
+    replaces: ClassVar[bool] = False
+    folder: str
+    encoder: str
+    pairs: tuple[Reviewed, ...]
+    name: str = ""
+    text: str = ""
+    author: str = ""
+    licence: str = ""
+    cleaning: Cleaning = field(default_factory=Cleaning)
+    position: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What a set holds after an addition; skipped counts regions too small to learn from."""
+
+    folder: str
+    digest: str
+    segments: int
+    images: int
+    added: int
+    skipped: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evaluate:
+    """Label every reviewed image from the others and compare with what the annotator drew."""
+
+    replaces: ClassVar[bool] = False
+    folder: str
+    pairs: tuple[Reviewed, ...]
+    job: Job
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationRow:
+    """Figures in percent, means over images; interval : of mIoU, 95%, None for one image."""
+
+    name: str
+    miou: float
+    pixel_accuracy: float
+    pixels_to_fix: float
+    interval: tuple[float, float] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Rows: "nothing", "set", then the set without each of its cleaning steps.
+
+    per_image : pixels to fix in percent by image name and row name.
+    """
+
+    rows: tuple[EvaluationRow, ...]
+    per_image: Mapping[str, Mapping[str, float]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Explain:
+    """Which references caused the label of the segment at `point` (y, x) in pixels."""
+
+    replaces: ClassVar[bool] = True
+    job: Job
+    image: Rgb
+    point: tuple[int, int]
+    count: int = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """A reference and its share of the answer, 0..1; box (y0, x0, y1, x1) in its own image."""
+
+    row: int
+    weight: float
+    words: tuple[str, ...]
+    source: str
+    box: tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Explanation:
+    """class_id : the segment's label, 0 none. share : of all answers, 0..1.
+
+    mask : (H, W) bool, the segment; causes : strongest first.
+    """
+
+    class_id: int
+    share: float
+    mask: npt.NDArray[np.bool_]
+    causes: tuple[Cause, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Clean:
+    """Apply cleaning to a set; the answer is a reference.values.Cleaned.
+
+    text : bundle whose CLIP finds synonyms, "" for the set's own.
+    """
+
+    replaces: ClassVar[bool] = False
+    folder: str
+    cleaning: Cleaning
+    text: str = ""
+
+
+Task = Learn | Evaluate | Explain | Clean
