@@ -176,7 +176,12 @@ def model_dir(name: str) -> Path:
     The environment variable PRELABEL_MODELS names another parent folder, for instance one that
     a group shares. Raises FileFormatError when the sample data lacks the demo model.
     """
-    if entry_of(name).source == "sample":
+    return folder_of(name, entry_of(name).source)
+
+
+def folder_of(name: str, source: str) -> Path:
+    """`model_dir` of a model of any table, by its name and source."""
+    if source == "sample":
         return sample_path("models", name)
     home = os.environ.get(HOME_VARIABLE)
     parent = Path(home) if home else platformdirs.user_data_path("napari-prelabel") / "models"

@@ -141,6 +141,7 @@ def export(
         requires_safety_checker=False,
     )
     pipeline.save_pretrained(part, safe_serialization=True)
+    (part / "tokenizer" / "tokenizer.json").unlink(missing_ok=True)  # says the same once more
     for path in part.rglob("*"):
         path.chmod(0o755 if path.is_dir() else 0o644)
     if folder.exists():

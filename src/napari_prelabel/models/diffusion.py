@@ -1,0 +1,186 @@
+"""Load a diffusion model: a folder in diffusers' pipeline layout, or seeded random weights."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
+from diffusers.utils import is_accelerate_available
+from torch import Tensor
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from ..errors import JobError, ModelError
+from .catalog_diffusion import INDEX, DiffusionEntry, diffusion_dir, diffusion_entry
+from .clip import PRECISIONS, SEED, pick_device
+from .denoising import Diffusion, HeadMaps
+from .diffusion_shapes import SCHEDULE, SHAPES
+
+__all__ = ["Diffusion", "HeadMaps", "load_diffusion", "load_folder", "random_diffusion"]
+
+_OTHERS = ("text_encoder_2", "text_encoder_3", "transformer", "prior")
+
+
+def load_diffusion(name: str, device: str = "cpu", precision: str = "float32") -> Diffusion:
+    """Load a diffusion model of the catalogue, or build it with seeded random weights.
+
+    Raises JobError for an unknown precision, ModelError when the model is unknown, not
+    installed, incomplete, of another kind, or broken.
+    """
+    entry = diffusion_entry(name)
+    if precision not in PRECISIONS:
+        raise JobError("precision", f"precision must be one of {', '.join(PRECISIONS)}.")
+    target = pick_device(device)
+    if entry.source == "random":
+        return random_diffusion(name, entry, device=target, precision=precision)
+    folder = diffusion_dir(name)
+    if not (folder / INDEX).is_file():
+        raise ModelError(
+            name, f"The model {name} is not installed: run 'prelabel models fetch {name}'."
+        )
+    return load_folder(folder, name, entry, device=target, precision=precision)
+
+
+def load_folder(
+    folder: Path,
+    name: str,
+    entry: DiffusionEntry,
+    *,
+    device: torch.device | str = "cpu",
+    precision: str = "float32",
+) -> Diffusion:
+    """Load a pipeline folder; safetensors alone, so that nothing in it can run code."""
+    _refuse_others(folder, name)
+    for file in entry.files:
+        if not (folder / file).is_file():
+            raise ModelError(name, f"{file} of {name} is missing: fetch the model again.")
+    try:
+        vae = _part(AutoencoderKL, folder / "vae", entry.variant, name)
+        unet = _part(UNet2DConditionModel, folder / "unet", entry.variant, name)
+        scheduler = DDPMScheduler.from_pretrained(folder / "scheduler", local_files_only=True)
+        prompt = _empty_prompt(folder, entry.variant, name)
+    except ModelError:
+        raise
+    except Exception as error:  # the tokenizer's is no more than that
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ModelError(
+            name, f"The files of {name} are damaged: fetch the model again. ({reason})"
+        ) from error
+    digest = hashlib.sha256()
+    for file in entry.files:
+        with (folder / file).open("rb") as stream:
+            digest.update(file.encode() + hashlib.file_digest(stream, "sha256").digest())
+    return _diffusion(
+        name, vae, unet, scheduler, prompt, digest.hexdigest(), entry, device, precision
+    )
+
+
+def random_diffusion(
+    name: str,
+    entry: DiffusionEntry,
+    *,
+    device: torch.device | str = "cpu",
+    precision: str = "float32",
+) -> Diffusion:
+    """The true architecture with seeded random weights and a random prompt."""
+    shape = SHAPES[entry.shape]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(SEED)
+        vae, unet = AutoencoderKL(**shape.vae), UNet2DConditionModel(**shape.unet)
+        prompt = torch.randn(1, shape.tokens, unet.config.cross_attention_dim)
+    digest = f"{entry.shape} seed {SEED}"
+    scheduler = DDPMScheduler(**SCHEDULE)
+    return _diffusion(name, vae, unet, scheduler, prompt, digest, entry, device, precision)
+
+
+def _diffusion(
+    name: str,
+    vae: Any,
+    unet: Any,
+    scheduler: Any,
+    prompt: Tensor,
+    digest: str,
+    entry: DiffusionEntry,
+    device: torch.device | str,
+    precision: str,
+) -> Diffusion:
+    # Only the encoder is used, and the decoder is the larger half.
+    vae.decoder = vae.post_quant_conv = None
+    return Diffusion(
+        name,
+        vae,
+        unet,
+        scheduler,
+        prompt,
+        digest,
+        layers=entry.layers,
+        side=entry.side,
+        timestep=entry.timestep,
+        device=device,
+        dtype=PRECISIONS[precision],
+    )
+
+
+def _refuse_others(folder: Path, name: str) -> None:
+    """Models whose UNet or prompt is of another kind than Stable Diffusion 1 and 2's."""
+    try:
+        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        unet = index.get("unet", [None, None])[1]
+        other = any(part in index for part in _OTHERS)
+    except (OSError, ValueError, AttributeError, IndexError, TypeError) as error:
+        raise ModelError(
+            name, f"{INDEX} of {name} is missing or broken: fetch the model again."
+        ) from error
+    if other or unet != "UNet2DConditionModel":
+        raise ModelError(
+            name,
+            f"{name} is built like SDXL or SD3, not like Stable Diffusion 1 or 2, whose "
+            "self-attention NERVE reads: choose sd21-base, sd15 or sd14.",
+        )
+
+
+def _part(kind: Any, folder: Path, variant: str, name: str) -> Any:
+    """One of diffusers' models, complete."""
+    model, told = kind.from_pretrained(
+        folder,
+        use_safetensors=True,
+        local_files_only=True,
+        variant=variant or None,
+        low_cpu_mem_usage=is_accelerate_available(),
+        output_loading_info=True,
+    )
+    _refuse_missing(told, folder, name)
+    return model
+
+
+def _refuse_missing(told: dict[str, Any], folder: Path, name: str) -> None:
+    missing = [*told["missing_keys"], *told["mismatched_keys"]]
+    if missing:
+        raise ModelError(
+            name,
+            f"The weights in {folder.name} of {name} lack {missing[0]} and do not fit their "
+            "configuration: fetch the model again.",
+        )
+
+
+@torch.no_grad()
+def _empty_prompt(folder: Path, variant: str, name: str) -> Tensor:
+    """The empty prompt's states (1, L, C), padded to the model's length as in the pipeline."""
+    transformers.utils.logging.disable_progress_bar()
+    tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+    text, told = CLIPTextModel.from_pretrained(
+        folder / "text_encoder",
+        use_safetensors=True,
+        local_files_only=True,
+        variant=variant or None,
+        output_loading_info=True,
+    )
+    _refuse_missing(told, folder / "text_encoder", name)
+    length = int(text.config.max_position_embeddings)
+    tokens = tokenizer(
+        "", padding="max_length", max_length=length, truncation=True, return_tensors="pt"
+    )
+    states: Tensor = text.float().eval()(tokens.input_ids)[0]
+    return states
