@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from .arrays import check_regular, damaged
 from .values import Addition, Segment, Source
@@ -26,7 +27,10 @@ _TABLES = {
         "CREATE TABLE label (id INTEGER PRIMARY KEY, phrase TEXT NOT NULL, root TEXT NOT NULL) "
         "STRICT"
     ),
-    "thumbnail": "CREATE TABLE thumbnail (row INTEGER PRIMARY KEY, png BLOB NOT NULL) STRICT",
+    "thumbnail": (
+        "CREATE TABLE thumbnail (row INTEGER PRIMARY KEY, picture INTEGER NOT NULL) STRICT"
+    ),
+    "picture": "CREATE TABLE picture (id INTEGER PRIMARY KEY, png BLOB NOT NULL) STRICT",
 }
 _IMAGE = "SELECT hash, name, height, width, author, reviewed, licence, start, count FROM image"
 # No value of ours is longer: a damaged length must not ask for memory.
@@ -53,6 +57,7 @@ def build(
         for statement in _TABLES.values():
             connection.execute(statement)
         start = 0
+        pictures: dict[bytes, int] = {}
         for number, addition in enumerate(additions):
             s = addition.source
             count = len(addition.segments)
@@ -68,11 +73,18 @@ def build(
                 ),
             )
             connection.executemany(
-                "INSERT INTO thumbnail VALUES (?,?)", enumerate(addition.thumbnails, start)
+                "INSERT INTO thumbnail VALUES (?,?)",
+                (
+                    (row, pictures.setdefault(png, len(pictures)))
+                    for row, png in enumerate(addition.thumbnails, start)
+                ),
             )
             start += count
         connection.executemany(
             "INSERT INTO label VALUES (?,?,?)", ((i, *told) for i, told in enumerate(labels))
+        )
+        connection.executemany(
+            "INSERT INTO picture VALUES (?,?)", ((i, png) for png, i in pictures.items())
         )
         connection.commit()
         return connection.serialize()
@@ -150,24 +162,25 @@ def labels(path: Path, count: int) -> list[tuple[str, str]]:
 
 def segments(path: Path, rows: Sequence[int]) -> dict[int, Segment]:
     """The segments of these rows, without their words."""
-    found: dict[int, Segment] = {}
+    query = "SELECT row, y0, x0, y1, x1, area, origin FROM segment WHERE row IN ({})"
     with reading(path) as connection:
-        for part in range(0, len(rows), _AT_ONCE):
-            some = rows[part : part + _AT_ONCE]
-            marks = ",".join("?" * len(some))
-            query = f"SELECT row, y0, x0, y1, x1, area, origin FROM segment WHERE row IN ({marks})"
-            for row, y0, x0, y1, x1, area, origin in connection.execute(query, list(some)):
-                found[row] = Segment((y0, x0, y1, x1), area, (), origin)
-    return found
+        return {
+            row: Segment((y0, x0, y1, x1), area, (), origin)
+            for row, y0, x0, y1, x1, area, origin in _select(connection, query, rows)
+        }
 
 
 def thumbnails(path: Path, rows: Sequence[int]) -> dict[int, bytes]:
-    """The PNG files of these rows."""
-    found: dict[int, bytes] = {}
+    """The PNG files of these rows; segments that share a picture share its bytes."""
     with reading(path) as connection:
-        for part in range(0, len(rows), _AT_ONCE):
-            some = rows[part : part + _AT_ONCE]
-            marks = ",".join("?" * len(some))
-            query = f"SELECT row, png FROM thumbnail WHERE row IN ({marks})"
-            found |= dict(connection.execute(query, list(some)))
-    return found
+        query = "SELECT row, picture FROM thumbnail WHERE row IN ({})"
+        shown = dict(_select(connection, query, rows))
+        wanted = sorted(set(shown.values()))
+        found = dict(_select(connection, "SELECT id, png FROM picture WHERE id IN ({})", wanted))
+    return {row: found[picture] for row, picture in shown.items() if picture in found}
+
+
+def _select(connection: sqlite3.Connection, query: str, keys: Sequence[int]) -> Iterator[Any]:
+    for start in range(0, len(keys), _AT_ONCE):
+        some = list(keys[start : start + _AT_ONCE])
+        yield from connection.execute(query.format(",".join("?" * len(some))), some)

@@ -268,14 +268,25 @@ class Snapshot:
                 )
         return tuple(found[row] for row in wanted.tolist())
 
-    def thumbnail(self, row: int) -> bytes:
-        (wanted,) = self._checked([row]).tolist()
-        place = self._order[int(self._owners(np.asarray([wanted]))[0])]
-        local = wanted - place.start + place.local
-        found = catalogue.thumbnails(place.shard.catalogue, [local])
-        if local not in found:
-            raise damaged(place.shard.catalogue, "lacks thumbnails")
-        return found[local]
+    def thumbnails(self, rows: npt.ArrayLike) -> tuple[bytes, ...]:
+        wanted = self._checked(rows)
+        owner = self._owners(wanted)
+        found: dict[int, bytes] = {}
+        for number in np.unique(owner):
+            place = self._order[number]
+            mine = wanted[owner == number].tolist()
+            local = [row - place.start + place.local for row in mine]
+            shown = catalogue.thumbnails(place.shard.catalogue, local)
+            if len(shown) != len(set(local)):
+                raise damaged(place.shard.catalogue, "lacks thumbnails")
+            found |= {row: shown[at] for row, at in zip(mine, local, strict=True)}
+        return tuple(found[row] for row in wanted.tolist())
+
+    def rows_of(self, word: str) -> Ints:
+        wanted = [label.id for label in self.labels if key(label.root) == key(word)]
+        return _ascending(
+            self.raw[np.isin(self.raw % max(self.n_labels, 1), wanted)] // max(self.n_labels, 1)
+        )
 
     def named(self, rows: npt.ArrayLike) -> Iterator[tuple[str, int]]:
         """(hash, place in the image) of rows: what stays the same in every generation."""

@@ -230,8 +230,16 @@ class ReferenceSet:
         return self._now.records(rows)
 
     def thumbnail(self, row: int) -> bytes:
-        """PNG of a segment's box."""
-        return self._now.thumbnail(row)
+        """PNG of what lies around a segment."""
+        return self.thumbnails([row])[0]
+
+    def thumbnails(self, rows: npt.ArrayLike) -> tuple[bytes, ...]:
+        """PNG of what lies around these segments, in their order."""
+        return self._now.thumbnails(rows)
+
+    def rows_of(self, word: str) -> npt.NDArray[np.int64]:
+        """Rows with a phrase of this root word before cleaning, ascending."""
+        return self._now.rows_of(word)
 
     def class_stats(self) -> tuple[ClassStats, ...]:
         """Segments, images, switched off and dropped of every root word."""
