@@ -1,10 +1,23 @@
-"""The shared primitive: softmax(Q Kᵀ) V per window, with the weights summed while they pass."""
+"""The shared primitive: softmax(Q Kᵀ) V, with the weights looked at while they pass.
 
+`attend` is for the short sequences of CLIP's windows. `scan` and `Mixture` are for maps of
+thousands of tokens, of which heads x N x N is never held.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import product
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+# Numbers of a map that are worked on at once.
+_CPU_BLOCK = 1 << 19
+_GPU_BLOCK = 1 << 26
+# Stands for ln 0 in single precision: its exponential is 0, and its products stay finite.
+_LOWEST = -1e4
 
 
 def attend(
@@ -52,3 +65,119 @@ def attend(
             total_head0[b] += weights[0]
         out[b, part] = torch.bmm(weights, v[b, part])
     return out
+
+
+class Rows(NamedTuple):
+    """What one pass over softmax(scale · Q Kᵀ) leaves behind.
+
+    entropy : (H, R), of every row, natural logarithm, 0 .. ln T
+    logsumexp : (H, R), of every row of scale · Q Kᵀ
+    out : (H, R, e) the product with V, None if no V was given
+    """
+
+    entropy: Tensor
+    logsumexp: Tensor
+    out: Tensor | None
+
+
+def scan(q: Tensor, k: Tensor, v: Tensor | None = None, *, scale: float | None = None) -> Rows:
+    """softmax(scale · Q Kᵀ) V and its row entropies, a block of rows at a time.
+
+    With t = s - max s and z = sum exp t, H = ln z - (sum t exp t) / z: two terms of one sign, so
+    that nothing cancels in single precision.
+
+    q : (H, R, d), k : (H, T, d), v : (H, T, e); any real dtype, computed in float32, or in
+        float64 if q is.
+    scale : None takes 1 / sqrt(d).
+    """
+    real = _real(q.dtype)
+    factor = q.shape[-1] ** -0.5 if scale is None else scale
+    heads, rows, _ = q.shape
+    entropy = q.new_empty(heads, rows, dtype=real)
+    logsumexp = torch.empty_like(entropy)
+    out = None if v is None else q.new_empty(heads, rows, v.shape[-1], dtype=real)
+    for h in range(heads):
+        keys = k[h].to(real).mT
+        for part in blocks(rows, k.shape[1], q.device):
+            t = (q[h, part].to(real) * factor) @ keys
+            top = t.amax(1, keepdim=True)
+            e = torch.exp(t.sub_(top))
+            z = e.sum(1)
+            if out is not None and v is not None:
+                torch.div(e @ v[h].to(real), z[:, None], out=out[h, part])
+            # A logit of -inf weighs nothing; 0 · -inf would be NaN.
+            moment = t.clamp_(min=_LOWEST).mul_(e).sum(1).div_(z)
+            log_z = z.log_()
+            torch.sub(log_z, moment, out=entropy[h, part])
+            torch.add(top[:, 0], log_z, out=logsumexp[h, part])
+    return Rows(entropy.clamp_(min=0), logsumexp, out)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mixture:
+    """A weighted sum of attention maps, sum_h w_h softmax(scale · Q_h K_hᵀ), not yet formed.
+
+    Scale, normaliser and weight are folded into one more column of Q and K, so that the map is
+    sum_h exp(queries_h keys_hᵀ), whatever the weights.
+
+    queries : (H, R, d + 1), keys : (H, T, d + 1), float32 or float64
+    """
+
+    queries: Tensor
+    keys: Tensor
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(R, T) of the map."""
+        return self.queries.shape[1], self.keys.shape[1]
+
+    def rows(self, part: slice | Tensor, out: Tensor | None = None) -> Tensor:
+        """These rows of the map, (n, T); `part` is a slice or (n,) int64, `out` is overwritten."""
+        queries = self.queries[:, part]
+        if out is None:
+            out = queries.new_empty(queries.shape[1], self.keys.shape[1])
+        if not len(queries):
+            return out.zero_()
+        torch.mm(queries[0], self.keys[0].mT, out=out).exp_()
+        exponents = torch.empty_like(out) if len(queries) > 1 else out
+        for q, k in zip(queries[1:], self.keys[1:], strict=True):
+            out += torch.mm(q, k.mT, out=exponents).exp_()
+        return out
+
+    def dense(self) -> Tensor:
+        """(R, T), the whole map."""
+        rows, columns = self.shape
+        out = self.queries.new_empty(rows, columns)
+        for part in blocks(rows, columns, out.device):
+            self.rows(part, out[part])
+        return out
+
+
+def mix(
+    q: Tensor, k: Tensor, logsumexp: Tensor, weights: Tensor, *, scale: float | None = None
+) -> Mixture:
+    """The weighted sum of the heads' attention maps; heads of weight 0 are left out.
+
+    q : (H, R, d), k : (H, T, d), logsumexp : (H, R) of `scan` with the same scale
+    weights : (H,), or (H, R) for a weight of its own per row; not negative, some above 0
+    """
+    real = _real(q.dtype)
+    factor = q.shape[-1] ** -0.5 if scale is None else scale
+    weights = weights.to(real).reshape(len(q), -1)
+    used = weights.amax(1) > 0
+    # A row that a head has no part in gets e^-10000 = 0; -inf would turn to NaN in the product.
+    offset = weights[used].log().clamp(min=_LOWEST) - logsumexp[used].to(real)
+    queries = torch.cat([q[used].to(real) * factor, offset[..., None]], -1)
+    ones = k.new_ones((*queries.shape[:1], k.shape[1], 1), dtype=real)
+    return Mixture(queries, torch.cat([k[used].to(real), ones], -1))
+
+
+def blocks(rows: int, columns: int, device: torch.device) -> Iterator[slice]:
+    """Blocks of rows of a (rows, columns) map: small enough for a cache, or to fill a GPU."""
+    at_once = _CPU_BLOCK if device.type == "cpu" else _GPU_BLOCK
+    step = max(1, at_once // max(1, columns))
+    return (slice(start, min(start + step, rows)) for start in range(0, rows, step))
+
+
+def _real(dtype: torch.dtype) -> torch.dtype:
+    return torch.float64 if dtype == torch.float64 else torch.float32
