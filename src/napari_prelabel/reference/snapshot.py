@@ -290,10 +290,19 @@ class Snapshot:
 
     def named(self, rows: npt.ArrayLike) -> Iterator[tuple[str, int]]:
         """(hash, place in the image) of rows: what stays the same in every generation."""
+        for number, place in zip(*(a.tolist() for a in self.addresses(rows)), strict=True):
+            yield self._order[number].source.hash, place
+
+    def addresses(self, rows: npt.ArrayLike) -> tuple[Ints, Ints]:
         wanted = self._checked(rows)
-        for row, number in zip(wanted.tolist(), self._owners(wanted).tolist(), strict=True):
-            place = self._order[number]
-            yield place.source.hash, row - place.start
+        owner = self._owners(wanted)
+        return owner, wanted - self._starts[owner]
+
+    def raw_pairs(self) -> tuple[Ints, Ints]:
+        width = max(self.n_labels, 1)
+        rows, labels = self.raw // width, self.raw % width
+        on = self.enabled[rows]
+        return rows[on], labels[on]
 
     def class_stats(self) -> tuple[ClassStats, ...]:
         width = max(self.n_labels, 1)

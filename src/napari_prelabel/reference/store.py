@@ -217,6 +217,14 @@ class ReferenceSet:
             abstract=abstract, outliers=outliers, synonyms=synonyms, without=without
         )
 
+    def raw_pairs(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Row and label of every pair before cleaning, of rows that are switched on."""
+        return self._now.raw_pairs()
+
+    def addresses(self, rows: npt.ArrayLike) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Of each row, its image's number in `sources` and its place in that image."""
+        return self._now.addresses(rows)
+
     def image_rows(self, content_hash: str) -> npt.NDArray[np.int64]:
         """Rows of an image, ascending; none when the image is not in the set."""
         return self._now.image_rows(content_hash)
