@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from napari_prelabel import labels
 from napari_prelabel.errors import ImageError
-from napari_prelabel.labels import LabelMap, changes, correction, decide, merge, relabel
+from napari_prelabel.labels import LabelMap, changes, correction, decide, relabel
 from napari_prelabel.vocabulary import Vocabulary
 
 WORDS = Vocabulary.parse("a\nb\nc")
@@ -39,6 +40,29 @@ def test_decide_matches_a_sort_on_random_scores():
     np.testing.assert_array_equal(ids, order[0] + 1)
     np.testing.assert_array_equal(second, order[1] + 1)
     np.testing.assert_allclose(score, scores.max(0), atol=1e-3)
+
+
+@pytest.mark.parametrize("count", [1, 2, 9, 300])
+def test_decide_is_the_same_wherever_the_classes_lie_in_memory(count, monkeypatch):
+    monkeypatch.setattr(labels, "_AT_ONCE", 40 * 4 * 9)  # several pieces
+    rng = np.random.default_rng(count)
+    # Few levels, so that many classes are equal, and pixels that no class holds.
+    apart = (rng.integers(0, 5, (count, 13, 11)) / 4).astype(np.float32)
+    apart[:, 2:5, 3:9] = 0
+    beside = np.moveaxis(np.moveaxis(apart, 0, -1).copy(), -1, 0)
+    beside.flags.writeable = False
+    for background in (None, 1 - apart.max(0)):
+        for one, other in zip(decide(apart, background), decide(beside, background), strict=True):
+            assert one.dtype == other.dtype
+            np.testing.assert_array_equal(one, other)
+
+
+def test_decide_finds_no_runner_up_where_no_class_has_a_score():
+    _, _, second = decide(np.zeros((2, 1, 3)))
+    assert not second.any()
+    ids, _, second = decide(np.zeros((2, 1, 3)), np.ones((1, 3)))
+    assert not ids.any()
+    assert not second.any()
 
 
 def test_decide_with_one_class():
@@ -81,22 +105,6 @@ def test_a_correction_must_fit():
         correction(a, b).apply(np.zeros((2, 2), np.uint16))
     with pytest.raises(ImageError, match="cannot be compared"):
         correction(a, b[:2])
-
-
-def test_merge_never_touches_locked_pixels():
-    current = np.full((4, 5), 7, np.uint16)
-    locked = np.zeros((4, 5), bool)
-    locked[1, 1] = locked[2, 2] = True
-    new = label_map([[1, 2], [3, 1]], origin=(1, 1))
-    out = merge(current, new, locked)
-    assert out[1:3, 1:3].tolist() == [[7, 2], [3, 7]]
-    assert (current == 7).all()
-    assert merge(current, new)[1:3, 1:3].tolist() == [[1, 2], [3, 1]]
-
-
-def test_merge_refuses_what_does_not_fit():
-    with pytest.raises(ImageError, match="does not fit"):
-        merge(np.zeros((2, 2), np.uint16), label_map([[1, 2]], origin=(0, 1)))
 
 
 def test_changes_are_counted_largest_first():

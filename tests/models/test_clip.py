@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from napari_prelabel.errors import ChecksumMismatch, JobError, ModelError
 from napari_prelabel.models import catalog
 from napari_prelabel.models import clip as clip_module
-from napari_prelabel.models.clip import Clip, load_clip, load_folder, pick_device, trunk_needs
+from napari_prelabel.models.clip import Clip, load_clip, load_folder, pick_device
 from napari_prelabel.models.text import IMAGENET_TEMPLATES
 from napari_prelabel.models.vision import resize_positions
 
@@ -202,7 +202,7 @@ def test_the_same_pixels_give_the_same_bits(clip):
 @pytest.mark.parametrize("base", ["sclip", "gem", "naclip"])
 def test_precisions_agree(model, clip, base, precision, least):
     pixels = torch.rand(2, 3, 24, 16)
-    need = trunk_needs(base, freecp=True)
+    need = {"attention", "gem"} if base == "gem" else {"attention"}
     exact, other = clip, clip_of(model, precision)
     got, expected = (c.dense(c.encode_trunk(pixels, need=need), base) for c in (other, exact))
     assert got.dtype == torch.float32
@@ -328,14 +328,6 @@ def test_a_resnets_other_bases_attend_in_its_pool(resnet, base):
 def test_a_resnet_refuses_what_needs_layers(resnet, need):
     with pytest.raises(ModelError, match="without layer attention"):
         clip_of(resnet).encode_trunk(torch.rand(1, 3, 64, 64), need={need})
-
-
-def test_needs_of_a_base():
-    assert trunk_needs("sclip") == frozenset()
-    assert trunk_needs("sclip", freecp=True, head0=True) == {"attention"}
-    assert trunk_needs("gem") == {"gem"}
-    assert trunk_needs("gem", freecp=True) == {"gem", "attention"}
-    assert trunk_needs("gem", freecp=True, head0=True) == {"gem", "head0"}
 
 
 def test_wrong_requests_are_refused(clip):

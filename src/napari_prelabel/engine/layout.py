@@ -146,7 +146,7 @@ class Tile:
 
     rows, columns : half-open slices of the image.
     channels : (k,) int64, ascending; the other channels are zero here.
-    scores : (k, rows, columns) float32.
+    scores : (k, rows, columns) float32, the channels of a pixel side by side in memory.
     """
 
     rows: slice
@@ -170,25 +170,29 @@ class Blend:
         """Scores of the whole image, tile by tile, in bounded memory.
 
         maps : (windows, K, h, w), windows in the order of `Layout.origins`.
-        sparse : leave out channels that are zero all over a tile.
+        sparse : leave out channels that are zero all over a tile, but never channel 0, so that
+            a tile has a channel.
         """
         (ny, nx), (h, w) = map(len, self._layout.starts), self._layout.grid
         k = maps.shape[1]
-        # (K, ny * h, nx * w): the windows' maps side by side.
-        wide = maps.view(ny, nx, k, h, w).permute(2, 0, 3, 1, 4).reshape(k, ny * h, nx * w)
+        # (ny * h, nx * w, K): the windows' maps side by side, the channels of a patch together.
+        wide = maps.view(ny, nx, k, h, w).permute(0, 3, 1, 4, 2).reshape(ny * h, nx * w, k)
         height, width = self._layout.size
         rows, columns = tile_size(k, height, width)
         for y in range(0, height, rows):
             ys = slice(y, min(y + rows, height))
             left, from_y = _needed(self._y[ys])
+            strip = wide[from_y]
             for x in range(0, width, columns):
                 xs = slice(x, min(x + columns, width))
                 right, from_x = _needed(self._x[xs])
-                part = wide[:, from_y][:, :, from_x]
+                part = strip[:, from_x]
                 channels = torch.arange(k)
                 if sparse:
-                    channels = part.flatten(1).any(1).nonzero()[:, 0].cpu()
-                    part = part[channels.to(part.device)]
+                    lit = part.flatten(0, 1).any(0)
+                    lit[0] = True
+                    channels = lit.nonzero()[:, 0].cpu()
+                    part = part[..., channels.to(part.device)]
                 yield Tile(ys, xs, channels, _spread(part, left, right))
 
 
@@ -206,8 +210,10 @@ def _needed(matrix: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _spread(part: Tensor, left: Tensor, right: Tensor) -> Tensor:
-    k, inner_y, inner_x = part.shape
+    """Scores (K, rows, columns) of patches (y, x, K); `left` and `right` lead to the pixels.
+
+    Columns first: few rows of patches lie below a tile, so the large product is the cheap one.
+    """
     left, right = left.to(part), right.to(part)
-    rows = (left @ part.permute(1, 0, 2).reshape(inner_y, k * inner_x)).view(len(left), k, inner_x)
-    # (rows, K, columns) -> (K, rows, columns)
-    return (rows.permute(1, 0, 2).reshape(-1, inner_x) @ right.T).view(k, len(left), len(right))
+    wide = (right @ part).flatten(1)
+    return (left @ wide).view(len(left), len(right), part.shape[2]).permute(2, 0, 1)

@@ -4,7 +4,6 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from ..job import Job, Progress
@@ -123,14 +122,8 @@ def _decide_freecp(
         scores, channels = tile.scores, tile.channels
         if fallback is not None:
             scores = freecp.fill_empty(scores, next(fallback).scores)
-        if not len(channels):
-            channels = torch.zeros(1, dtype=torch.int64)
-            scores = scores.new_zeros(1, *scores.shape[1:])
         background = freecp.background_score(scores).cpu().numpy() if queries.background else None
         ids, score, second = decide(scores.cpu().numpy(), background)
         names = np.concatenate([[0], channels.numpy() + 1]).astype(np.uint16)
-        ids, second = names[ids], names[second]
-        if background is None:
-            # Where nothing is left the first class wins, as in the published code.
-            ids[~scores.any(0).cpu().numpy()] = 1
-        yield tile, (ids, score, second)
+        # Where nothing is left the first class wins, as in the published code: it is always there.
+        yield tile, (names[ids], score, names[second])

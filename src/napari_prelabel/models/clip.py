@@ -39,19 +39,6 @@ SEED = 0
 _TOKENS_AT_ONCE = 4096
 
 
-def trunk_needs(base: str, *, freecp: bool = False, head0: bool = False) -> frozenset[Need]:
-    """What `encode_trunk` must keep for a base, alone or under FreeCP.
-
-    head0 : GEM's affinity is head 0 alone, as published (methods.md 2.4); other bases ignore it.
-    """
-    needs: set[Need] = set()
-    if base == "gem":
-        needs.add("gem")
-    if freecp:
-        needs.add("head0" if base == "gem" and head0 else "attention")
-    return frozenset(needs)
-
-
 class Clip:
     """A loaded CLIP. Everything it returns is a unit row, float32, on `device`.
 
@@ -102,7 +89,7 @@ class Clip:
 
     @torch.no_grad()
     def encode_trunk(self, pixels: Tensor, *, need: Iterable[Need] = ()) -> Trunk:
-        """Everything before the last block, once per window; see `trunk_needs`.
+        """Everything before the last block, once per window.
 
         pixels : (B, 3, H, W) float, RGB in [0, 1].
         need : "attention", "head0" (affinities for FreeCP), "gem" (which also resizes the
