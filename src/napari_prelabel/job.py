@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 
 from .errors import FileFormatError, JobError
-from .settings import FreeCP, Nerve, Reference, ReME, Windows, check, check_windows, member, unit
+from .settings import FreeCP, Nerve, Proposals, Reference, ReME, Windows, check, check_windows, member, unit
 from .vocabulary import Vocabulary
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Job",
     "Nerve",
     "Progress",
+    "Proposals",
     "ReME",
     "Reference",
     "Windows",

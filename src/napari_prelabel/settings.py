@@ -1,7 +1,7 @@
 """Settings of windows and methods: frozen values inside a Job, the same words in a job file."""
 
 import math
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from .errors import JobError
@@ -83,6 +83,28 @@ class Nerve:
 
 
 @dataclass(frozen=True, slots=True)
+class Proposals:
+    """How an image is cut into segments; `methods.segments.Proposals` says it in full.
+
+    kind : "adaptive" several levels that add up, one level of "felzenszwalb" or "slic", masks of
+        "sam" or "sam2".
+    preset : Felzenszwalb's published settings (methods.md 3.7); scale, sigma, min_size : instead.
+    finest : pixels of the finest superpixels; most : how many of them at most.
+    segmenter : of models.catalog_visual.SEGMENTERS, "" the smallest of the kind.
+    """
+
+    kind: Literal["adaptive", "felzenszwalb", "slic", "sam", "sam2"] = "adaptive"
+    preset: str = "ade"
+    scale: float | None = None
+    sigma: float | None = None
+    min_size: int | None = None
+    finest: int = 12
+    most: int = 16_000
+    compactness: float = 10.0
+    segmenter: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ReME:
     """Parameters of ReME's retrieval (methods.md 3.6); T = 1 twice is the paper's literal form.
 
@@ -91,6 +113,7 @@ class ReME:
     top_k : nearest references that answer, 0 all.
     normalise : one vote a segment ("row"), labels by their count to `exponent` ("column").
     words : labels meet classes by "text" likeness, by "names", or as the set allows ("auto").
+    proposals : how the image is cut into the segments that are asked about.
     abstract, outliers, synonyms : which steps of the set's cleaning count.
     """
 
@@ -102,6 +125,7 @@ class ReME:
     normalise: Literal["none", "row", "column"] = "none"
     exponent: float = 1.0
     words: Literal["auto", "text", "names"] = "auto"
+    proposals: Proposals = field(default_factory=Proposals)
     abstract: bool = True
     outliers: bool = True
     synonyms: bool = True
@@ -123,7 +147,7 @@ _LIMITS: dict[str, tuple[float, float | None]] = {
     "rp_threshold": (0, 1), "ap_threshold": (0, 1), "box_threshold": (0, 1),
     "alpha": (0, 0.999), "beta": (0, 1), "steps": (0, 1000), "tolerance": (0, 1),
     "radius": (1, 16), "lowest": (1, None), "cleanup": (0, 1), "top_k": (0, None),
-    "exponent": (0, 1),
+    "exponent": (0, 1), "finest": (1, None), "most": (1, None),
 }  # fmt: skip
 # Settings that must be above 0.
 _POSITIVE = ("temperature", "text_temperature", "sharpness")

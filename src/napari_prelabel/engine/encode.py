@@ -34,6 +34,14 @@ _TOKENS = {"cpu": 1024, "cuda": 16384}
 # FreeCP looks at crops at this side (methods.md 2.6), whatever the patch.
 CROP_SIDE = 112
 
+# ReME's templates (methods.md 3.7).
+REME_TEMPLATES = (
+    "A photo of {}",
+    "This is a photo of {}",
+    "There is {} in the scene",
+    "A photo of {} in the scene",
+)
+
 # Rows on disk outlive an update of what made them, and a change of device.
 _VERSIONS = (__version__, version("torch"), version("open_clip_torch"))
 
@@ -278,6 +286,14 @@ class Encoder:
             size = self.smallest_batch = size // 2
             if self._clip.device.type == "cuda":
                 torch.cuda.empty_cache()
+
+
+def phrase_row(clip: Clip, word: str, words: Encodings) -> Tensor:
+    """(E,) unit row of a word in ReME's four templates (methods.md 3.7); kept in `words`."""
+    key = cache_key("phrase", clip.digest, clip.device.type, _VERSIONS, REME_TEMPLATES, word)
+    return words.get(key, lambda: {"row": clip.encode_classes([word], REME_TEMPLATES)[0].clone()})[
+        "row"
+    ].to(clip.device)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

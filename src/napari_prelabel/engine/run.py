@@ -7,9 +7,10 @@ batch by batch, score each batch, purify (FreeCP), blend, decide.
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import replace
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,15 +26,24 @@ from ..labels import LabelMap
 from ..methods.freecp import Plan
 from ..models.catalog import Bundle, bundle_of
 from ..models.clip import Clip, load_clip, pick_device
+from ..pixels import content_hash
 from . import score
 from .cache import Encodings
-from .encode import Affinity, Encoder, Queries, is_out_of_memory
+from .embed import Looker
+from .encode import Affinity, Encoder, Queries, is_out_of_memory, phrase_row
 from .layout import Layout, cut, plan_layout
 from .likeness import Likeness
 from .notices import memory_notice, model_notices
+from .reme import Retriever, TextRows, open_set
+from .tasks import Task
 from .timing import StageTime, Stopwatch
 
+if TYPE_CHECKING:
+    from ..models.segmenter import Segmenter
+    from ..models.visual import VisualEncoder
+
 Steps = Generator[Progress, None, LabelMap]
+Doing = Generator[Progress, None, Any]
 # Twice what bfloat16 moved a unit row towards a rival at most, on 192 crops of the sample scenes
 # with the demo model (0.0046; 0.0008 root mean square).
 _FAST_ERROR = 0.01
@@ -63,6 +73,9 @@ class Engine:
         self._load = load
         self._clips: OrderedDict[tuple[str, str], Clip] = OrderedDict()
         self._likeness: dict[str, Likeness | None] = {}
+        self._visuals: OrderedDict[tuple[str, str], VisualEncoder] = OrderedDict()
+        self._masks: Segmenter | None = None
+        self._retriever: tuple[tuple[str, str, str], Retriever] | None = None
         self.timings: list[StageTime] = []
 
     @property
@@ -95,6 +108,46 @@ class Engine:
         finally:
             self.timings = watch.stages
 
+    def do(self, task: Task, cancelled: Callable[[], bool] = lambda: False) -> Doing:
+        """Do a task of engine.tasks; yields Progress, returns its answer.
+
+        Raises what the task's function in engine.perform tells, OutOfMemory and Cancelled.
+        """
+        from .perform import TASKS
+
+        watch = Stopwatch(self._device)
+        try:
+            return (yield from TASKS[type(task)](self, task, cancelled, watch))
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise OutOfMemory(self.device, "one image at a time") from error
+
+    def retriever(self, job: Job, watch: Stopwatch) -> Retriever:
+        """What answers a ReME job; kept until its set changes."""
+        references = open_set(job)
+        key = (str(references.folder), references.digest, job.precision)
+        if self._retriever is None or self._retriever[0] != key:
+            with watch.time("load"):
+                looker = self.looker(references.encoder.name, job, watch)
+            text = self.text_rows(references.text.name, job.precision) if references.text else None
+            self._retriever = key, Retriever(references, looker, watch, text)
+        return self._retriever[1]
+
+    def looker(self, name: str, job: Job | None, watch: Stopwatch) -> Looker:
+        """A visual encoder with the engine's cache; kept like the other models."""
+        precision = job.precision if job else "float32"
+        key = (name, precision)
+        if key not in self._visuals:
+            while len(self._visuals) >= _MODELS:
+                self._visuals.popitem(last=False)
+            # Late: transformers takes seconds, which a run of CLIP alone need not wait for.
+            from ..models.visual import load_visual
+
+            self._visuals[key] = load_visual(name, self.device, precision)
+        self._visuals.move_to_end(key)
+        return Looker(self._visuals[key], self._cache, watch, self._segmenter)
+
     def _run(
         self,
         job: Job,
@@ -102,9 +155,11 @@ class Engine:
         cancelled: Callable[[], bool],
         watch: Stopwatch,
     ) -> Steps:
-        bundle = _bundle(job)
         part, origin = _region(image, job)
         yield Progress("models", 0, 1)
+        if job.method == "reme":
+            return (yield from self._run_reme(job, image, part, origin, watch))
+        bundle = _bundle(job)
         with watch.time("load"):
             clip = self._clip(bundle.clip, job.precision)
         encoder = Encoder(clip, self._cache, self._words, watch, cancelled)
@@ -129,6 +184,50 @@ class Engine:
             told,
             self._provenance(job, clip, layout, bundle) | {"crops": maps.crops},
         )
+
+    def _run_reme(
+        self,
+        job: Job,
+        image: npt.NDArray[np.uint8],
+        part: npt.NDArray[np.uint8],
+        origin: tuple[int, int],
+        watch: Stopwatch,
+    ) -> Steps:
+        retriever = self.retriever(job, watch)
+        own = {content_hash(image)}
+        labels = yield from retriever.steps(part, content_hash(part), job.vocabulary, job.reme, own)
+        references = retriever.references
+        told = {
+            "method": "reme",
+            "reference": references.name,
+            "reference_digest": references.digest,
+            "encoder": references.encoder.name,
+            "encoder_digest": references.encoder.digest,
+            "segments": references.n_segments,
+            "job_digest": job.digest,
+            "vocabulary_digest": job.vocabulary.digest,
+            "device": self.device,
+            "precision": job.precision,
+            "region": list(job.region) if job.region else None,
+            "versions": _versions(),
+        }
+        return replace(labels, origin=origin, provenance=told)
+
+    def _segmenter(self, name: str) -> "Segmenter":
+        from ..models.segmenter import load_segmenter
+
+        if self._masks is None or self._masks.name != name:
+            self._masks = load_segmenter(name, self.device)
+        return self._masks
+
+    def text_rows(self, model: str, precision: str) -> TextRows:
+        """Rows of words by a CLIP of the catalogue, in ReME's templates, kept between runs."""
+
+        def rows(words: Sequence[str]) -> Tensor:
+            clip = self._clip(model, precision)
+            return torch.stack([phrase_row(clip, word, self._words) for word in words])
+
+        return rows
 
     def _clip(self, name: str, precision: str) -> Clip:
         key = (name, precision)
@@ -160,11 +259,7 @@ class Engine:
             "window": list(layout.window),
             "windows": len(layout.origins),
             "region": list(job.region) if job.region else None,
-            "versions": {
-                "napari-prelabel": __version__,
-                "torch": version("torch"),
-                "open_clip_torch": version("open_clip_torch"),
-            },
+            "versions": _versions(),
         }
 
 
@@ -282,6 +377,14 @@ def _region(
             f"{image.shape[1]} pixels: draw it anew."
         )
     return part, (y0, x0)
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "napari-prelabel": __version__,
+        "torch": version("torch"),
+        "open_clip_torch": version("open_clip_torch"),
+    }
 
 
 def _size(part: npt.NDArray[np.uint8]) -> tuple[int, int]:

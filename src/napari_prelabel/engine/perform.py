@@ -1,0 +1,42 @@
+"""TASKS: what the worker does for each kind of task; every function yields Progress."""
+
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ImageError
+from ..job import Progress
+from ..pixels import content_hash
+from .tasks import Explain, Explanation
+from .timing import Stopwatch
+
+if TYPE_CHECKING:
+    from .run import Engine
+
+Cancelled = Callable[[], bool]
+Doing = Generator[Progress, None, Any]
+
+
+def explain(
+    engine: "Engine", task: Explain, cancelled: Cancelled, watch: Stopwatch
+) -> Generator[Progress, None, Explanation]:
+    """Which references caused a label; on what the run before encoded."""
+    del cancelled
+    y, x = task.point
+    if not (0 <= y < task.image.shape[0] and 0 <= x < task.image.shape[1]):
+        raise ImageError(f"The point ({y}, {x}) lies outside the image: click on the image.")
+    retriever = engine.retriever(task.job, watch)
+    return (
+        yield from retriever.explain(
+            task.image,
+            content_hash(task.image),
+            task.job.vocabulary,
+            task.job.reme,
+            task.point,
+            task.count,
+        )
+    )
+
+
+TASKS: dict[type, Callable[["Engine", Any, Cancelled, Stopwatch], Doing]] = {
+    Explain: explain,
+}

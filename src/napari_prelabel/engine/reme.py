@@ -1,0 +1,325 @@
+"""ReME in the engine: segments of an image answered by a reference set (methods.md 3.6)."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Container, Generator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from ..errors import JobError
+from ..job import Job, Progress, ReME
+from ..labels import LabelMap
+from ..methods import reme
+from ..methods.segments import Segments, spread
+from ..reference.store import ReferenceSet
+from ..reference.values import EncoderId, Label, with_position
+from ..vocabulary import Vocabulary
+from .embed import Look, Looker, Rgb, Rows, boxes
+from .tasks import Cause, Explanation
+from .timing import Stopwatch
+
+# Answers of a set that are kept: one per vocabulary and cleaning.
+_KEPT = 4
+# Words that a sentence lists before it only counts.
+_NAMED = 8
+
+# Rows (n, e) of words in the set's text encoder, unit length.
+TextRows = Callable[[Sequence[str]], Tensor]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answers:
+    """What the references of a set say to a vocabulary.
+
+    table : (m, C + 1) float32; the last column is "none of the classes".
+    live : (m,) bool, rows that take part.
+    missing : classes that no reference speaks for.
+    """
+
+    table: Rows
+    live: npt.NDArray[np.bool_]
+    missing: tuple[str, ...]
+
+
+class Retriever:
+    """Labels images from one open reference set.
+
+    looker : with the set's own encoder; EncoderMismatch otherwise.
+    text : rows of words, None where words meet by name.
+    """
+
+    def __init__(
+        self,
+        references: ReferenceSet,
+        looker: Looker,
+        watch: Stopwatch,
+        text: TextRows | None = None,
+    ) -> None:
+        encoder = looker.encoder
+        references.require(EncoderId(encoder.name, encoder.digest, encoder.width))
+        if not references.n_segments:
+            raise JobError(
+                "reference",
+                f"The reference set {references.name} is empty: add a corrected image first.",
+            )
+        self.references = references
+        self._looker = looker
+        self._watch = watch
+        self._text = text
+        self._answers: OrderedDict[str, Answers] = OrderedDict()
+
+    def steps(
+        self,
+        image: Rgb,
+        name: str,
+        vocabulary: Vocabulary,
+        settings: ReME,
+        without: Container[str] = (),
+    ) -> Generator[Progress, None, LabelMap]:
+        """Label an image (H, W, 3) uint8; name : its content hash.
+
+        without : hashes of images whose references must not answer; the image's own never do.
+        """
+        look = yield from self._looker.look(image, name, settings.proposals)
+        answers = self.answers(vocabulary, settings, _Both(without, name))
+        yield Progress("retrieve", 0, 1)
+        with self._watch.time("retrieve"):
+            shares = self.shares(look, image.shape[:2], answers, settings)
+        yield Progress("decide", 0, 1)
+        with self._watch.time("decide"):
+            return _decided(shares, look.segments, vocabulary, _notices(answers, self.references))
+
+    def label(
+        self,
+        image: Rgb,
+        name: str,
+        vocabulary: Vocabulary,
+        settings: ReME,
+        without: Container[str] = (),
+    ) -> LabelMap:
+        """`steps`, run to their end."""
+        steps = self.steps(image, name, vocabulary, settings, without)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                labels: LabelMap = end.value
+                return labels
+
+    def shares(self, look: Look, size: tuple[int, int], answers: Answers, settings: ReME) -> Rows:
+        """(count, C + 1) float32 shares of the classes and of none of them in every segment."""
+        return reme.retrieve(
+            self._queries(look, size),
+            self.references.blocks(),
+            answers.table,
+            _parameters(settings),
+            live=answers.live,
+            comparable=self._comparable,
+        )
+
+    def answers(
+        self, vocabulary: Vocabulary, settings: ReME, without: Container[str] = ()
+    ) -> Answers:
+        """O_ref A_2, made once per vocabulary and kept."""
+        out = [s.hash for s in self.references.sources() if s.hash in without]
+        key = repr((self.references.digest, vocabulary.digest, asdict(settings), out))
+        if key not in self._answers:
+            while len(self._answers) >= _KEPT:
+                self._answers.popitem(last=False)
+            with self._watch.time("answers"):
+                self._answers[key] = self._make_answers(vocabulary, settings, out)
+        self._answers.move_to_end(key)
+        return self._answers[key]
+
+    def explain(
+        self,
+        image: Rgb,
+        name: str,
+        vocabulary: Vocabulary,
+        settings: ReME,
+        point: tuple[int, int],
+        count: int,
+    ) -> Generator[Progress, None, Explanation]:
+        """Which references caused the label of the pixel at `point` (y, x)."""
+        look = yield from self._looker.look(image, name, settings.proposals)
+        answers = self.answers(vocabulary, settings, (name,))
+        yield Progress("retrieve", 0, 1)
+        shares = self.shares(look, image.shape[:2], answers, settings)
+        y, x = point
+        here = [int(i) - 1 for i in look.segments.layers[:, y, x] if i]
+        if not here:
+            return Explanation(0, 0.0, np.zeros(image.shape[:2], bool), ())
+        total = shares[here].sum(0)
+        best = int(total.argmax())
+        weights: dict[int, float] = {}
+        queries = self._queries(look, image.shape[:2])
+        for number in here:
+            rows, parts = reme.influences(
+                queries[number],
+                self.references.blocks(),
+                answers.table,
+                best,
+                _parameters(settings),
+                count,
+                live=answers.live,
+                comparable=self._comparable,
+            )
+            for row, part in zip(rows.tolist(), parts.tolist(), strict=True):
+                weights[row] = weights.get(row, 0.0) + part
+        strongest = max(here, key=lambda number: float(shares[number, best]))
+        return Explanation(
+            0 if best == len(vocabulary.classes) else best + 1,
+            float(total[best] / total.sum()) if total.sum() else 0.0,
+            (look.segments.layers == strongest + 1).any(0),
+            self._causes(weights, float(total[best]), count),
+        )
+
+    def _causes(self, weights: dict[int, float], whole: float, count: int) -> tuple[Cause, ...]:
+        rows = sorted(weights, key=lambda row: -weights[row])[:count]
+        return tuple(
+            Cause(r.row, weights[r.row] / whole, r.words, r.source.name, r.segment.box)
+            for r in self.references.records(rows)
+        )
+
+    def _queries(self, look: Look, size: tuple[int, int]) -> Rows:
+        rows = look.rows
+        if self.references.position:
+            rows = with_position(rows, boxes(look.segments), size)
+        return self._comparable(rows)
+
+    def _comparable(self, rows: Rows) -> Rows:
+        """Rows as the set's metric compares them, unit length."""
+        metric = self.references.metric
+        if metric is None:
+            return rows
+        moved = (rows - metric.mean) @ metric.matrix
+        length = np.linalg.norm(moved, axis=1, keepdims=True)
+        return np.asarray(moved / np.maximum(length, 1e-12), np.float32)
+
+    def _make_answers(
+        self, vocabulary: Vocabulary, settings: ReME, without: Container[str]
+    ) -> Answers:
+        links = self.references.links(
+            abstract=settings.abstract,
+            outliers=settings.outliers,
+            synonyms=settings.synonyms,
+            without=without,
+        )
+        live = np.diff(links.indptr) > 0
+        labels = self.references.labels()
+        if settings.words == "text" and self._text is None:
+            raise JobError(
+                "words",
+                f"The reference set {self.references.name} has no text model: let words meet by "
+                "name, or make the set with one.",
+            )
+        if self._text is None or settings.words == "names":
+            words = self._by_name(labels, vocabulary)
+        else:
+            words = self._by_text(self._text, labels, vocabulary, settings)
+        table = reme.answers(links, words, _parameters(settings))
+        spoken = (table[live] > 0).any(0) if live.any() else np.zeros(words.shape[1], bool)
+        missing = tuple(
+            c.name for c, said in zip(vocabulary.classes, spoken, strict=False) if not said
+        )
+        if not spoken[: len(vocabulary.classes)].any():
+            raise JobError("vocabulary", _strangers(self.references, labels))
+        return Answers(table, live, missing)
+
+    def _by_name(self, labels: Sequence[Label], vocabulary: Vocabulary) -> Rows:
+        """0/1; a label that meets no class says "none of these"."""
+        table = reme.name_classes(labels, vocabulary, background=True)
+        table[~table.any(1), -1] = 1
+        return table
+
+    def _by_text(
+        self, text: TextRows, labels: Sequence[Label], vocabulary: Vocabulary, settings: ReME
+    ) -> Rows:
+        """Softmax over the classes, and the background words where there are any."""
+        words = [w for c in vocabulary.classes for w in c.queries]
+        owner = [i for i, c in enumerate(vocabulary.classes) for _ in c.queries]
+        count = len(vocabulary.classes) + bool(vocabulary.background)
+        words += vocabulary.background
+        owner += [len(vocabulary.classes)] * len(vocabulary.background)
+        table = reme.label_classes(
+            text([label.phrase for label in labels]).cpu().numpy(),
+            text(words).cpu().numpy(),
+            owner,
+            count,
+            _parameters(settings),
+        )
+        if not vocabulary.background:
+            table = np.concatenate([table, np.zeros((len(table), 1), np.float32)], axis=1)
+        return table
+
+
+class _Both:
+    """Hashes in a container, and one more."""
+
+    def __init__(self, others: Container[str], own: str) -> None:
+        self._others = others
+        self._own = own
+
+    def __contains__(self, name: object) -> bool:
+        return name == self._own or name in self._others
+
+
+def open_set(job: Job) -> ReferenceSet:
+    """The set of a job; raises ReferenceSetError, and JobError when it has changed since."""
+    assert job.reference is not None
+    found = ReferenceSet.open(job.reference.folder)
+    if job.reference.digest not in ("", found.digest):
+        raise JobError(
+            "reference",
+            f"The reference set {found.name} has changed since this job was made: choose it again.",
+        )
+    return found
+
+
+def _parameters(settings: ReME) -> reme.Parameters:
+    return reme.Parameters(
+        temperature=settings.temperature,
+        text_temperature=settings.text_temperature,
+        weighting=settings.weighting,
+        sharpness=settings.sharpness,
+        top_k=settings.top_k,
+        normalise=settings.normalise,
+        exponent=settings.exponent,
+    )
+
+
+def _decided(
+    shares: Rows, segments: Segments, vocabulary: Vocabulary, notices: tuple[str, ...]
+) -> LabelMap:
+    best, share, second = spread(shares, segments)
+    none = len(vocabulary.classes)
+    ids: npt.NDArray[Any] = np.arange(1, none + 3, dtype=np.uint16)
+    ids[none:] = 0  # "none of the classes", then "no second" as index -1
+    return LabelMap(
+        ids[best], np.clip(share, 0, 1).astype(np.float16), ids[second], vocabulary, notices=notices
+    )
+
+
+def _notices(answers: Answers, references: ReferenceSet) -> tuple[str, ...]:
+    if not answers.missing:
+        return ()
+    return (
+        f"The reference set {references.name} has nothing to say about {_some(answers.missing)}: "
+        "correct an image that shows it, and add that to the set.",
+    )
+
+
+def _strangers(references: ReferenceSet, labels: Sequence[Label]) -> str:
+    known = sorted(labels, key=lambda label: -label.count)
+    return (
+        f"None of the words is in the reference set {references.name}, which knows "
+        f"{_some([label.phrase for label in known])}: use its words, or give them as synonyms."
+    )
+
+
+def _some(words: Sequence[str]) -> str:
+    rest = len(words) - _NAMED
+    return ", ".join(words[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")

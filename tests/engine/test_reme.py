@@ -1,0 +1,143 @@
+"""ReME through Engine.run and Engine.do: sets, words, own images, explanations."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from colours import BLUE, GREEN, RED, Colours, colour_set, halves
+from engine_steps import finish as steps_and_result
+
+from napari_prelabel.engine.cache import Encodings
+from napari_prelabel.engine.run import Engine
+from napari_prelabel.engine.tasks import Explain
+from napari_prelabel.errors import EncoderMismatch, ImageError, JobError, ReferenceSetError
+from napari_prelabel.job import Job, Proposals, Reference, ReME
+from napari_prelabel.models import visual
+from napari_prelabel.reference.values import Metric
+from napari_prelabel.vocabulary import Vocabulary
+
+COARSE = ReME(proposals=Proposals(kind="slic", finest=50))
+
+
+def finish(steps):
+    return steps_and_result(steps)[0]
+
+
+@pytest.fixture
+def encoder(monkeypatch):
+    made = Colours()
+    monkeypatch.setattr(visual, "load_visual", lambda *_: made)
+    return made
+
+
+@pytest.fixture
+def engine(encoder):
+    assert not encoder.encoded
+    return Engine("cpu", Encodings(), Encodings())
+
+
+def job(folder, words="rose\nleaf", **changes):
+    return Job(
+        Vocabulary.parse(words), method="reme", reme=COARSE, reference=Reference(str(folder)),
+        **changes,
+    )  # fmt: skip
+
+
+def test_segments_take_the_word_of_the_references_they_look_like(engine, tmp_path):
+    made = colour_set(tmp_path / "set", [("rose", RED), ("leaf", GREEN), ("leaf", GREEN)])
+    result = finish(engine.run(job(made.folder), halves(RED, GREEN)))
+    assert (result.ids[:, :14] == 1).all()
+    assert (result.ids[:, 16:] == 2).all()
+    assert result.runner_up[5, 2] == 2
+    assert result.score[5, 2] > 0.9
+    assert result.provenance["reference_digest"] == made.digest
+    assert result.notices == ()
+
+
+def test_another_word_encodes_nothing_again(engine, encoder, tmp_path):
+    made = colour_set(tmp_path / "set", [("rose", RED), ("leaf", GREEN)])
+    image = halves(RED, GREEN)
+    finish(engine.run(job(made.folder), image))
+    result = finish(engine.run(job(made.folder, "leaf\nrose"), image))
+    assert encoder.encoded == 1
+    assert (result.ids[:, :14] == 2).all()
+
+
+def test_what_looks_like_none_of_the_words_is_left_unlabelled(engine, tmp_path):
+    made = colour_set(tmp_path / "set", [("rose", RED), ("leaf", GREEN), ("sky", BLUE)])
+    result = finish(engine.run(job(made.folder, "rose"), halves(RED, BLUE)))
+    assert (result.ids[:, :14] == 1).all()
+    assert (result.ids[:, 16:] == 0).all()
+
+
+def test_a_class_without_references_is_told(engine, tmp_path):
+    made = colour_set(tmp_path / "set", [("rose", RED)])
+    result = finish(engine.run(job(made.folder, "rose\nsea"), halves(RED, RED)))
+    assert "nothing to say about sea" in result.notices[0]
+
+
+def test_words_the_set_does_not_know_are_refused_with_those_it_knows(engine, tmp_path):
+    made = colour_set(tmp_path / "set", [("rose", RED), ("leaf", GREEN)])
+    with pytest.raises(JobError, match="knows rose, leaf"):
+        finish(engine.run(job(made.folder, "car"), halves(RED, RED)))
+
+
+def test_an_image_never_answers_for_itself(engine, tmp_path):
+    image = halves(RED, RED)
+    other = halves(GREEN, GREEN)
+    made = colour_set(tmp_path / "set", [("rose", RED), ("leaf", GREEN)], [image, other])
+    assert (finish(engine.run(job(made.folder), image)).ids == 2).all()
+    assert (finish(engine.run(job(made.folder), halves(RED, RED, noise=9))).ids == 1).all()
+    part = replace(job(made.folder), region=(0, 0, 10, 10))
+    assert (finish(engine.run(part, image)).ids == 2).all()
+
+
+def test_a_switch_takes_effect_at_the_next_run(engine, tmp_path):
+    made = colour_set(tmp_path / "set", [("rose", RED), ("leaf", GREEN), ("rose", GREEN)])
+    image = halves(RED, GREEN, noise=3)
+    made.switch([1], False)
+    assert (finish(engine.run(job(made.folder), image)).ids == 1).all()
+    made.switch([1], True)
+    made.switch([2], False)
+    assert (finish(engine.run(job(made.folder), image)).ids[:, 16:] == 2).all()
+
+
+def test_a_metric_moves_what_is_near(engine, tmp_path):
+    made = colour_set(tmp_path / "set", [("rose", RED), ("leaf", GREEN)])
+    only_blue = np.zeros((3, 3), np.float32)
+    only_blue[2, 2] = 1
+    made.put_metric(Metric(np.zeros(3, np.float32), only_blue))
+    result = finish(engine.run(job(made.folder), halves(RED, GREEN)))
+    assert result.score[5, 2] == pytest.approx(0.5, abs=0.01)
+
+
+def test_an_explanation_names_the_references_of_a_segment(engine, tmp_path):
+    made = colour_set(tmp_path / "set", [("rose", RED), ("leaf", GREEN), ("leaf", (60, 190, 70))])
+    image = halves(RED, GREEN)
+    told = finish(engine.do(Explain(job(made.folder), image, (5, 25), 2)))
+    assert told.class_id == 2
+    assert [c.row for c in told.causes] == [1, 2]
+    assert told.causes[0].words == ("leaf",)
+    assert sum(c.weight for c in told.causes) == pytest.approx(1, abs=1e-3)
+    assert told.mask[5, 25]
+    assert not told.mask[5, 2]
+    with pytest.raises(ImageError, match="outside"):
+        finish(engine.do(Explain(job(made.folder), image, (5, 30))))
+
+
+def test_sets_that_cannot_answer_are_refused(engine, encoder, tmp_path):
+    made = colour_set(tmp_path / "set", [("rose", RED)])
+    stale = replace(job(made.folder), reference=Reference(str(made.folder), "0" * 64))
+    with pytest.raises(JobError, match="has changed"):
+        finish(engine.run(stale, halves(RED, RED)))
+    wanted = replace(job(made.folder), reme=replace(COARSE, words="text"))
+    with pytest.raises(JobError, match="has no text model"):
+        finish(engine.run(wanted, halves(RED, RED)))
+    empty = colour_set(tmp_path / "empty", [])
+    with pytest.raises(JobError, match="is empty"):
+        finish(engine.run(job(empty.folder), halves(RED, RED)))
+    with pytest.raises(ReferenceSetError):
+        finish(engine.run(job(tmp_path / "nowhere"), halves(RED, RED)))
+    encoder.digest = "1" * 64
+    with pytest.raises(EncoderMismatch, match="make the set again"):
+        finish(Engine("cpu", Encodings(), Encodings()).run(job(made.folder), halves(RED, RED)))
