@@ -66,8 +66,8 @@ def addition(
     if not len(kept):
         empty = Addition(source, np.empty((0, 0), np.float32), (), ())
         return Corrected(empty, skipped)
-    chosen = _chosen(segments, kept)
-    boxes = _boxes(chosen)
+    chosen = only(segments, kept)
+    boxes = boxes_of(chosen)
     rows = np.asarray(pool(chosen), np.float32)
     if position:
         rows = with_position(rows, boxes, source.size)
@@ -152,14 +152,14 @@ def _drawn(
     return np.sort(np.concatenate([first, ordered[:room]]))
 
 
-def _chosen(segments: Segments, kept: npt.NDArray[np.intp]) -> Segments:
+def only(segments: Segments, kept: npt.NDArray[np.intp]) -> Segments:
     """Only these segments, numbered anew in their order."""
     table = np.zeros(segments.count + 1, np.int32)
     table[kept + 1] = np.arange(1, len(kept) + 1)
     return Segments(table[segments.layers], len(kept))
 
 
-def _boxes(segments: Segments) -> list[Box]:
+def boxes_of(segments: Segments) -> list[Box]:
     """(y0, x0, y1, x1) of every segment."""
     boxes: list[Box] = [(0, 0, 0, 0)] * segments.count
     for layer in segments.layers:
