@@ -27,6 +27,7 @@ from ..methods.freecp import Plan
 from ..models.catalog import Bundle, bundle_of
 from ..models.clip import Clip, load_clip, pick_device
 from ..pixels import content_hash
+from ..reference.values import EncoderId
 from . import score
 from .cache import Encodings
 from .embed import Looker
@@ -228,6 +229,11 @@ class Engine:
             return torch.stack([phrase_row(clip, word, self._words) for word in words])
 
         return rows
+
+    def text_id(self, model: str, precision: str) -> EncoderId:
+        """What a reference set keeps of a CLIP of the catalogue that makes words comparable."""
+        clip = self._clip(model, precision)
+        return EncoderId(model, clip.digest, clip.embed_dim)
 
     def _clip(self, name: str, precision: str) -> Clip:
         key = (name, precision)

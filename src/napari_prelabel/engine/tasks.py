@@ -1,7 +1,7 @@
 """What the worker does besides segmenting: frozen requests and their answers. Loads no torch."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -35,6 +35,7 @@ class Learn:
     encoder : of models.catalog.VISUALS; of a set that is there already it must be the same.
     text : bundle whose CLIP makes words comparable, "" to meet words by name.
     position : also compare where in the frame a segment lies (fixed cameras).
+    cleaning : clean the whole set afterwards; None leaves it as it is.
     """
 
     replaces: ClassVar[bool] = False
@@ -45,7 +46,7 @@ class Learn:
     text: str = ""
     author: str = ""
     licence: str = ""
-    cleaning: Cleaning = field(default_factory=Cleaning)
+    cleaning: Cleaning | None = None
     position: bool = False
 
 

@@ -77,15 +77,11 @@ def steps(held: ReferenceSet, settings: Cleaning, text: TextRows | None = None) 
     if settings.outliers != "off":
         which = yield from _outliers(held, settings, left, of, len(roots))
         n_outliers = left.drop(which & free[left.labels], "outlier")
-    synonyms, added = _enriched(settings, text, labels, left, roots)
-    cleaned = Cleaned(
-        settings,
-        abstract,
-        synonyms,
-        n_abstract,
-        n_outliers,
-        sum(len(rows) for rows in added.values()),
-    )
+    sizes = _sizes(left, roots, of)
+    here = [root for root in roots if sizes[root]]
+    synonyms, added = _enriched(settings, text, labels, left, here)
+    given = sum(len(rows) for rows in added.values())
+    cleaned = Cleaned(settings, abstract, synonyms, n_abstract, n_outliers, given)
     held.put_cleaning(_marks(held, labels, cleaned, left.gone, added))
     return cleaned
 
@@ -169,7 +165,7 @@ def _enriched(
     roots: Sequence[str],
 ) -> tuple[tuple[tuple[str, str], ...], dict[tuple[str, str], Ints]]:
     """Pairs of synonymous roots, and (phrase, root) -> the rows that also get it."""
-    if text is None or settings.synonyms == "off":
+    if text is None or settings.synonyms == "off" or not roots:
         return (), {}
     found = pairs.synonyms(text(roots), settings.k, settings.synonyms, settings.similarity)
     alike = tuple((roots[a], roots[b]) for a, b in found.tolist())

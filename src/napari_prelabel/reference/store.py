@@ -59,6 +59,8 @@ class ReferenceSet:
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._now = snapshot
+        self._grouped = False
+        self._last_of_group = 0
 
     @classmethod
     def create(
@@ -312,7 +314,17 @@ class ReferenceSet:
                     self.folder, f"There is nothing to undo in {self.folder.name}."
                 )
             before = read_manifest(self.folder, HISTORY.format(manifest.previous))
+            self._grouped = False
             self._put(manifest, replace(before, serial=manifest.serial))
+
+    @contextlib.contextmanager
+    def one_step(self) -> Iterator[None]:
+        """Changes made inside are taken back by one `undo`; each is still a commit of its own."""
+        self._grouped, self._last_of_group = True, 0
+        try:
+            yield
+        finally:
+            self._grouped = False
 
     def _commit(self, change: Change) -> None:
         with self._locked():
@@ -328,18 +340,23 @@ class ReferenceSet:
     ) -> None:
         """Write the new files, the history, then the manifest; delete what neither names."""
         folder = self.folder
-        after = replace(
-            after, generation=before.generation + 1, previous=before.generation, changed=_now()
-        )
+        follows = self._grouped and before.generation == self._last_of_group
+        step = before.previous if follows else before.generation
+        after = replace(after, generation=before.generation + 1, previous=step, changed=_now())
+        past = replace(before, previous=None)
+        if follows and step is not None:
+            past = read_manifest(folder, HISTORY.format(step))
         with _writable(folder):
             write()
-            history = folder / HISTORY.format(before.generation)
-            write_atomic(history, replace(before, previous=None).to_bytes(), overwrite=True)
+            if not follows:
+                history = folder / HISTORY.format(before.generation)
+                write_atomic(history, past.to_bytes(), overwrite=True)
             commit.flush(folder)
             write_atomic(folder / MANIFEST, after.to_bytes(), overwrite=True)
             commit.flush(folder)
-        _sweep(folder, {*after.files(), *replace(before, previous=None).files()})
+        _sweep(folder, {*after.files(), *past.files()})
         self._now = open_snapshot(folder, self._now)
+        self._last_of_group = after.generation
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
