@@ -31,7 +31,7 @@ MAY_USE = {
     "formats": VALUES,
     "reference": VALUES | {"methods", "pixels", "formats"},
     "synthetic": VALUES | {"methods", "models", "metrics", "samples", "engine", "pixels"},
-    "engine": VALUES | {"methods", "models", "reference", "samples", "pixels"},
+    "engine": VALUES | {"methods", "metrics", "models", "reference", "samples", "pixels"},
     "bench": VALUES | {"engine", "methods", "models", "metrics", "samples", "synthetic"},
     "report": VALUES | {"batch", "bench", "metrics", "formats", "models"},
 }

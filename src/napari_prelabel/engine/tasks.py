@@ -75,7 +75,10 @@ class Evaluate:
 
 @dataclass(frozen=True, slots=True)
 class EvaluationRow:
-    """Figures in percent, means over images; interval : of mIoU, 95%, None for one image."""
+    """Figures in percent, over the pixels of all images together.
+
+    interval : of mIoU, 95%, images drawn with replacement; None for one image.
+    """
 
     name: str
     miou: float

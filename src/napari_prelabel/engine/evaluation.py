@@ -1,0 +1,148 @@
+"""Leave-one-image-out: what a set is worth on the images it was made from, or on others."""
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import Cancelled, JobError
+from ..job import Job, Progress
+from ..labels import Ids
+from ..metrics import bootstrap, confusion, miou, pixel_accuracy
+from ..pixels import content_hash
+from ..reference.store import ReferenceSet
+from ..settings import Reference
+from ..vocabulary import IGNORE, UNLABELLED, Vocabulary
+from .tasks import Evaluate, Evaluation, EvaluationRow, Reviewed
+from .timing import Stopwatch
+
+if TYPE_CHECKING:
+    from .run import Engine
+
+Stop = Callable[[], bool]
+Matrices = npt.NDArray[np.int64]
+
+NOTHING, SET = "nothing", "set"
+# Cleaning steps that are left away one by one, and what their rows are called.
+STEPS = {
+    "abstract": "set, general words kept",
+    "outliers": "set, outliers kept",
+    "synonyms": "set, no synonyms added",
+}
+UNCLEANED = "set, not cleaned"
+
+
+def evaluate(
+    engine: "Engine", task: Evaluate, cancelled: Stop, watch: Stopwatch
+) -> Generator[Progress, None, Evaluation]:
+    """Label every reviewed image without its own references and compare with the annotator.
+
+    Rows: "nothing" (all pixels still to do), "set", then the set without each cleaning step that
+    took or gave anything, and without all of them where there were several.
+
+    Raises JobError without images, and when their vocabularies differ.
+    """
+    vocabulary = _vocabulary(task.pairs)
+    job = replace(
+        task.job,
+        method="reme",
+        vocabulary=vocabulary,
+        reference=Reference(task.folder),
+        region=None,
+    )
+    retriever = engine.retriever(job, watch)
+    variants = dict(_variants(retriever.references, job))
+    count = len(vocabulary.classes)
+    found: dict[str, list[Matrices]] = {name: [] for name in (NOTHING, *variants)}
+    total = len(task.pairs) * len(variants)
+    for number, pair in enumerate(task.pairs):
+        name, truth = content_hash(pair.image), _truth(pair)
+        found[NOTHING].append(confusion(truth, np.zeros_like(truth), count))
+        for step, (row, variant) in enumerate(variants.items()):
+            if cancelled():
+                raise Cancelled
+            yield Progress("evaluate", number * len(variants) + step, total, message=pair.name)
+            ids = retriever.label(pair.image, name, vocabulary, variant.reme).ids
+            found[row].append(confusion(truth, ids, count))
+    yield Progress("evaluate", total, total)
+    tables = {row: np.stack(matrices) for row, matrices in found.items()}
+    names = _unique([pair.name for pair in task.pairs])
+    return Evaluation(
+        tuple(_row(row, matrices) for row, matrices in tables.items()),
+        {
+            name: {row: _to_fix(matrices[i]) for row, matrices in tables.items()}
+            for i, name in enumerate(names)
+        },
+    )
+
+
+def _vocabulary(pairs: Sequence[Reviewed]) -> Vocabulary:
+    if not pairs:
+        raise JobError("pairs", "Tick at least one corrected image to measure the set on.")
+    first = pairs[0].vocabulary
+    for pair in pairs[1:]:
+        if pair.vocabulary.names != first.names:
+            raise JobError(
+                "pairs",
+                f"{pair.name} has other classes than {pairs[0].name}: measure images of one list "
+                "of classes together.",
+            )
+    return first
+
+
+def _truth(pair: Reviewed) -> Ids:
+    """The annotator's labels; pixels left unlabelled say nothing unless background words do."""
+    if pair.vocabulary.background:
+        return pair.ids
+    return np.where(pair.ids == UNLABELLED, np.uint16(IGNORE), pair.ids)
+
+
+def _variants(held: ReferenceSet, job: Job) -> Iterator[tuple[str, Job]]:
+    """The job as it is, then without each cleaning step that did something."""
+    yield SET, job
+    told = held.cleaned
+    did = {
+        "abstract": told.dropped_abstract if told else 0,
+        "outliers": told.dropped_outliers if told else 0,
+        "synonyms": told.added if told else 0,
+    }
+    steps = [step for step in STEPS if did[step] and getattr(job.reme, step)]
+    for step in steps:
+        settings: dict[str, Any] = {step: False}
+        yield STEPS[step], replace(job, reme=replace(job.reme, **settings))
+    if len(steps) > 1:
+        settings = dict.fromkeys(steps, False)
+        yield UNCLEANED, replace(job, reme=replace(job.reme, **settings))
+
+
+def _row(name: str, matrices: Matrices) -> EvaluationRow:
+    """Figures of one row in percent, over the pixels of all images together."""
+    total = matrices.sum(0)
+    interval = None
+    if len(matrices) > 1:
+        low, high = bootstrap(matrices, miou)
+        interval = (100 * low, 100 * high)
+    return EvaluationRow(
+        name,
+        100 * float(miou(total)),
+        100 * float(pixel_accuracy(total)),
+        _to_fix(total),
+        interval,
+    )
+
+
+def _to_fix(matrix: Matrices) -> float:
+    """Percent of the pixels that an annotator must still change."""
+    return 100 * (1 - float(pixel_accuracy(matrix)))
+
+
+def _unique(names: Sequence[str]) -> list[str]:
+    """Names that tell the images apart."""
+    seen: dict[str, int] = {}
+    out = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        out.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return out
