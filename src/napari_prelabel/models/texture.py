@@ -17,7 +17,7 @@ from skimage.color import rgb2lab
 from ..errors import ImageError
 
 if TYPE_CHECKING:
-    from .visual import Features
+    from .visual import Features, Labels
 
 Map = NDArray[np.float32]
 
@@ -55,9 +55,7 @@ class Texture:
         tokens = found.reshape(-1, found.shape[2]).astype(np.float16)
         return Features(torch.from_numpy(tokens), found.shape[:2])
 
-    def pool(
-        self, features: "Features", segments: NDArray[np.integer[Any]], count: int | None = None
-    ) -> Map:
+    def pool(self, features: "Features", segments: "Labels", count: int | None = None) -> Map:
         """Unit rows (count, width) float32 of segments of the image.
 
         segments : labels (H, W) of an integer type on the image's own pixels, ids 0..count - 1,
