@@ -6,13 +6,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import napari.viewer
 
-PLUGIN, DOCK = "napari-prelabel", "Pre-label"
+PLUGIN, DOCK, REFERENCE = "napari-prelabel", "Pre-label", "Reference"
 LayerData = tuple[Any, dict[str, Any], str]
 
 
 def open_dock(viewer: "napari.viewer.Viewer") -> None:
     """Show the Pre-label dock."""
     viewer.window.add_plugin_dock_widget(PLUGIN, DOCK)
+
+
+def open_reference(viewer: "napari.viewer.Viewer") -> None:
+    """Show the Reference dock."""
+    viewer.window.add_plugin_dock_widget(PLUGIN, REFERENCE)
 
 
 def export_labels(viewer: "napari.viewer.Viewer") -> None:

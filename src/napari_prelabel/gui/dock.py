@@ -30,6 +30,7 @@ from .result_box import ResultBox
 from .run_bar import RunBar
 from .runner import Runner, shared_pool
 from .session import Session, Task, changed_text, summary
+from .tabs import OURS, join
 from .theme import sheet
 from .vocabulary_box import TIP, VocabularyBox
 from .words_menu import Sentences, WordsMenu
@@ -46,7 +47,7 @@ class PrelabelDock(QWidget):
         super().__init__()
         # napari hands plugins a wrapper, whose layers are not the layers that events bring.
         self.viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
-        self.setObjectName("prelabel")
+        self.setObjectName(OURS)
         self.setMinimumWidth(300)
         self._sentences: Sentences = {}
         self._placed = ""
@@ -161,9 +162,13 @@ class PrelabelDock(QWidget):
     def changeEvent(self, event: Any) -> None:
         """napari closes a dock by taking it out of its frame."""
         super().changeEvent(event)
-        if event.type() == QEvent.Type.ParentChange and self.parent() is None:
+        if event.type() != QEvent.Type.ParentChange:
+            return
+        if self.parent() is None:
             self._leave()
             self.deleteLater()
+        else:
+            QTimer.singleShot(0, self, lambda: join(self.viewer.window, self))
 
     def closeEvent(self, event: Any) -> None:
         """A dock that stands alone is closed like any window."""
@@ -197,7 +202,7 @@ class PrelabelDock(QWidget):
         try:
             job, source = self.job(), self.place.source
             planes = self.place.planes()
-            self.models.check(job)
+            self.method.reference.check() if job.method == "reme" else self.models.check(job)
         except PrelabelError as error:
             self._fail(sentence(error))
             return
@@ -311,16 +316,26 @@ class PrelabelDock(QWidget):
         self.method.offer(bundle.methods, bundle.bases, bundle.method, bundle.base)
         if bundle is not self._fitted:
             self.method.base.choose(bundle.base)
-            self.method.set_freecp(bundle.freecp)
+            self.method.recommend("freecp", bundle.freecp)
             self._fitted = bundle
         if not self.models.installed:
             self.sections["models"].expand()
         self._tell_method()
 
     def _tell_method(self) -> None:
-        method, base = self.method.method.currentText(), self.method.base.currentText()
+        chosen, box = self.method.method.currentData(), self.method
+        if chosen == "reme":
+            self.sections["models"].tell(f"ReME, {box.reference.sets.currentText()}")
+            return
         models = self.models.bundle.title.partition(" (")[0]
+        method, base = box.method.currentText(), box.base.currentText()
         self.sections["models"].tell(f"{models}, {method}, {base}")
+
+    def use_reference(self, folder: Path) -> None:
+        """Choose ReME and a reference set."""
+        self.method.method.choose("reme")
+        self.method.reference.choose(folder)
+        self.sections["models"].expand()
 
     def _show_device(self) -> None:
         pool = self.session.runner.pool()

@@ -1,107 +1,26 @@
 """Method, base and their parameters, built from one table; gives and takes a Job's fields."""
 
-from dataclasses import dataclass, fields, replace
-from typing import Any, get_args
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
-from qtpy.QtCore import QLocale, Signal
-from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QGridLayout, QSpinBox, QWidget
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QCheckBox, QGridLayout, QWidget
 
-from ..job import BASES, FreeCP, Job, Windows
-from .parts import Combo, Name, Section, column, label, row
-
-METHOD_TITLES = {"freecp": "FreeCP", "base": "Base alone"}
-METHOD_HELP = {
-    "freecp": "Takes the base's map, drops words that are not in the picture, and settles words "
-    "that look alike.",
-    "base": "Fast. Every pixel takes the word that fits it best. Good for a short list of words "
-    "that are all in the picture.",
-}
-BASE_TITLES = {
-    "vanilla": "CLIP as it is",
-    "maskclip": "MaskCLIP",
-    "sclip": "SCLIP",
-    "clearclip": "ClearCLIP",
-    "gem": "GEM",
-    "naclip": "NACLIP",
-}
-PRECISIONS = {
-    "float32": "exact (float32)",
-    "bfloat16": "faster (bfloat16)",
-    "float16": "faster (float16)",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """How one parameter of FreeCP is asked for."""
-
-    name: str
-    title: str
-    help: str
-    words: tuple[str, ...] = ()
-    folded: bool = True
-
-
-FIELDS = (
-    Field(
-        "redundancy",
-        "Drop words that are not in the picture",
-        "A word goes whose cleaned map hardly overlaps its first map.",
-        folded=False,
-    ),
-    Field(
-        "ambiguity",
-        "Settle words that look alike",
-        "Where two words claim one place, a closer look decides. Takes most of the time.",
-        folded=False,
-    ),
-    Field("rp_threshold", "Drop below overlap", "Higher drops more words (0 to 1)."),
-    Field("ap_threshold", "Alike from overlap", "Lower treats more words as alike (0 to 1)."),
-    Field("box_threshold", "Box threshold", "Higher draws smaller boxes around things (0 to 1)."),
-    Field(
-        "refinement",
-        "Refinement",
-        "How a word spreads over what looks the same.",
-        ("as in the published code", "as in the paper"),
-    ),
-    Field(
-        "similarity",
-        "Likeness measured",
-        "How far two words' maps count as alike.",
-        ("as in the published code", "as in the paper"),
-    ),
-    Field(
-        "overlap",
-        "Overlap measured",
-        "The published code and its paper divide differently.",
-        ("as in the published code", "as in the paper (IoU)"),
-    ),
-    Field(
-        "losers",
-        "Losing words go",
-        "Where a word that lost to a look-alike is taken out.",
-        ("from the whole window", "from their box only"),
-    ),
-    Field(
-        "gem_affinity",
-        "GEM's attention",
-        "Which attention cleans the map when the base is GEM.",
-        ("first head (published)", "mean of heads"),
-    ),
-    Field(
-        "empty_pixel",
-        "Pixels no word holds",
-        "Matters only without background words.",
-        ("first word (published)", "the base's best word"),
-    ),
-    Field(
-        "scope",
-        "Decide words per",
-        "Words are dropped window by window, or once for the image.",
-        ("window (published)", "whole image"),
-    ),
+from ..job import BASES, METHODS, Job, Windows
+from .method_fields import (
+    BASE_TITLES,
+    FORMS,
+    PRECISIONS,
+    Field,
+    Form,
+    options_of,
+    value_of,
+    with_values,
 )
-_OPTIONS = {f.name: get_args(FreeCP.__annotations__[f.name]) for f in FIELDS}
+from .parts import Combo, Name, Section, column, label, row
+from .reference_chooser import ReferenceChooser
+from .spins import Number, unit, whole
 
 
 class MethodBox(QWidget):
@@ -111,29 +30,44 @@ class MethodBox(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.method, self.base = Combo("How the map is made"), Combo("The map FreeCP starts from")
-        self.method.offer([(METHOD_TITLES[m], m) for m in ("freecp", "base")])
+        self.method = Combo("How the map is made")
+        self.base = Combo("The map the method starts from")
+        self.method.offer([(f.title, m) for m, f in FORMS.items() if m in METHODS])
         self.base.offer([(BASE_TITLES[b], b) for b in BASES])
         self.base.choose("sclip")
+        self.reference = ReferenceChooser()
         self.help = label(role="muted")
-        self._inputs: dict[str, Any] = {}
-        self._titles: dict[str, QWidget] = {}
-        rows = column(self, 0)
-        rows.addLayout(row(Name("Method"), self.method, stretch=1))
-        rows.addLayout(row(Name("Base"), self.base, stretch=1))
-        rows.addWidget(self.help)
-        for f in FIELDS:
-            if not f.folded:
-                self._inputs[f.name] = made = QCheckBox(f.title)
-                made.setToolTip(f.help)
-                rows.addWidget(made)
-        self.advanced = Section("Thresholds, windows, variants", opened=False)
-        self.advanced.add(self._folded())
-        rows.addWidget(self.advanced)
-        self.set_freecp(FreeCP())
+        # What a loaded job says of parameters that are not asked for stays as it is.
+        self._values = {m: form.default for m, form in FORMS.items()}
+        self._inputs: dict[tuple[str, str], Any] = {}
+        self._titles: dict[tuple[str, str], QWidget] = {}
+        # Rows that methods share, by name: shown while the method's form lists them.
+        self._shared: dict[str, list[QWidget]] = {}
+        self._lay_out()
+        for method, form in FORMS.items():
+            self._show_values(method, form.default)
         self.set_windows(None)
         self._listen()
         self._show_what_applies()
+
+    def _lay_out(self) -> None:
+        rows = column(self, 0)
+        rows.addLayout(row(Name("Method"), self.method, stretch=1))
+        base = QWidget()
+        base.setLayout(row(Name("Base"), self.base, stretch=1))
+        rows.addWidget(base)
+        rows.addWidget(self.reference)
+        rows.addWidget(self.help)
+        self._shared |= {"base": [base], "reference": [self.reference]}
+        for method, form in FORMS.items():
+            for f in form.fields:
+                if not f.folded:
+                    self._inputs[method, f.name] = made = QCheckBox(f.title)
+                    made.setToolTip(f.help)
+                    rows.addWidget(made)
+        self.advanced = Section("Thresholds, windows, variants", opened=False)
+        self.advanced.add(self._folded())
+        rows.addWidget(self.advanced)
 
     def _folded(self) -> QWidget:
         box = QWidget()
@@ -141,36 +75,46 @@ class MethodBox(QWidget):
         grid.setContentsMargins(0, 0, 0, 0)
         grid.setVerticalSpacing(4)
         grid.setColumnStretch(1, 1)
-        for f in FIELDS:
-            if f.folded:
-                self._inputs[f.name] = _choices(f) if f.words else _unit()
-                self._add(grid, f.title, f.help, self._inputs[f.name], f.name)
-        self.min_score = _unit()
-        self._add(grid, "Least score", "Base alone with background words: less sure pixels stay "
-                  "unlabelled (0 to 1).", self.min_score, "min_score")  # fmt: skip
-        self.logit_scale = _Number(1e6, 5.0)
+        for method, form in FORMS.items():
+            for f in form.fields:
+                if f.folded:
+                    self._inputs[method, f.name] = made = _input(form, f)
+                    self._titles[method, f.name] = self._add(grid, f.title, f.help, made)
+        self._add_shared(grid)
+        return box
+
+    def _add_shared(self, grid: QGridLayout) -> None:
+        self.min_score = unit()
+        self._row(grid, "min_score", "Least score", "Base alone with background words: less sure "
+                  "pixels stay unlabelled (0 to 1).", self.min_score)  # fmt: skip
+        self.logit_scale = Number(1e6, 5.0)
         self.logit_scale.setSpecialValueText("the models' own")
-        self._add(grid, "Sharpness", "Scale of the scores before the softmax (logit scale): higher "
-                  "makes the best word win more clearly.", self.logit_scale)  # fmt: skip
+        self._row(grid, "logit_scale", "Sharpness", "Scale of the scores before the softmax (logit "
+                  "scale): higher makes the best word win more clearly.",
+                  self.logit_scale)  # fmt: skip
         self.own_windows = QCheckBox("Windows as the models like them")
         self.own_windows.setToolTip("Untick to choose the image's size and its windows yourself")
         grid.addWidget(self.own_windows, grid.rowCount(), 0, 1, 2)
         self.short_side, self.crop, self.stride = _pixels(), _pixels(), _pixels()
-        self._add(grid, "Shorter side", "The image is resized to this; 0 keeps its own size. "
-                  "Smaller is faster and sees larger things.", self.short_side)  # fmt: skip
-        self._add(grid, "Window", "Side of the square windows; 0 takes the whole image at once.",
-                  self.crop)  # fmt: skip
-        self._add(grid, "Window step", "Smaller steps blend better and take longer.", self.stride)
+        self._row(grid, "windows", "Shorter side", "The image is resized to this; 0 keeps its own "
+                  "size. Smaller is faster and sees larger things.", self.short_side)  # fmt: skip
+        self._row(grid, "windows", "Window", "Side of the square windows; 0 takes the whole image "
+                  "at once.", self.crop)  # fmt: skip
+        self._row(grid, "windows", "Window step", "Smaller steps blend better and take longer.",
+                  self.stride)  # fmt: skip
         self.antialias = QCheckBox("Average pixels when shrinking")
         self.antialias.setToolTip("Smoother for photographs much larger than the shorter side")
         grid.addWidget(self.antialias, grid.rowCount(), 0, 1, 2)
+        self._shared["windows"] += [self.own_windows, self.antialias]
         self.precision = Combo("Arithmetic of the model")
         self.precision.offer([(text, name) for name, text in PRECISIONS.items()])
-        self._add(grid, "Arithmetic", "Exact is the reference; faster helps on a GPU.",
+        self._row(grid, "precision", "Arithmetic", "Exact is the reference; faster helps on a GPU.",
                   self.precision)  # fmt: skip
-        return box
 
-    def _add(self, grid: QGridLayout, title: str, tip: str, field: Any, name: str = "") -> None:
+    def _row(self, grid: QGridLayout, name: str, title: str, tip: str, field: Any) -> None:
+        self._shared.setdefault(name, []).extend([self._add(grid, title, tip, field), field])
+
+    def _add(self, grid: QGridLayout, title: str, tip: str, field: Any) -> QWidget:
         at = grid.rowCount()
         head = label(title)
         head.setToolTip(tip)
@@ -178,8 +122,7 @@ class MethodBox(QWidget):
         field.setAccessibleName(title)
         grid.addWidget(head, at, 0)
         grid.addWidget(field, at, 1)
-        if name:
-            self._titles[name] = head
+        return head
 
     def _listen(self) -> None:
         for combo in (self.method, self.base, self.precision):
@@ -188,6 +131,7 @@ class MethodBox(QWidget):
             _signal(field).connect(self._touched)
         for spin in (self.short_side, self.crop, self.stride, self.min_score, self.logit_scale):
             spin.valueChanged.connect(self._touched)
+        self.reference.changed.connect(self._touched)
         self.own_windows.toggled.connect(self._touched)
         self.antialias.toggled.connect(self._touched)
 
@@ -196,17 +140,17 @@ class MethodBox(QWidget):
         self.changed.emit()
 
     def _show_what_applies(self) -> None:
-        method = self.method.currentData()
-        self.help.setText(METHOD_HELP[method])
-        for f in FIELDS:
-            on = method == "freecp" and (
-                f.name != "gem_affinity" or self.base.currentData() == "gem"
-            )
-            self._inputs[f.name].setVisible(on)
-            if f.name in self._titles:
-                self._titles[f.name].setVisible(on)
-        for widget in (self.min_score, self._titles["min_score"]):
-            widget.setVisible(method == "base")
+        chosen = self.method.currentData()
+        form = FORMS[chosen]
+        self.help.setText(form.help)
+        for (method, name), field in self._inputs.items():
+            on = method == chosen and (name != "gem_affinity" or self.base.currentData() == "gem")
+            field.setVisible(on)
+            if title := self._titles.get((method, name)):
+                title.setVisible(on)
+        for name, widgets in self._shared.items():
+            for widget in widgets:
+                widget.setVisible(name in form.rows)
         for field in (self.short_side, self.crop, self.stride, self.antialias):
             field.setEnabled(not self.own_windows.isChecked())
 
@@ -215,9 +159,9 @@ class MethodBox(QWidget):
     ) -> None:
         """Show what these models can do; what they cannot is replaced by what they recommend."""
         old = self.method.currentData(), self.base.currentData()
-        self.method.offer([(METHOD_TITLES[m], m) for m in METHOD_TITLES if m in methods])
+        self.method.offer([(f.title, m) for m, f in FORMS.items() if m in methods or _alone(f)])
         self.base.offer([(BASE_TITLES[b], b) for b in bases])
-        if old[0] not in methods:
+        if old[0] not in methods and not _alone(FORMS[old[0]]):
             self.method.choose(method)
         if old[1] not in bases:
             self.base.choose(base)
@@ -235,16 +179,23 @@ class MethodBox(QWidget):
                 self.stride.value(),
                 self.antialias.isChecked(),
             )
+        given = {f.parameters: self._given(m) for m, f in FORMS.items() if f.parameters}
         return replace(
             job,
             method=self.method.currentData(),
             base=self.base.currentData(),
             windows=windows,
-            freecp=FreeCP(**{f.name: _value(self._inputs[f.name]) for f in FIELDS}),
             min_score=self.min_score.value() if self.method.currentData() == "base" else 0.0,
             logit_scale=self.logit_scale.value() or None,
             precision=self.precision.currentData(),
+            reference=self.reference.chosen(),
+            **given,
         )
+
+    def _given(self, method: str) -> Any:
+        """The parameters of a method, as its fields say."""
+        told = {f.name: _value(self._inputs[method, f.name]) for f in FORMS[method].fields}
+        return with_values(self._values[method], told)
 
     def show_job(self, job: Job) -> None:
         """Set every field from a job."""
@@ -253,12 +204,21 @@ class MethodBox(QWidget):
         self.min_score.setValue(job.min_score)
         self.logit_scale.setValue(job.logit_scale or 0.0)
         self.precision.choose(job.precision)
-        self.set_freecp(job.freecp)
+        for method, form in FORMS.items():
+            if form.parameters:
+                self._show_values(method, getattr(job, form.parameters))
         self.set_windows(job.windows)
+        if job.reference is not None:
+            self.reference.choose(Path(job.reference.folder))
 
-    def set_freecp(self, values: FreeCP) -> None:
-        for f in fields(values):
-            field, value = self._inputs[f.name], getattr(values, f.name)
+    def recommend(self, method: str, values: Any) -> None:
+        """Set the parameters of a method to what the chosen models work best with."""
+        self._show_values(method, values)
+
+    def _show_values(self, method: str, values: Any) -> None:
+        self._values[method] = values
+        for f in FORMS[method].fields:
+            field, value = self._inputs[method, f.name], value_of(values, f.name)
             if isinstance(field, QCheckBox):
                 field.setChecked(value)
             elif isinstance(field, Combo):
@@ -275,41 +235,28 @@ class MethodBox(QWidget):
         self.antialias.setChecked(shown.antialias)
 
 
-def _choices(f: Field) -> Combo:
-    made = Combo(f.help)
-    made.offer(list(zip(f.words, _OPTIONS[f.name], strict=True)))
-    return made
+def _input(form: Form, f: Field) -> Any:
+    """The box for a parameter, by what its standard value is."""
+    value = value_of(form.default, f.name)
+    lowest, highest, step = f.limits
+    if f.words:
+        made = Combo(f.help)
+        made.offer(list(zip(f.words, options_of(form.default, f.name), strict=True)))
+        return made
+    if isinstance(value, bool):
+        return QCheckBox("yes")
+    if isinstance(value, int):
+        return whole(int(lowest), int(highest), int(step))
+    return Number(highest, step, lowest)
 
 
-class _Number(QDoubleSpinBox):
-    """A number that keeps every digit of a job file and shows no more than it has."""
-
-    def __init__(self, highest: float, step: float) -> None:
-        super().__init__()
-        self.setDecimals(20)
-        self.setRange(0.0, highest)
-        self.setSingleStep(step)
-
-    def textFromValue(self, value: float) -> str:
-        """The shortest text that reads back as the value."""
-        shortest = QLocale.FloatingPointPrecisionOption.FloatingPointShortest
-        return str(self.locale().toString(value, "g", shortest.value))
-
-    def stepBy(self, steps: int) -> None:
-        """Steps of 0.05 add up to 0.15, not to 0.15000000000000002."""
-        self.setValue(round(self.value() + steps * self.singleStep(), 10))
+def _alone(form: Form) -> bool:
+    """Whether a method works with any models, because it brings its own."""
+    return "reference" in form.rows
 
 
-def _unit() -> QDoubleSpinBox:
-    return _Number(1.0, 0.05)
-
-
-def _pixels() -> QSpinBox:
-    made = QSpinBox()
-    made.setRange(0, 65535)
-    made.setSingleStep(16)
-    made.setSuffix(" px")
-    return made
+def _pixels() -> Any:
+    return whole(0, 65535, 16, " px")
 
 
 def _signal(field: Any) -> Any:

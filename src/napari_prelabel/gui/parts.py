@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from qtpy.QtCore import QSize, Qt
+from qtpy.QtGui import QFont
 from qtpy.QtWidgets import (
     QBoxLayout,
     QComboBox,
@@ -250,3 +251,10 @@ def sentence(error: Exception) -> str:
     """An error's text with a capital first letter."""
     text = str(error)
     return text[:1].upper() + text[1:]
+
+
+def plain_font(font: QFont, share: float) -> QFont:
+    """The font in another size."""
+    made = QFont(font)
+    made.setPointSizeF(max(font.pointSizeF(), 6.0) * share)
+    return made

@@ -46,6 +46,17 @@ QWidget#prelabel QTableView::indicator:unchecked {{
 QWidget#prelabel QHeaderView::section {{
     background-color: {field}; color: {muted}; border: none; padding: 3px 4px;
 }}
+QWidget#prelabel QListView {{
+    background-color: {field}; border: 1px solid {line}; border-radius: 3px;
+    selection-background-color: {selected}; selection-color: {text};
+}}
+QWidget#prelabel QListView:focus {{ border: 1px solid {link}; }}
+QWidget#prelabel QFrame[role="card"] {{
+    background-color: {field}; border: none; border-radius: 3px;
+}}
+QWidget#prelabel QPushButton[role="tool"]:checked {{
+    background-color: {accent}; color: {on_accent}; font-weight: 600;
+}}
 QWidget#prelabel QProgressBar {{
     background-color: {field}; border: none; border-radius: 3px; max-height: 8px; min-height: 8px;
 }}

@@ -12,12 +12,13 @@ import numpy as np
 import numpy.typing as npt
 from qtpy.QtCore import QObject, Signal
 
+from ...errors import ReferenceSetError
 from ..parts import sentence
 from .reader import Reader
 
 if TYPE_CHECKING:
     from ...reference.store import ReferenceSet
-    from ...reference.values import ClassStats, Cleaning, Record
+    from ...reference.values import ClassStats, Cleaned, Record
 
 Rows = npt.NDArray[np.int64]
 
@@ -26,7 +27,7 @@ Rows = npt.NDArray[np.int64]
 class Overview:
     """A set as the dock shows it.
 
-    hashes : content hashes of its images. off : rows that were switched off.
+    cleaned : what its last cleaning did. hashes : content hashes of its images.
     """
 
     folder: Path
@@ -36,7 +37,7 @@ class Overview:
     images: int
     digest: str
     classes: "tuple[ClassStats, ...]"
-    cleaning: "Cleaning"
+    cleaned: "Cleaned | None"
     licences: tuple[str, ...]
     hashes: frozenset[str]
 
@@ -44,7 +45,7 @@ class Overview:
         """The set in one line."""
         parts = [
             counted(self.segments, "segment"),
-            f"{counted(self.images, 'image')}",
+            counted(self.images, "image"),
             counted(len(self.classes), "class", "classes"),
         ]
         return f"{parts[0]} of {parts[1]}, {parts[2]}. Encoder: {self.encoder}."
@@ -88,10 +89,9 @@ class Shelf(QObject):
 
     # Opening
 
-    def open(self, folder: Path) -> None:
-        """Open a set, or read the open one again after the worker wrote to it."""
-        if self.folder != folder:
-            self.told = ""
+    def open(self, folder: Path, told: str = "") -> None:
+        """Open a set, or read the open one again; `told` is what the worker did to it just now."""
+        self.told = told
         self._reader.ask(lambda: self._opened(folder), self._show)
 
     def leave(self) -> None:
@@ -102,6 +102,8 @@ class Shelf(QObject):
     def _opened(self, folder: Path) -> Overview:
         from ...reference.store import ReferenceSet
 
+        # A set that cannot be opened leaves none open: rows of another would be shown as its own.
+        self._set = None
         self._set = ReferenceSet.open(folder)
         return overview_of(self._set)
 
@@ -113,7 +115,8 @@ class Shelf(QObject):
         """Read something from the open set; `then` gets it in the GUI thread."""
 
         def read() -> Any:
-            assert self._set is not None
+            if self._set is None:
+                raise ReferenceSetError(Path(), "No reference set is open: choose one above.")
             return work(self._set)
 
         self._reader.ask(read, then)
@@ -191,7 +194,7 @@ def overview_of(held: "ReferenceSet") -> Overview:
         held.n_images,
         held.digest,
         tuple(held.class_stats()),
-        held.cleaning,
+        held.cleaned,
         tuple(sorted({s.licence for s in sources if s.licence})),
         frozenset(s.hash for s in sources),
     )
@@ -199,7 +202,7 @@ def overview_of(held: "ReferenceSet") -> Overview:
 
 def entries_of(held: "ReferenceSet", rows: Rows) -> tuple[Entry, ...]:
     """Records and pictures of rows, in their order."""
-    return tuple(Entry(r, held.thumbnail(r.row)) for r in held.records(rows))
+    return tuple(map(Entry, held.records(rows), held.thumbnails(rows)))
 
 
 def counted(number: int, one: str, many: str = "") -> str:

@@ -1,0 +1,84 @@
+"""The button that matters, Cancel, and what is going on; stays in view below the rest."""
+
+from typing import Any
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QProgressBar, QSizePolicy, QWidget
+
+from ...job import Progress
+from ..parts import NoticeArea, Tone, button, column, label, row
+from ..run_bar import STAGES, Clock
+
+
+class WorkBar(QWidget):
+    """`main` and `cancel` when pressed."""
+
+    main = Signal()
+    cancel = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.button = button("", "", self.main.emit, "main")
+        self.cancel_button = button("Cancel", "Stop; what is done already stays", self.cancel.emit)
+        self.bar = QProgressBar()
+        self.bar.setTextVisible(False)
+        self.stage = label()
+        self._area = NoticeArea()
+        self.notices = self._area.notices
+        rows = column(self)
+        rows.addLayout(row(self.button, self.cancel_button, stretch=0))
+        rows.addWidget(self.bar)
+        rows.addWidget(self.stage)
+        rows.addWidget(self._area)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
+        self._clock = Clock()
+        self._usable = True
+        self.idle("")
+
+    def offer(self, text: str, tip: str, usable: bool) -> None:
+        """What the button does now."""
+        self.button.setText(text)
+        self.button.setToolTip(tip)
+        self._usable = usable
+        self.button.setEnabled(usable and self.bar.isHidden())
+
+    def busy(self, text: str) -> None:
+        """Work has begun."""
+        self.bar.setRange(0, 0)
+        self.bar.show()
+        self.button.setEnabled(False)
+        self.cancel_button.setEnabled(True)
+        self._tell(text)
+        self.say()
+
+    def idle(self, text: str) -> None:
+        """No work is under way; `text` says how the last ended."""
+        self.bar.hide()
+        self.button.setEnabled(self._usable)
+        self.cancel_button.setEnabled(False)
+        self._tell(text)
+
+    def progress(self, step: Progress) -> None:
+        """One step of the work."""
+        step = self._clock.timed(0, step)
+        self.bar.setRange(0, max(step.total, 0) if step.total > 1 else 0)
+        self.bar.setValue(step.done)
+        text = step.message or STAGES.get(step.stage, "Working")
+        if step.total > 1 and not step.message:
+            text += f" {min(step.done + 1, step.total)} of {step.total}"
+        if step.seconds_left is not None and step.seconds_left >= 1:
+            text += f", about {step.seconds_left:.0f} s left"
+        self._tell(text)
+
+    def _tell(self, text: str) -> None:
+        self.stage.setText(text)
+        self.stage.setVisible(bool(text))
+
+    def say(self, *notices: tuple[Tone, str]) -> None:
+        """Replace the sentences."""
+        self._area.say(*notices)
+
+    def resizeEvent(self, event: Any) -> None:
+        """Narrower sentences are higher ones."""
+        super().resizeEvent(event)
+        self._area.fit()

@@ -1,0 +1,397 @@
+"""The Reference dock: learn from corrections, look at what was learnt, trust it or mend it.
+
+The main path: `make` takes the ticked pairs, the worker adds them to the set, `_learned` opens it.
+Sets are read in a thread of their own (`Shelf`); what computes runs in the worker (`Asker`).
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import napari.viewer
+from qtpy.QtCore import QEvent, Qt, QTimer
+from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
+
+from ...engine.pool import Pool
+from ...errors import Cancelled, PrelabelError
+from ...job import Job
+from ..dock import PrelabelDock
+from ..parts import Section, Tone, column, rule, sentence
+from ..result import ResultLayer
+from ..runner import shared_pool
+from ..tabs import OURS, front, join
+from ..theme import sheet
+from .asker import Asker
+from .bar import WorkBar
+from .cleaning_box import CleaningBox, shortly
+from .content_box import ContentBox
+from .learn_box import LearnBox, MakeBox
+from .odd_box import OddBox
+from .pairs import Pair, Taken, find_pairs, reviewed
+from .places import Places
+from .questions import evaluate_task, explain_task
+from .set_box import SetBox
+from .shelf import Overview, Shelf, counted
+from .trust_box import TrustBox
+from .why import MARK, WhyBox, WhyTool
+from .why_answer import WhyAnswer
+
+if TYPE_CHECKING:
+    from ...engine.tasks import Evaluation, Learned
+
+REFRESH_MS = 120
+
+
+class ReferenceDock(QWidget):
+    """The dock widget; `napari_viewer` is given by napari."""
+
+    def __init__(
+        self, napari_viewer: "napari.viewer.Viewer", pool: Callable[[], Pool] = shared_pool
+    ) -> None:
+        super().__init__()
+        # napari hands plugins a wrapper, whose layers are not the layers that events bring.
+        self.viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
+        self.setObjectName(OURS)
+        self.setMinimumWidth(360)
+        self._left = False
+        self._then: Callable[[Any], None] = lambda _: None
+        self._make(pool)
+        self._lay_out()
+        self._connect()
+        self._restyle()
+        self.learn.refresh()
+        self._show(None)
+        if self.sets.folders:
+            self.shelf.open(self.sets.folders[0])
+
+    def _make(self, pool: Callable[[], Pool]) -> None:
+        self.shelf = Shelf()
+        self.asker, self.why_asker = Asker(pool), Asker(pool)
+        self.sets = SetBox()
+        self.learn = LearnBox(self._pairs)
+        self.new = MakeBox()
+        self.content = ContentBox(self.shelf)
+        self.cleaning = CleaningBox()
+        self.trust = TrustBox()
+        self.why = WhyBox()
+        self.odd = OddBox(self.shelf)
+        self.tool = WhyTool(self.viewer)
+        self.answer = WhyAnswer(self.why, self.tool, self.shelf)
+        self.places = Places(self.viewer, lambda: self.learn.table.rows)
+        self.bar = WorkBar()
+        self._soon = QTimer(self)
+        self._soon.setSingleShot(True)
+        self._soon.setInterval(REFRESH_MS)
+
+    def _lay_out(self) -> None:
+        body = QWidget()
+        rows = column(body)
+        rows.addWidget(self.sets)
+        rows.addWidget(rule())
+        self.sections = {
+            "learn": Section("Learn from what you corrected"),
+            "content": Section("What is in it"),
+            "why": Section("Why this label?", opened=False),
+            "trust": Section("Can it be trusted?", opened=False),
+            "odd": Section("Odd ones among yours", opened=False),
+            "cleaning": Section("Cleaning", opened=False),
+        }
+        for name, boxes in (
+            ("learn", (self.learn, self.new)),
+            ("content", (self.content,)),
+            ("why", (self.why,)),
+            ("trust", (self.trust,)),
+            ("odd", (self.odd,)),
+            ("cleaning", (self.cleaning,)),
+        ):
+            for box in boxes:
+                self.sections[name].add(box)
+            rows.addWidget(self.sections[name])
+        rows.addStretch(1)
+        self.scroll = QScrollArea()
+        self.scroll.setWidgetResizable(True)
+        self.scroll.setFrameShape(QFrame.Shape.NoFrame)
+        self.scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.scroll.setWidget(body)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.setSpacing(0)
+        outer.addWidget(self.scroll, 1)
+        outer.addWidget(rule())
+        outer.addWidget(self.bar)
+
+    def _connect(self) -> None:
+        self.sets.wanted.connect(self.open)
+        self.sets.undo.connect(self.shelf.undo)
+        self.sets.use.connect(self.use)
+        self.shelf.shown.connect(self._show)
+        self.shelf.said.connect(lambda text: self.bar.say(("info", text)))
+        self.shelf.failed.connect(self._fail)
+        self.learn.changed.connect(self._offer)
+        self.content.show_source.connect(self.places.show)
+        self.content.merge.connect(lambda folder: self.shelf.merge(Path(folder)))
+        self.cleaning.wanted.connect(self.clean)
+        self.trust.wanted.connect(self.evaluate)
+        self.why.toggled.connect(self.tool.switch)
+        for box in (self.why.list, self.odd.list):
+            box.switch.connect(self.shelf.switch)
+            box.show_source.connect(self.places.show)
+        self.tool.asked.connect(self.explain)
+        self.tool.missed.connect(self._fail)
+        self.places.missed.connect(self._fail)
+        self.bar.main.connect(self.make)
+        self.bar.cancel.connect(self.asker.cancel)
+        self.asker.progressed.connect(self.bar.progress)
+        self.asker.ended.connect(self._ended)
+        self.why_asker.ended.connect(self.answer.show)
+        self.answer.failed.connect(self._fail)
+        self._soon.timeout.connect(self.learn.refresh)
+        for event in self._layer_events():
+            event.connect(self._follow)
+        self.viewer.events.theme.connect(self._restyle)
+
+    def _layer_events(self) -> list[Any]:
+        events = self.viewer.layers.events
+        return [events.inserted, events.removed, events.reordered]
+
+    def _follow(self, event: Any = None) -> None:
+        """The layer list changed, or what is painted in one of its layers."""
+        layer = getattr(event, "value", None)
+        result = getattr(layer, "_prelabel_result", None)
+        if event is not None and event.type == "inserted" and result is not None:
+            result.listeners.add(self._soon.start)
+        self._soon.start()
+
+    def _pairs(self) -> list[Pair]:
+        docks = [d for d in self._docks() if d.words.vocabulary is not None]
+        typed = docks[0].words.vocabulary if docks else None
+        layers = [x for x in self.viewer.layers if MARK not in x.metadata]
+        pairs = find_pairs(layers, typed)
+        for pair in pairs:
+            if pair.result is not None:
+                pair.result.listeners.add(self._soon.start)
+        return pairs
+
+    def _docks(self) -> list[PrelabelDock]:
+        found = self.viewer.window.dock_widgets.values() if self.viewer.window else ()
+        return [d for d in found if isinstance(d, PrelabelDock)]
+
+    # The window
+
+    def changeEvent(self, event: Any) -> None:
+        """napari closes a dock by taking it out of its frame."""
+        super().changeEvent(event)
+        if event.type() != QEvent.Type.ParentChange:
+            return
+        if self.parent() is None:
+            self._leave()
+            self.deleteLater()
+        else:
+            QTimer.singleShot(0, self, lambda: join(self.viewer.window, self))
+
+    def closeEvent(self, event: Any) -> None:
+        """A dock that stands alone is closed like any window."""
+        super().closeEvent(event)
+        self._leave()
+
+    def _leave(self) -> None:
+        if self._left:
+            return
+        self._left = True
+        self._soon.stop()
+        self.tool.switch(False)
+        self.viewer.events.theme.disconnect(self._restyle)
+        for event in self._layer_events():
+            event.disconnect(self._follow)
+        for pair in self.learn.table.rows:
+            if pair.result is not None:
+                pair.result.listeners.discard(self._soon.start)
+        for part in (self.asker, self.why_asker):
+            part.leave()
+        self.shelf.close()
+        self.places.close()
+
+    def _restyle(self, *_: Any) -> None:
+        self.setStyleSheet(sheet(self.viewer.theme))
+
+    # The set
+
+    def open(self, folder: Path | None) -> None:
+        """Show a set, or begin a new one."""
+        self.bar.say()
+        self.learn.forget()
+        self.trust.show_evaluation(None)
+        self.odd.clear()
+        if folder is None:
+            self.shelf.leave()
+        else:
+            self.shelf.open(folder)
+
+    def _show(self, overview: Overview | None) -> None:
+        self.sets.show_set(overview, self.shelf.told)
+        self.new.show_new(overview is None)
+        self.content.show_set(overview)
+        self.cleaning.show_set(overview)
+        cleaned = overview.cleaned if overview is not None else None
+        self.sections["cleaning"].tell(shortly(cleaned) if overview is not None else "")
+        for name in ("why", "trust", "odd"):
+            self.sections[name].setVisible(overview is not None)
+        self._offer()
+        for dock in self._docks():
+            dock.method.reference.refresh()
+
+    def _offer(self) -> None:
+        count = len(self.learn.ticked)
+        images = counted(count, "image")
+        overview = self.shelf.overview
+        if overview is None:
+            tip = f"Learns from {images} and keeps what it learns in a folder"
+            self.bar.offer("Make reference set", tip, count > 0)
+        else:
+            tip = f"Adds {images}; images that are in the set already are replaced"
+            self.bar.offer(f"Add to “{overview.name}”", tip, count > 0)
+
+    def use(self) -> None:
+        """Choose ReME and this set in the Pre-label dock, which is opened if it is not."""
+        from ..commands import open_dock
+
+        if self.shelf.folder is None:
+            return
+        if not self._docks():
+            open_dock(self.viewer)
+        for dock in self._docks():
+            dock.use_reference(self.shelf.folder)
+            front(dock)
+        self.bar.say(("info", "Chosen in the Pre-label dock: open an image and press Run."))
+
+    # Work
+
+    def make(self) -> None:
+        """Learn from the ticked images."""
+        from ...engine.tasks import Learn
+
+        try:
+            taken = self.learn.taken()
+        except PrelabelError as error:
+            self._fail(sentence(error))
+            return
+        overview, new = self.shelf.overview, self.new
+        folder = str(overview.folder if overview is not None else new.folder())
+        facts = {
+            "encoder": overview.encoder if overview is not None else new.encoder.currentData(),
+            "name": overview.name if overview is not None else new.set_name,
+            "author": new.author.text().strip(),
+            "licence": new.licence.text().strip(),
+            "cleaning": self.cleaning.settings(),
+            "position": new.position.isChecked(),
+        }
+        new.remember()
+        pairs = self.learn.ticked
+
+        def ask() -> Learn:
+            return Learn(folder, pairs=tuple(reviewed(taken)), **facts)
+
+        self._ask("Reading the images", ask, lambda found: self._learned(found, pairs))
+
+    def _learned(self, found: "Learned", pairs: list[Pair]) -> None:
+        told = (
+            f"Learned {counted(found.added, 'segment')} of {counted(len(pairs), 'image')} in "
+            f"{found.seconds:.1f} s. The set holds {counted(found.segments, 'segment')} of "
+            f"{counted(found.images, 'image')}."
+        )
+        notices: list[tuple[Tone, str]] = [("info", told)]
+        if found.skipped:
+            small = counted(found.skipped, "region")
+            notices.append(("info", f"{small} were too small to learn from."))
+        self.bar.idle("Done.")
+        self.bar.say(*notices)
+        self.learn.learned(pairs)
+        self.shelf.open(Path(found.folder), f"{counted(len(pairs), 'image')} added")
+        self.sections["content"].expand()
+
+    def clean(self, cleaning: Any) -> None:
+        """Apply cleaning settings to the open set."""
+        from ...engine.tasks import Clean
+
+        folder = self.shelf.folder
+        if folder is not None:
+            self._ask("Cleaning", lambda: Clean(str(folder), cleaning), self._cleaned)
+
+    def _cleaned(self, _: Any) -> None:
+        self.bar.idle("Cleaned.")
+        if self.shelf.folder is not None:
+            self.shelf.open(self.shelf.folder, "the cleaning")
+
+    def evaluate(self) -> None:
+        """Measure the set on the ticked images."""
+        overview = self.shelf.overview
+        try:
+            taken = self.learn.taken()
+        except PrelabelError as error:
+            self._fail(sentence(error))
+            return
+        if overview is not None:
+            base = self._base_job(taken)
+            self._ask(
+                "Reading the images",
+                lambda: evaluate_task(overview, taken, base),
+                self._evaluated,
+            )
+
+    def _evaluated(self, found: "Evaluation") -> None:
+        self.bar.idle("Evaluated.")
+        self.trust.show_evaluation(found)
+
+    def _base_job(self, taken: list[Taken]) -> Any:
+        """The settings of the Pre-label dock, if it is open and they make a job."""
+        for dock in self._docks():
+            try:
+                return dock.method.apply(Job(taken[0].vocabulary))
+            except PrelabelError:
+                continue
+        return None
+
+    def explain(self, result: ResultLayer, plane: tuple[int, ...], point: tuple[int, int]) -> None:
+        """Ask which references caused a label."""
+        try:
+            task, job = explain_task(result, plane, point, self.shelf.overview)
+        except PrelabelError as error:
+            self._fail(sentence(error))
+            return
+        self.bar.say()
+        self.sections["why"].expand()
+        self.why.say("Asking …")
+        self.answer.expect(result, plane, job)
+        self.why_asker.ask(task)
+
+    def _ask(self, text: str, make: Callable[[], Any], then: Callable[[Any], None]) -> None:
+        if self.asker.busy:
+            self._fail("Wait for what is under way, or press Cancel.")
+            return
+        self._then = then
+        self.bar.busy(f"{text} …")
+        self.trust.button.setEnabled(False)
+        self.cleaning.apply.setEnabled(False)
+        self.asker.ask(make)
+
+    def _ended(self, outcome: Any) -> None:
+        self.trust.button.setEnabled(True)
+        self.cleaning.apply.setEnabled(True)
+        if isinstance(outcome, Cancelled):
+            self.bar.idle("")
+            self.bar.say(("info", "Cancelled; the set is as it was."))
+        elif isinstance(outcome, Exception):
+            self._fail(_why(outcome))
+        else:
+            self._then(outcome)
+
+    def _fail(self, text: str) -> None:
+        if not self.asker.busy:
+            self.bar.idle("")
+        self.bar.say(("failed", text))
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, PrelabelError):
+        return sentence(error)
+    return f"It failed ({error}); the set is as it was. Please report this."

@@ -1,0 +1,55 @@
+"""The encoders a new set may have, as the dock names them. Loads no torch."""
+
+from dataclasses import dataclass
+
+from ...models.catalog_visual import VISUALS, folder_installed
+
+TEXTURE = "texture"
+HIDDEN = "-random"
+TITLES = {
+    TEXTURE: "Colour and texture (no model needed)",
+    "demo-visual": "Demo (ships with the plugin)",
+    "dinov2b": "DINOv2 base",
+    "dinov2l": "DINOv2 large",
+}
+NOTES = {
+    TEXTURE: "Works on any picture at once: compares colours, edges and textures. Best where "
+    "classes look different from each other.",
+    "demo-visual": "Knows drawn scenes only.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """name : of the encoder. note : what a person must know of it. size : bytes to fetch."""
+
+    name: str
+    title: str
+    note: str
+    installed: bool = True
+    size: int = 0
+    licence: str = ""
+    source: str = ""
+
+
+def choices() -> list[Choice]:
+    """All encoders, the one that needs no model first."""
+    return [choice(TEXTURE), *map(choice, _models())]
+
+
+def _models() -> list[str]:
+    return [name for name in VISUALS if name != TEXTURE and not name.endswith(HIDDEN)]
+
+
+def choice(name: str) -> Choice:
+    """What the dock says of one encoder; any name that a set may bring."""
+    title = TITLES.get(name, name)
+    entry = VISUALS.get(name)
+    if name == TEXTURE or entry is None:
+        return Choice(name, title, NOTES.get(name, ""))
+    installed = folder_installed(name)
+    state = "Installed." if installed else f"{entry.size / 1e6:,.0f} MB to fetch."
+    if not installed and not entry.size:
+        state = "Missing: install napari-prelabel again."
+    note = " ".join(filter(None, [state, f"Licence: {entry.licence}.", NOTES.get(name, "")]))
+    return Choice(name, title, note, installed, entry.size, entry.licence, entry.source)

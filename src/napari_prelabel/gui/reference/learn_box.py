@@ -1,0 +1,226 @@
+"""Learn from what was corrected: which images, and how a new set is made."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QCheckBox, QCompleter, QFileDialog, QLineEdit, QWidget
+
+from ...errors import ImageError
+from .. import recent_sets
+from ..parts import Combo, Name, button, column, label, row
+from .encoders import choices
+from .pairs import Pair, Taken, take
+from .shelf import counted
+from .table import Column, Table
+
+EMPTY = (
+    "Open images and label them: press Run in the Pre-label dock and correct what is wrong, or "
+    "open labels that you have. Every image with labels is listed here."
+)
+LICENCES = ("CC0-1.0", "CC-BY-4.0", "CC-BY-SA-4.0", "CC-BY-NC-4.0", "not to be shared")
+DEFAULT_NAME = "my corrections"
+
+
+class LearnBox(QWidget):
+    """`changed` comes when other pairs are ticked."""
+
+    changed = Signal()
+
+    def __init__(self, find: Callable[[], list[Pair]]) -> None:
+        super().__init__()
+        self._find = find
+        self._ticked: dict[tuple[int, int], bool] = {}
+        self._learned: dict[tuple[int, int], str] = {}
+        self.empty = label(EMPTY, "muted")
+        self.table = Table("Images to learn from", self._columns())
+        self.every = button("All", "Tick every image", lambda: self._tick_all(True), "link")
+        self.none = button("None", "Untick every image", lambda: self._tick_all(False), "link")
+        self.mine_only = QCheckBox("Only pixels I drew or opened from a file")
+        self.mine_only.setToolTip(
+            "Off: every labelled pixel of a ticked image counts as right, for you have looked\n"
+            "at it. On: what only a model said is left out."
+        )
+        self.summary = label(role="muted")
+        rows = column(self, 0)
+        rows.addWidget(self.empty)
+        rows.addWidget(self.table)
+        rows.addLayout(row(self.summary, self.every, self.none, stretch=0))
+        rows.addWidget(self.mine_only)
+        self.table.model_.ticked.connect(self._tick)
+
+    def _columns(self) -> tuple[Column, ...]:
+        return (
+            Column("", lambda _: "", "Tick the images whose labels are right", 4,
+                   ticked=self.is_ticked, usable=lambda p: not p.problem),
+            Column("image", lambda p: p.image.name, tip=_tip, usable=lambda p: not p.problem),
+            Column("classes", _classes, tip=_tip, wide=10, usable=lambda p: not p.problem),
+            Column("state", self._state, wide=12, right=True, tip=_tip),
+        )  # fmt: skip
+
+    # The pairs
+
+    def refresh(self) -> None:
+        """Follow the layer list, and what was painted."""
+        pairs = self._find()
+        keys = {p.key for p in pairs}
+        self._ticked = {k: on for k, on in self._ticked.items() if k in keys}
+        self._learned = {k: told for k, told in self._learned.items() if k in keys}
+        self.table.show_rows(pairs)
+        for widget in (self.every, self.none, self.summary, self.mine_only):
+            widget.setVisible(bool(pairs))
+        self.empty.setVisible(not pairs)
+        self._tell()
+
+    def is_ticked(self, pair: Pair) -> bool:
+        return not pair.problem and self._ticked.get(pair.key, pair.touched())
+
+    @property
+    def ticked(self) -> list[Pair]:
+        """The pairs to learn from."""
+        return [p for p in self.table.rows if self.is_ticked(p)]
+
+    def _tick(self, pair: Pair, on: bool) -> None:
+        self._ticked[pair.key] = on
+        self._tell()
+
+    def _tick_all(self, on: bool) -> None:
+        self._ticked |= {p.key: on for p in self.table.rows}
+        self.table.model_.tell()
+        self._tell()
+
+    def _tell(self) -> None:
+        self.summary.setText(f"{len(self.ticked)} of {counted(len(self.table.rows), 'image')}")
+        self.changed.emit()
+
+    def _state(self, pair: Pair) -> str:
+        if pair.problem:
+            return "not usable"
+        if pair.key in self._learned:
+            return "learned" if self._learned[pair.key] == _state_of(pair) else "changed"
+        if pair.share is None:
+            return "opened"
+        return f"{_percent(pair.share)} yours" if pair.share else "not corrected"
+
+    def learned(self, pairs: list[Pair]) -> None:
+        """These were taken into the set as they are now."""
+        for pair in pairs:
+            self._learned[pair.key] = _state_of(pair)
+        self.table.model_.tell()
+
+    def forget(self) -> None:
+        """Another set is open: which images it knows is not known."""
+        self._learned.clear()
+        self.table.model_.tell()
+
+    def taken(self) -> list[Taken]:
+        """The labels of the ticked pairs; raises a PrelabelError naming what is missing."""
+        pairs = self.ticked
+        if not pairs:
+            told = "Tick at least one image" if self.table.rows else "Open and label an image"
+            raise ImageError(f"{told} under “Learn from what you corrected” first.")
+        return [take(pair, self.mine_only.isChecked()) for pair in pairs]
+
+
+class MakeBox(QWidget):
+    """Name, folder, encoder, author and licence of a set; the last two are remembered."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        told = recent_sets.settings()
+        self.name = _line(DEFAULT_NAME, "What the set is called", "Name of the set")
+        self.parent_folder = _line("", "Where the set's folder is made", "Folder of the set")
+        self.parent_folder.setText(str(recent_sets.home()))
+        browse = button("…", "Choose a folder", self._browse)
+        browse.setFixedWidth(34)
+        self.encoder = Combo("What compares segments of different images")
+        self.encoder.setAccessibleName("Encoder")
+        self.encoder.offer([(c.title, c.name) for c in choices()])
+        self.note = label(role="muted")
+        self.position = QCheckBox("The camera stands still")
+        self.position.setToolTip(
+            "Also compare where in the picture a segment lies: for microscopes, traffic cameras\n"
+            "and others that always show the same things in the same places."
+        )
+        self.author = _line("nobody named", "Kept with every segment; stays on your disk", "Author")
+        self.author.setText(str(told.get("author", "")))
+        self.licence = _line("none told", "Kept with every segment", "Licence")
+        self.licence.setText(str(told.get("licence", "")))
+        self.licence.setCompleter(QCompleter(LICENCES, self.licence))
+        self._new = QWidget()
+        rows = column(self._new, 0)
+        rows.addLayout(row(Name("Name"), self.name, stretch=1))
+        rows.addLayout(row(Name("Folder"), self.parent_folder, browse, stretch=1))
+        rows.addLayout(row(Name("Encoder"), self.encoder, stretch=1))
+        rows.addWidget(self.note)
+        rows.addWidget(self.position)
+        both = column(self, 0)
+        both.addWidget(self._new)
+        both.addLayout(row(Name("Author"), self.author, stretch=1))
+        both.addLayout(row(Name("Licence"), self.licence, stretch=1))
+        self.encoder.currentIndexChanged.connect(self._explain)
+        self._explain()
+
+    def show_new(self, new: bool) -> None:
+        """Only a new set has a name, a place and an encoder to choose."""
+        self._new.setVisible(new)
+
+    def _explain(self, *_: object) -> None:
+        notes = {c.name: c.note for c in choices()}
+        self.note.setText(notes.get(self.encoder.currentData(), ""))
+
+    def _browse(self) -> None:
+        chosen = QFileDialog.getExistingDirectory(self, "Folder", self.parent_folder.text())
+        if chosen:
+            self.parent_folder.setText(chosen)
+
+    @property
+    def set_name(self) -> str:
+        return self.name.text().strip() or DEFAULT_NAME
+
+    def folder(self) -> Path:
+        """The folder that a new set is made in."""
+        told = self.parent_folder.text().strip()
+        parent = Path(told).expanduser() if told else recent_sets.home()
+        return recent_sets.folder_for(self.set_name, parent)
+
+    def remember(self) -> None:
+        """Keep author, licence and place for the next set."""
+        recent_sets.keep(
+            author=self.author.text().strip(),
+            licence=self.licence.text().strip(),
+            home=self.parent_folder.text().strip(),
+        )
+
+
+def _line(placeholder: str, tip: str, name: str) -> QLineEdit:
+    made = QLineEdit()
+    made.setPlaceholderText(placeholder)
+    made.setToolTip(tip)
+    made.setAccessibleName(name)
+    return made
+
+
+def _classes(pair: Pair) -> str:
+    return ", ".join(pair.names)
+
+
+def _percent(share: float) -> str:
+    return "all" if share > 0.995 else f"{max(round(100 * share), 1)} %"
+
+
+def _tip(pair: Pair) -> str:
+    if pair.problem:
+        return pair.problem
+    lines = [f"{pair.labels.name}, over {pair.image.name}", ", ".join(pair.names)]
+    if pair.share is not None:
+        lines.append(f"{_percent(pair.share)} of its labelled pixels you drew or opened")
+    return "\n".join(line for line in lines if line)
+
+
+def _state_of(pair: Pair) -> str:
+    """Differs once the labels have changed in number; cheap enough for every stroke."""
+    if pair.result is None:
+        return ""
+    counts = pair.result.annotation.counts()
+    return repr((sorted(counts.items()), pair.result.annotation.human_pixels()))

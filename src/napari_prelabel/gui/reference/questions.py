@@ -1,0 +1,77 @@
+"""What is asked of the worker, made from what the dock knows."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ...errors import ImageError, JobError
+from ...job import Job, Reference
+from ..images import Source
+from ..result import ResultLayer
+from .pairs import Pair, Taken, joined, reviewed, source_of
+from .shelf import Overview
+from .why import image_named
+
+if TYPE_CHECKING:
+    from ...engine.tasks import Evaluate, Explain
+
+Plane = tuple[int, ...]
+
+
+def evaluate_task(overview: Overview, taken: Sequence[Taken], base: Job | None) -> "Evaluate":
+    """Evaluate the open set on these images; reads them, so call it off the GUI thread.
+
+    base : a job whose settings are taken over, None for the standard ones.
+    """
+    from ...engine.tasks import Evaluate
+
+    vocabulary = joined(t.vocabulary for t in taken)
+    reference = Reference(str(overview.folder), overview.digest)
+    job = Job(vocabulary, method="reme", reference=reference)
+    if base is not None:
+        job = replace(base, vocabulary=vocabulary, method="reme", reference=reference, region=None)
+    return Evaluate(str(overview.folder), tuple(reviewed(taken)), job)
+
+
+def explain_task(
+    result: ResultLayer, plane: Plane, point: tuple[int, int], overview: Overview | None
+) -> "tuple[Callable[[], Explain], Job]":
+    """What makes the question about one place of a result, and the job that it is about.
+
+    Raises JobError when the labels are not ReME's, ImageError when their image is closed.
+    """
+    job = _job_of(result)
+    source = _source_of(result)
+    if job.reference is not None:
+        # What was switched since the run counts at once.
+        known = overview is not None and str(overview.folder) == job.reference.folder
+        digest = overview.digest if overview is not None and known else ""
+        job = replace(job, reference=Reference(job.reference.folder, digest))
+    asked = job
+
+    def make() -> "Explain":
+        from ...engine.tasks import Explain
+
+        return Explain(asked, source.plane(plane), point)
+
+    return make, job
+
+
+def _job_of(result: ResultLayer) -> Job:
+    told = result.annotation.facts.get("job")
+    if not told or told.get("method") != "reme":
+        raise JobError(
+            "method",
+            "These labels were not made with a reference set: choose ReME in the Pre-label dock, "
+            "press Run, and ask again.",
+        )
+    return Job.from_json(json.dumps(told), "the run")
+
+
+def _source_of(result: ResultLayer) -> Source:
+    pair = Pair(image_named(result), result.layer, result)
+    source = source_of(pair)
+    if source.layer is not pair.image:
+        raise ImageError("The image of these labels is closed: open it and run once more.")
+    return source
