@@ -49,6 +49,55 @@ def diffusion(
     train(Plan(out, minutes, steps, seed, device, scenes, cache, validate_minutes), resume)
 
 
+@app.command()
+def visual(
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
+    minutes: Annotated[float, typer.Option(help="wall-clock budget", min=0.01)] = 40.0,
+    steps: Annotated[int | None, typer.Option(help="budget in steps instead of minutes")] = None,
+    seed: int = 0,
+    out: Annotated[Path, typer.Option(help="checkpoints, cache, log, export")] = Path(
+        "demo-visual"
+    ),
+    scenes: Annotated[int, typer.Option(help="training scenes to draw")] = 12_000,
+    validate_minutes: Annotated[float, typer.Option(help="time between validations")] = 5.0,
+    resume: Annotated[bool, typer.Option("--resume", help="go on from the checkpoint")] = False,
+) -> None:
+    """Train the demo visual encoder from pairs of views, without labels or captions."""
+    from .visual import Plan, train
+
+    plan = Plan(out, minutes, steps, seed, device, scenes, validate_minutes)
+    train(plan, resume)
+
+
+@app.command("diffusion-heads")
+def diffusion_heads(
+    folder: Annotated[Path, typer.Argument(help="pipeline folder of a demo diffusion model")],
+    sides: Annotated[list[int] | None, typer.Option("--side", help="pixels; repeatable")] = None,
+    timesteps: Annotated[list[int] | None, typer.Option("--timestep", help="repeatable")] = None,
+    count: Annotated[int, typer.Option(help="validation scenes", min=1)] = 24,
+    to: Annotated[Path | None, typer.Option(help="JSON file for all rows")] = None,
+) -> None:
+    """Tell which attention heads separate the regions of validation scenes."""
+    import json
+    from dataclasses import asdict
+
+    from ...models.catalog_diffusion import DIFFUSIONS
+    from ...models.diffusion import load_folder
+    from .heads import head_table, validation_scenes
+
+    entry = DIFFUSIONS["demo-diffusion"]
+    model = load_folder(folder, "demo-diffusion", entry)
+    scenes, rows = validation_scenes(count), []
+    for side in sides or [entry.side]:
+        for timestep in timesteps or [entry.timestep]:
+            rows += head_table(model, scenes, side, timestep)
+    print("side timestep layer head AUC mAP entropy")
+    for row in sorted(rows, key=lambda r: -r.auc):
+        print(*asdict(row).values())
+    if to is not None:
+        to.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n", "utf-8")
+
+
 @app.command("card")
 def write_card(
     log: Annotated[Path, typer.Argument(help="log.jsonl of a training")],

@@ -1,0 +1,260 @@
+"""The demo visual encoder's training loop: two views, one place; resumable, logged, exported.
+
+The main path begins at ``train``: each step draws pairs of views, hides some of their tokens, and
+the same places must be described alike under other light, hue, scale and focus. Scenes enter as
+pixels alone.
+"""
+
+import json
+import math
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
+
+from ..scenes import Scene
+from . import distil
+from .cache import open_cache
+from .evaluate import validation_scenes
+from .views import Pair, ViewSource, view_side
+from .visual_evaluate import collect, encoded, histogram, retrieved
+from .visual_model import PATCH, Student, export, normalised
+
+WEIGHTS = {"cluster": 1.0, "contrast": 1.0, "image": 0.3}
+QUEUE = 2048
+EMA_DECAY = 0.997
+SCENES, LAST_SCENES = 40, 120
+"""Validation scenes while training, and of the last entry."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What decides a training.
+
+    Attributes
+    ----------
+    minutes : wall-clock budget; learning rate and curriculum follow the elapsed fraction
+    steps : when given, the budget is this many steps instead, and a run is reproducible
+    scenes : training scenes drawn into the cache
+    validate_minutes : time between validations, each of which exports the averaged weights
+    """
+
+    out: Path
+    minutes: float = 40.0
+    steps: int | None = None
+    seed: int = 0
+    device: str = "auto"
+    scenes: int = 12_000
+    validate_minutes: float = 5.0
+    rate: float = 1.0e-3
+    pairs: int | None = None
+
+
+@dataclass(slots=True)
+class Run:
+    """The moving state of a training: everything that a checkpoint holds.
+
+    average : moving average of the weights; what is validated and exported
+    queue : (QUEUE, D) unit rows of the latest boxes; zeros until filled
+    """
+
+    model: Student
+    average: Student
+    optimizer: torch.optim.AdamW
+    queue: Tensor
+    step: int = 0
+    elapsed: float = 0.0
+
+    def done(self, plan: Plan) -> float:
+        """Fraction of the budget used, 0..1."""
+        if plan.steps is not None:
+            return min(self.step / plan.steps, 1.0)
+        return min(self.elapsed / (60 * plan.minutes), 1.0)
+
+
+def learning_rate(done: float, peak: float) -> float:
+    """Warm-up over the first 4 % of the budget, then a cosine down to 1 % of the peak."""
+    return peak * max(min(done / 0.04, 1.0), 0.02) * (0.01 + 0.495 * (1 + math.cos(math.pi * done)))
+
+
+def start(plan: Plan, device: torch.device) -> Run:
+    """A fresh run; the averaged weights begin as the model's."""
+    torch.manual_seed(plan.seed)
+    model = Student().to(device)
+    average = Student().to(device).requires_grad_(False).eval()
+    average.load_state_dict(model.state_dict())
+    decayed = [p for p in model.parameters() if p.ndim >= 2 and p is not model.centres]
+    rest = [p for p in model.parameters() if all(p is not d for d in decayed)]
+    groups = [{"params": decayed, "weight_decay": 0.05}, {"params": rest, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=plan.rate, betas=(0.9, 0.98))
+    queue = torch.zeros(QUEUE, model.centres.shape[1], device=device)
+    return Run(model.train(), average, optimizer, queue)
+
+
+def save(run: Run, path: Path) -> None:
+    """Write a checkpoint atomically."""
+    state = {
+        "model": run.model.state_dict(),
+        "average": run.average.state_dict(),
+        "optimizer": run.optimizer.state_dict(),
+        "queue": run.queue,
+        "step": run.step,
+        "elapsed": run.elapsed,
+    }
+    torch.save(state, f"{path}.part")
+    os.replace(f"{path}.part", path)
+
+
+def resume(run: Run, path: Path, device: torch.device) -> None:
+    """Load a checkpoint into a run."""
+    state = torch.load(path, map_location=device, weights_only=True)
+    run.model.load_state_dict(state["model"])
+    run.average.load_state_dict(state["average"])
+    run.optimizer.load_state_dict(state["optimizer"])
+    run.queue, run.step, run.elapsed = state["queue"], state["step"], state["elapsed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What the model says of both views, the second view's rows after the first's.
+
+    Attributes
+    ----------
+    boxes : (2 · B · R, D) unit rows
+    image : (2 · B, D) unit rows
+    """
+
+    boxes: Tensor
+    image: Tensor
+
+
+def describe(model: Student, pair: Pair) -> Described:
+    """Run the model on both views of a batch, some of their tokens hidden."""
+    device = model.centres.device
+    pixels = normalised(torch.cat(pair.images).to(device))
+    with torch.autocast(device.type, torch.bfloat16):
+        tokens = model(pixels, torch.cat(pair.masked).to(device))
+    pooled = distil.pooled_boxes(tokens[:, 1:], torch.cat(pair.boxes).to(device))
+    boxes, image = model.head(pooled.flatten(0, 1)), model.image_head(tokens[:, 0].float())
+    return Described(F.normalize(boxes, dim=-1), F.normalize(image, dim=-1))
+
+
+def step_loss(run: Run, pair: Pair) -> tuple[Tensor, dict[str, float]]:
+    """Loss of one batch and its parts; moves the queue on."""
+    model = run.model
+    own = describe(model, pair)
+    seen = run.queue[run.queue.any(dim=1)]
+    scores = model.scores(own.boxes)
+    clusters = distil.sinkhorn(torch.cat([scores.detach(), model.scores(seen).detach()]))
+    # Each view answers to the other view.
+    crossed = torch.arange(len(scores), device=scores.device).roll(len(scores) // 2)
+    images = torch.arange(len(own.image), device=scores.device)
+    parts = {
+        "cluster": distil.assignment(scores, clusters[crossed]).mean(),
+        "contrast": distil.contrast(own.boxes, seen, clusters.argmax(dim=1)),
+        "image": distil.contrast(own.image, own.image[:0], images),
+    }
+    run.queue = torch.cat([own.boxes.detach(), run.queue])[:QUEUE]
+    total = torch.stack([WEIGHTS[k] * v for k, v in parts.items()]).sum()
+    alike = (own.boxes * own.boxes[crossed]).sum(dim=1).mean()
+    return total, {k: float(v.detach()) for k, v in (parts | {"alike": alike}).items()}
+
+
+def advance(run: Run, plan: Plan, source: ViewSource) -> dict[str, float]:
+    """One optimiser step; the batch depends on seed and step alone."""
+    began = time.monotonic()
+    done = run.done(plan)
+    rng = np.random.default_rng([plan.seed, run.step])
+    for group in run.optimizer.param_groups:
+        group["lr"] = learning_rate(done, plan.rate)
+    total, parts = step_loss(run, source.pairs(rng, view_side(rng, done), plan.pairs))
+    run.optimizer.zero_grad(set_to_none=True)
+    torch.autograd.backward(total)
+    torch.nn.utils.clip_grad_norm_(run.model.parameters(), 1.0)
+    run.optimizer.step()
+    keep = min(EMA_DECAY, (1 + run.step) / (10 + run.step))
+    with torch.no_grad():
+        for mean, new in zip(run.average.parameters(), run.model.parameters(), strict=True):
+            mean.lerp_(new, 1 - keep)
+    run.step += 1
+    run.elapsed += time.monotonic() - began
+    return parts
+
+
+def validate(run: Run, plan: Plan, shown: Sequence[Scene]) -> dict[str, Any]:
+    """Retrieval by the averaged weights' features, logged; exports the encoder.
+
+    A finished run's entry holds the baselines too.
+    """
+    began = time.monotonic()
+    entry: dict[str, Any] = {"step": run.step, "minutes": round(run.elapsed / 60, 1)}
+    entry["encoder"] = retrieved(collect(shown, encoded(run.average)))
+    if run.done(plan) >= 1.0:
+        torch.manual_seed(plan.seed)
+        entry["random"] = retrieved(collect(shown, encoded(Student().eval())))
+        entry["histogram"] = retrieved(collect(shown, histogram))
+    entry["scenes"] = len(shown)
+    entry["seconds"] = round(time.monotonic() - began, 1)
+    with (plan.out / "log.jsonl").open("a") as log:
+        log.write(json.dumps(entry) + "\n")
+    export(run.average.state_dict(), plan.out / "export")
+    return entry
+
+
+def steps(run: Run, plan: Plan, source: ViewSource) -> Iterator[dict[str, float]]:
+    """Advance until the budget is used."""
+    while run.done(plan) < 1.0:
+        yield advance(run, plan, source)
+
+
+def train(plan: Plan, resumed: bool) -> Run:
+    """Train the demo encoder; returns the finished run, its weights exported below ``plan.out``."""
+    name = plan.device if plan.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch.device(name)
+    torch.set_flush_denormal(True)
+    plan.out.mkdir(parents=True, exist_ok=True)
+    checkpoint = plan.out / "checkpoint.pt"
+    run = start(plan, device)
+    if resumed and checkpoint.is_file():
+        resume(run, checkpoint, device)
+    source = ViewSource(open_cache(plan.out / "cache", plan.scenes).images, PATCH)
+    shown, last = validation_scenes(SCENES), run.elapsed
+    bar = Progress(TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    with bar:
+        task = bar.add_task("training", total=1.0)
+        recent: list[dict[str, float]] = []
+        for parts in steps(run, plan, source):
+            recent.append(parts)
+            bar.update(task, completed=run.done(plan), description=_told(run, recent[-50:]))
+            if run.step % 50 == 0:
+                _note(plan, run, recent[-50:])
+                save(run, checkpoint)
+            if run.elapsed - last > 60 * plan.validate_minutes:
+                bar.console.print(validate(run, plan, shown))
+                last = run.elapsed
+    save(run, checkpoint)
+    print(json.dumps(validate(run, plan, validation_scenes(LAST_SCENES))))
+    return run
+
+
+def _average(recent: list[dict[str, float]]) -> dict[str, float]:
+    keys = {k for parts in recent for k in parts}
+    return {k: round(float(np.mean([p[k] for p in recent if k in p])), 3) for k in sorted(keys)}
+
+
+def _told(run: Run, recent: list[dict[str, float]]) -> str:
+    return f"step {run.step} " + " ".join(f"{k} {v:.2f}" for k, v in _average(recent).items())
+
+
+def _note(plan: Plan, run: Run, recent: list[dict[str, float]]) -> None:
+    with (plan.out / "steps.jsonl").open("a") as log:
+        entry = {"step": run.step, "minutes": round(run.elapsed / 60, 2), **_average(recent)}
+        log.write(json.dumps(entry) + "\n")
