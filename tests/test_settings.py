@@ -14,7 +14,7 @@ WORDS = Vocabulary.parse("tree\nsky")
 @pytest.mark.parametrize(
     ("settings", "where"),
     [
-        (Nerve(alpha=1.0), "nerve.alpha"),
+        (Nerve(alpha=1.1), "nerve.alpha"),
         (Nerve(alpha=-0.1), "nerve.alpha"),
         (Nerve(beta=1.1), "nerve.beta"),
         (Nerve(steps=-1), "nerve.steps"),

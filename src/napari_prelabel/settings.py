@@ -39,6 +39,7 @@ class FreeCP:
     empty_pixel : without background words, a pixel no class holds is class "first" (published)
         or the most probable class of the base ("base").
     scope : purify per "window" (published) or decide the set of classes for the whole "image".
+    source : the affinity is CLIP's own attention (published) or the "diffusion" model's.
     """
 
     redundancy: bool = True
@@ -53,6 +54,7 @@ class FreeCP:
     gem_affinity: Literal["head0", "mean"] = "head0"
     empty_pixel: Literal["first", "base"] = "first"
     scope: Literal["window", "image"] = "window"
+    source: Literal["clip", "diffusion"] = "clip"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,24 +64,32 @@ class Nerve:
     alpha : share of the walk, 0..1; 1 - alpha restarts at the words' evidence.
     beta : share of the global affinity, 1 - beta is the local window's.
     steps : of the walk; tolerance : stop earlier when no share moves further than this, 0 never.
-    radius : of the local window in tokens. local : its weights, of the "attention" or of the
-        likeness of its "rows".
+    form : "restart" begins the walk at the evidence, "series" is the literal truncated series,
+        "exact" solves for the walk without end.
     weighting : of heads by entropy; temperature : of "exp" and "row"; lowest : heads of "lowest".
-    form : "restart" begins the walk at the evidence, "literal" is the truncated series.
-    cleanup : share of the largest entry below which the global affinity is cut, 0 leaves it.
+    local : weights of the local window, of the "attention" or of the likeness of its "rows";
+        radius : of the window in tokens.
+    cleanup : share of a column's largest entry below which the global affinity is cut, None never.
+    score_threshold, background_threshold, stretch : with background words, which classes and
+        pixels are left, CLIPer's rule.
+    timestep : of the diffusion model's noise, None its own.
     """
 
     alpha: float = 0.8
     beta: float = 0.5
     steps: int = 20
     tolerance: float = 0.0
-    radius: int = 1
-    local: Literal["attention", "rows"] = "attention"
+    form: Literal["restart", "series", "exact"] = "restart"
     weighting: Literal["exp", "linear", "inverse", "lowest", "row", "equal"] = "exp"
     temperature: float = 1.0
     lowest: int = 3
-    form: Literal["restart", "literal"] = "restart"
-    cleanup: float = 0.0
+    local: Literal["attention", "rows"] = "attention"
+    radius: int = 1
+    cleanup: float | None = None
+    score_threshold: float = 0.5
+    background_threshold: float = 0.4
+    stretch: bool = False
+    timestep: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +155,9 @@ class Reference:
 # Settings that lie between two numbers, both included; None is no limit.
 _LIMITS: dict[str, tuple[float, float | None]] = {
     "rp_threshold": (0, 1), "ap_threshold": (0, 1), "box_threshold": (0, 1),
-    "alpha": (0, 0.999), "beta": (0, 1), "steps": (0, 1000), "tolerance": (0, 1),
-    "radius": (1, 16), "lowest": (1, None), "cleanup": (0, 1), "top_k": (0, None),
+    "alpha": (0, 1), "beta": (0, 1), "steps": (0, 1000), "tolerance": (0, 1),
+    "radius": (1, 16), "lowest": (1, None), "cleanup": (0, 1),
+    "score_threshold": (0, 1), "background_threshold": (0, 1), "timestep": (0, 999), "top_k": (0, None),
     "exponent": (0, 1), "finest": (1, None), "most": (1, None),
 }  # fmt: skip
 # Settings that must be above 0.
@@ -162,6 +173,8 @@ def check(name: str, settings: Any) -> None:
             check(where, value)
         elif get_origin(hints[f.name]) is Literal:
             member(where, value, get_args(hints[f.name]))
+        elif value is None:
+            continue
         elif f.name in _LIMITS:
             _between(where, value, *_LIMITS[f.name])
         elif f.name in _POSITIVE and not (math.isfinite(value) and value > 0):

@@ -24,11 +24,12 @@ from ..errors import ImageError, JobError, OutOfMemory
 from ..job import Job, Progress
 from ..labels import LabelMap
 from ..methods.freecp import Plan
-from ..models.catalog import Bundle, bundle_of
+from ..methods.walk import Graph
+from ..models.catalog import BUNDLES, Bundle, bundle_of
 from ..models.clip import Clip, load_clip, pick_device
 from ..pixels import content_hash
 from ..reference.values import EncoderId
-from . import score
+from . import nerve, score
 from .cache import Encodings
 from .embed import Looker
 from .encode import Affinity, Encoder, Queries, is_out_of_memory, phrase_row
@@ -40,6 +41,7 @@ from .tasks import Task
 from .timing import StageTime, Stopwatch
 
 if TYPE_CHECKING:
+    from ..models.denoising import Diffusion
     from ..models.segmenter import Segmenter
     from ..models.visual import VisualEncoder
 
@@ -76,6 +78,7 @@ class Engine:
         self._likeness: dict[str, Likeness | None] = {}
         self._visuals: OrderedDict[tuple[str, str], VisualEncoder] = OrderedDict()
         self._masks: Segmenter | None = None
+        self._diffusion: tuple[tuple[str, str], Diffusion] | None = None
         self._retriever: tuple[tuple[str, str, str], Retriever] | None = None
         self.timings: list[StageTime] = []
 
@@ -171,10 +174,17 @@ class Engine:
             pixels = cut(part, layout, antialias=windows.antialias)
         with watch.time("notices"):
             told = model_notices(bundle, job.vocabulary, self._likeness_of(bundle.clip), part)
-        maps = yield from _maps(encoder, job, queries, layout, pixels, clip, watch)
-        with watch.time("decide"):
-            scale = job.logit_scale or clip.logit_scale
-            labels = yield from score.decide_tiles(maps, queries, layout, job, scale)
+        graph = yield from self._graph(job, bundle, part, watch)
+        maps = yield from _maps(encoder, job, queries, layout, pixels, clip, watch, graph)
+        scale = job.logit_scale or clip.logit_scale
+        if job.method == "nerve":
+            assert graph is not None
+            with watch.time("score"):
+                evidence = nerve.evidence(maps, queries, layout, scale, graph.grid)
+            labels = yield from nerve.label(evidence, graph, job, queries, _size(part), watch)
+        else:
+            with watch.time("decide"):
+                labels = yield from score.decide_tiles(maps, queries, layout, job, scale)
         told += memory_notice(self.device, encoder.smallest_batch)
         return LabelMap(
             labels.ids,
@@ -185,6 +195,35 @@ class Engine:
             told,
             self._provenance(job, clip, layout, bundle) | {"crops": maps.crops},
         )
+
+    def _graph(
+        self, job: Job, bundle: Bundle, part: npt.NDArray[np.uint8], watch: Stopwatch
+    ) -> Generator[Progress, None, Graph | None]:
+        """The diffusion model's graph where the method needs it."""
+        if job.method != "nerve" and not (
+            job.method == "freecp" and job.freecp.source == "diffusion"
+        ):
+            return None
+        yield Progress("diffusion", 0, 1)
+        return self.affinities(bundle, job.precision, watch).graph(
+            part, content_hash(part), job.nerve
+        )
+
+    def affinities(self, bundle: Bundle, precision: str, watch: Stopwatch) -> nerve.Affinities:
+        """The diffusion model of a bundle with the engine's cache."""
+        if not bundle.diffusion:
+            able = [b.title for b in BUNDLES.values() if b.diffusion]
+            raise JobError(
+                "models",
+                f"{bundle.title} has no diffusion model: choose {' or '.join(able)}.",
+            )
+        key = (bundle.diffusion, precision)
+        if self._diffusion is None or self._diffusion[0] != key:
+            from ..models.diffusion import load_diffusion
+
+            with watch.time("load"):
+                self._diffusion = key, load_diffusion(bundle.diffusion, self.device, precision)
+        return nerve.Affinities(self._diffusion[1], self._cache, watch)
 
     def _run_reme(
         self,
@@ -277,19 +316,29 @@ def _maps(
     pixels: npt.NDArray[np.uint8],
     clip: Clip,
     watch: Stopwatch,
+    graph: Graph | None,
 ) -> Generator[Progress, None, score.Maps]:
-    """Maps of all windows, purified if the method is FreeCP."""
+    """Maps of all windows, purified if the method is FreeCP.
+
+    graph : whose affinity FreeCP takes in place of CLIP's, or None.
+    """
     freecp = job.method == "freecp"
     scale = job.logit_scale or clip.logit_scale
     head0 = job.base == "gem" and job.freecp.gem_affinity == "head0"
-    affinity = Affinity("head0" if head0 else "mean", job.freecp.refinement) if freecp else None
+    own = freecp and graph is None
+    affinity = Affinity("head0" if head0 else "mean", job.freecp.refinement) if own else None
     total = math.ceil(len(layout.origins) / encoder.windows_at_once(layout))
-    scores, probability = [], []
+    scores: list[Tensor] = []
+    probability: list[Tensor] = []
     started = time.monotonic()
     yield Progress("encode", 0, total)
     for done, batch in enumerate(encoder.windows(pixels, layout, job.base, affinity), start=1):
         with watch.time("score"):
             if freecp:
+                if graph is not None:
+                    seen, count = sum(len(s) for s in scores), len(batch.rows)
+                    near = nerve.window_affinity(graph, layout, seen, count, job.freecp.refinement)
+                    batch = replace(batch, affinity=near)
                 refined, p = score.freecp_maps(batch, queries, layout, job, scale)
                 scores.append(refined)
                 probability.append(p)

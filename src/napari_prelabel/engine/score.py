@@ -10,11 +10,14 @@ from ..job import Job, Progress
 from ..labels import LabelMap, decide
 from ..methods import freecp
 from ..methods.dense import class_logits
+from ..vocabulary import Vocabulary
 from .encode import Batch, Queries
 from .layout import Blend, Layout, Tile
 
 Ids = np.ndarray[tuple[int, ...], np.dtype[np.uint16]]
 Crops = list[tuple[int, int, int, int]]
+# A tile of the image, and ids, score and second-best class in it.
+Decided = tuple[Tile, tuple[Ids, np.ndarray, Ids]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,25 +85,32 @@ def decide_tiles(
 ) -> Generator[Progress, None, LabelMap]:
     """Blend, resize and decide tile by tile, so that no score exists at full size."""
     blend = Blend(layout)
-    ids = np.zeros(layout.size, np.uint16)
-    score = np.zeros(layout.size, np.float16)
-    runner_up = np.zeros(layout.size, np.uint16)
-    tiles: Iterator[tuple[Tile, tuple[Ids, np.ndarray, Ids]]] = (
+    tiles = (
         _decide_freecp(blend, maps, queries)
         if job.method == "freecp"
         else _decide_base(blend, maps, queries, scale, job.min_score)
     )
+    return (yield from together(tiles, layout, job.vocabulary))
+
+
+def together(
+    tiles: Iterator[Decided], layout: Layout, vocabulary: Vocabulary
+) -> Generator[Progress, None, LabelMap]:
+    """The label map that decided tiles make."""
+    ids = np.zeros(layout.size, np.uint16)
+    score = np.zeros(layout.size, np.float16)
+    runner_up = np.zeros(layout.size, np.uint16)
     for tile, found in tiles:
         place = (tile.rows, tile.columns)
         ids[place], score[place], runner_up[place] = found
         if tile.columns.stop == layout.size[1]:
             yield Progress("decide", tile.rows.stop, layout.size[0])
-    return LabelMap(ids, score, runner_up, job.vocabulary)
+    return LabelMap(ids, score, runner_up, vocabulary)
 
 
 def _decide_base(
     blend: Blend, maps: Maps, queries: Queries, scale: float, min_score: float
-) -> Iterator[tuple[Tile, tuple[Ids, np.ndarray, Ids]]]:
+) -> Iterator[Decided]:
     """Scale, softmax over queries, maximum over a class's names, argmax (methods.md 4)."""
     for tile in blend.tiles(maps.scores):
         logits = tile.scores[None] * scale
@@ -113,9 +123,7 @@ def _decide_base(
         yield tile, decide(p[: queries.n_classes], background)
 
 
-def _decide_freecp(
-    blend: Blend, maps: Maps, queries: Queries
-) -> Iterator[tuple[Tile, tuple[Ids, np.ndarray, Ids]]]:
+def _decide_freecp(blend: Blend, maps: Maps, queries: Queries) -> Iterator[Decided]:
     """Argmax of the blended maps, with background words against 1 - max (methods.md 2.7)."""
     fallback = None if maps.probability is None else blend.tiles(maps.probability)
     for tile in blend.tiles(maps.scores, sparse=fallback is None):

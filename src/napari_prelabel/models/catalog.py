@@ -59,6 +59,7 @@ class Bundle:
 
     windows : how images are resized and cut (methods.md 2.1).
     notice : what the person must know before trusting the result; "" for nothing.
+    diffusion : of catalog_diffusion.DIFFUSIONS, for NERVE; "" for none.
     methods, bases : what the model can do.
     method, base, freecp : what is recommended, measured on validation images where a figure
         exists; the published parameters elsewhere.
@@ -68,7 +69,8 @@ class Bundle:
     clip: str
     windows: Windows = field(default_factory=Windows)
     notice: str = ""
-    methods: tuple[str, ...] = ("base", "freecp")
+    diffusion: str = ""
+    methods: tuple[str, ...] = ("base", "freecp", "reme")
     bases: tuple[str, ...] = BASES
     method: str = "freecp"
     base: str = "sclip"
@@ -130,8 +132,8 @@ BUNDLES: Mapping[str, Bundle] = {
         Windows(256, 128, 64),
         _DEMO_NOTICE,
         base="clearclip",
-        # Best of `python -m napari_prelabel.bench.tune` on 12 validation scenes.
-        freecp=FreeCP(rp_threshold=0.20, ap_threshold=0.70, empty_pixel="base"),
+        # Chosen on 31 validation scenes and four bases: docs/methods/freecp.md has the rule.
+        freecp=FreeCP(rp_threshold=0.25, ap_threshold=0.80, empty_pixel="base"),
     ),
     "vitb16": Bundle("CLIP ViT-B/16 (OpenAI)", "openai-vitb16", _FULL),
     "vitl14": Bundle("CLIP ViT-L/14 (OpenAI)", "openai-vitl14", _FULL),

@@ -1,0 +1,139 @@
+"""NERVE through Engine.run: what is kept, what a word costs, what is refused."""
+
+import hashlib
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from conftest import small_clip
+from engine_steps import finish
+
+from napari_prelabel.engine import run
+from napari_prelabel.engine.cache import Encodings
+from napari_prelabel.engine.run import Engine
+from napari_prelabel.errors import JobError
+from napari_prelabel.job import FreeCP, Job, Nerve, Windows
+from napari_prelabel.models import diffusion
+from napari_prelabel.models.catalog import bundle_of
+from napari_prelabel.models.denoising import HeadMaps
+from napari_prelabel.vocabulary import Vocabulary
+
+GRID = (6, 9)
+WORDS = "tree\nsky\nsea: ocean"
+IMAGE = np.random.default_rng(3).integers(0, 255, (50, 70, 3), np.uint8)
+
+
+class Painted:
+    """A diffusion model whose two heads attend by colour, one sharply and one everywhere alike."""
+
+    digest = hashlib.sha256(b"painted").hexdigest()
+
+    def __init__(self):
+        self.passes = 0
+
+    def attention(self, image, *, timestep=None):
+        self.passes += 1
+        planes = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float()
+        small = torch.nn.functional.adaptive_avg_pool2d(planes, GRID)[0].flatten(1).T / 32
+        rows = torch.stack([small * (1 + (timestep or 0)), 0 * small])
+        return HeadMaps((rows,), (rows,), (GRID,), (1.0,))
+
+
+@pytest.fixture
+def model(monkeypatch):
+    made = Painted()
+    monkeypatch.setattr(diffusion, "load_diffusion", lambda *_: made)
+    bundle = replace(bundle_of("demo"), diffusion="painted", windows=Windows(48, 32, 16))
+    monkeypatch.setattr(
+        run, "bundle_of", lambda _: replace(bundle, methods=("base", "freecp", "nerve"))
+    )
+    return made
+
+
+def engine():
+    clip = small_clip()
+    return Engine("cpu", Encodings(), Encodings(), load=lambda *_: clip)
+
+
+def job(words=WORDS, **changes):
+    return Job(Vocabulary.parse(words), **({"method": "nerve"} | changes))
+
+
+def result(runner, wanted, image=IMAGE):
+    return finish(runner.run(wanted, image))[0]
+
+
+def test_a_run_names_its_stages_and_gives_shares(model):
+    labels, seen = finish(engine().run(job(), IMAGE))
+    assert model.passes == 1
+    assert labels.ids.shape == (50, 70)
+    assert labels.ids.min() >= 1
+    assert (labels.score <= 1).all()
+    assert {"diffusion", "encode", "walk", "decide"} <= {s.stage for s in seen}
+    assert labels.provenance["method"] == "nerve"
+
+
+def test_words_and_walk_cost_no_new_pass_and_change_no_bit(model):
+    runner = engine()
+    first = result(runner, job())
+    result(runner, job("tree\nsea"))
+    result(runner, job(nerve=Nerve(alpha=0.5, steps=3, weighting="linear", radius=2)))
+    again = result(runner, job())
+    assert model.passes == 1
+    np.testing.assert_array_equal(first.ids, again.ids)
+    np.testing.assert_array_equal(first.score, again.score)
+    result(runner, job(nerve=Nerve(timestep=5)))
+    assert model.passes == 2
+
+
+def test_without_a_walk_the_evidence_stays(model):
+    runner = engine()
+    base = result(runner, job(method="base"))
+    still = result(runner, job(nerve=Nerve(alpha=0.0)))
+    moved = result(runner, job(nerve=Nerve(alpha=0.95, steps=60)))
+    assert (base.ids == still.ids).mean() > (base.ids == moved.ids).mean()
+    assert model.passes == 1
+
+
+def test_background_words_leave_pixels_empty(model):
+    strict = Nerve(score_threshold=0.0, background_threshold=0.99)
+    kept = replace(strict, background_threshold=0.01)
+    few = result(engine(), job("tree\n- sky", nerve=strict))
+    many = result(engine(), job("tree\n- sky", nerve=kept))
+    assert (few.ids == 0).sum() > (many.ids == 0).sum()
+    assert (
+        result(engine(), job("tree\n- sky", nerve=replace(strict, score_threshold=1.0))).ids == 0
+    ).all()
+    assert model.passes == 3
+
+
+def test_a_region_is_walked_by_itself(model):
+    runner = engine()
+    part = result(runner, job(region=(4, 8, 40, 60)))
+    alone = result(runner, job(), IMAGE[4:40, 8:60])
+    assert part.origin == (4, 8)
+    np.testing.assert_array_equal(part.ids, alone.ids)
+    assert model.passes == 1
+
+
+def test_freecp_can_take_the_diffusion_affinity(model):
+    runner = engine()
+    own = result(runner, job(method="freecp", freecp=FreeCP(rp_threshold=0)))
+    taken = result(runner, job(method="freecp", freecp=FreeCP(rp_threshold=0, source="diffusion")))
+    assert model.passes == 1
+    assert (own.score != taken.score).any()
+
+
+def test_a_bundle_without_a_diffusion_model_is_refused_by_name(monkeypatch):
+    bare = replace(bundle_of("demo"), diffusion="")
+    monkeypatch.setattr(run, "bundle_of", lambda _: replace(bare, methods=("nerve",)))
+    with pytest.raises(JobError, match="has no diffusion model"):
+        result(engine(), job())
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 300), (20, 20)])
+def test_tiny_thin_and_flat_images_are_labelled(model, shape):
+    image = np.full((*shape, 3), 90, np.uint8)
+    assert result(engine(), job(), image).ids.shape == shape
+    assert model.passes == 1
