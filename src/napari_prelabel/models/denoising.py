@@ -202,7 +202,7 @@ class Diffusion:
         steps = int(self._scheduler.config.num_train_timesteps)
         if not 0 <= timestep < steps:
             raise JobError("timestep", f"timestep must be from 0 to {steps - 1} for {self.name}.")
-        pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float()
+        pixels = torch.tensor(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float()
         pixels = F.interpolate(pixels, (side, side), mode="bilinear", antialias=True)
         pixels = (pixels / 127.5 - 1).clamp(-1, 1).to(self.device, self._encoding)
         latents = self._vae.encode(pixels).latent_dist.mean.float()
