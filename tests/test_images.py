@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image
+from PIL import ExifTags, Image
 
 from napari_prelabel.errors import FileFormatError, ImageError
 from napari_prelabel.images import Picture, find_images, read_image
@@ -105,6 +105,20 @@ def test_every_mode_becomes_rgb(mode, suffix, tmp_path):
     pixels = read_image(tmp_path / f"a.{suffix}")
     assert not pixels.stack
     assert pixels.plane(0).shape == (4, 5, 3)
+
+
+@pytest.mark.parametrize(("orientation", "told"), [(None, 0), (0, 0), (1, 0), (3, 1), (6, 1)])
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp"])
+def test_an_orientation_is_told_and_pixels_stay_as_stored(orientation, told, suffix, tmp_path):
+    stored = Image.fromarray(np.zeros((24, 40, 3), np.uint8))
+    exif = Image.Exif()
+    if orientation is not None:
+        exif[ExifTags.Base.Orientation] = orientation
+    stored.save(tmp_path / f"photo{suffix}", exif=exif)
+    pixels = read_image(tmp_path / f"photo{suffix}")
+    assert pixels.planes.shape == (1, 24, 40, 3)
+    assert len(pixels.notices) == told
+    assert all("labelled as its pixels are stored" in notice for notice in pixels.notices)
 
 
 def test_sixteen_bits_are_stretched(tmp_path):

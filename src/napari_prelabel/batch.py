@@ -98,7 +98,7 @@ def _label(
         results.append((yield from _followed(steps, picture, number, count)))
     shape = (pixels.planes.shape[1], pixels.planes.shape[2])
     images = [LabelImage.of(r, picture.name, picture.source, shape) for r in results]
-    notices = dict.fromkeys(n for r in results for n in r.notices)
+    notices = dict.fromkeys((*pixels.notices, *(n for r in results for n in r.notices)))
     return _joined(images, pixels), tuple(notices)
 
 

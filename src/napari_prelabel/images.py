@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import tifffile
-from PIL import Image, ImageSequence
+from PIL import ExifTags, Image, ImageSequence
 
 from .errors import FileFormatError, ImageError
 from .pixels import Rgb, to_rgb
@@ -22,6 +22,10 @@ from .pixels import Rgb, to_rgb
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".ppm", ".pgm")
 _TIFF = (".tif", ".tiff")
 _BROKEN = (OSError, SyntaxError, ValueError, KeyError, IndexError, TypeError, EOFError)
+_TURNED = (
+    "The file asks to be shown turned or mirrored; it was labelled as its pixels are stored, as "
+    "napari shows it: save the picture turned for better labels."
+)
 _TO_RGB = {"CMYK": "RGB", "YCbCr": "RGB", "LAB": "RGB", "HSV": "RGB", "LA": "RGBA", "PA": "RGBA"}
 
 
@@ -47,6 +51,7 @@ class Pixels:
     stack : whether the file had an axis T.
     rgb : whether the channels are colours.
     scale : size of a pixel along (Y, X) in `unit`, None where the file does not say.
+    notices : what the person must know about the file.
     """
 
     planes: npt.NDArray[Any]
@@ -54,6 +59,7 @@ class Pixels:
     rgb: bool
     scale: tuple[float, float] | None = None
     unit: str = "pixel"
+    notices: tuple[str, ...] = ()
 
     def plane(self, number: int) -> Rgb:
         """(H, W, 3) uint8 of one plane; ImageError when it cannot be shown to the models."""
@@ -158,14 +164,17 @@ def read_image(path: Path) -> Pixels:
 
 
 def _read_picture(path: Path) -> Pixels:
+    """Pixels as they are stored, an orientation tag being told, not obeyed, as napari has it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         with Image.open(path) as picture:
+            turned = picture.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9)
             frames = [_frame(frame) for frame in ImageSequence.Iterator(picture)]
     if len({frame.shape for frame in frames}) > 1:
         frames = frames[:1]
     planes = np.stack(frames)
-    return Pixels(planes, len(frames) > 1, planes.ndim == 4)
+    notices = (_TURNED,) if turned else ()
+    return Pixels(planes, len(frames) > 1, planes.ndim == 4, notices=notices)
 
 
 def _frame(frame: Image.Image) -> npt.NDArray[Any]:
