@@ -25,13 +25,15 @@ MAY_USE = {
     "presets": VALUES,
     "images": {"errors", "pixels"},
     "batch": VALUES | {"formats", "images", "pixels"},
-    "jobs": VALUES | {"formats", "presets", "models"},
+    "reviewed": VALUES | {"engine", "formats", "images"},
+    "jobs": VALUES | {"formats", "presets", "models", "reference"},
     "methods": {"errors"},
     "models": VALUES | {"methods", "samples"},
     "formats": VALUES,
     "reference": VALUES | {"methods", "pixels", "formats"},
     "synthetic": VALUES | {"methods", "models", "metrics", "samples", "engine", "pixels"},
-    "engine": VALUES | {"methods", "metrics", "models", "reference", "samples", "pixels"},
+    "engine": VALUES
+    | {"images", "methods", "metrics", "models", "reference", "samples", "pixels"},
     "bench": VALUES | {"engine", "methods", "models", "metrics", "samples", "synthetic"},
     "report": VALUES | {"batch", "bench", "metrics", "formats", "models"},
 }

@@ -1,6 +1,6 @@
 """What the worker does besides segmenting: frozen requests and their answers. Loads no torch."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -8,11 +8,16 @@ import numpy as np
 import numpy.typing as npt
 
 from ..job import Job
+from ..reference.captions import Captioned
 from ..reference.values import Cleaning
+from ..settings import Proposals
 from ..vocabulary import Vocabulary
 
 Rgb = npt.NDArray[np.uint8]
 Ids = npt.NDArray[np.uint16]
+
+# Captions name things, not their parts: one level of large segments, as published for COCO.
+_COARSE = Proposals(kind="felzenszwalb", preset="coco")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,7 +46,7 @@ class Learn:
     replaces: ClassVar[bool] = False
     folder: str
     encoder: str
-    pairs: tuple[Reviewed, ...]
+    pairs: Sequence[Reviewed]
     name: str = ""
     text: str = ""
     author: str = ""
@@ -50,9 +55,32 @@ class Learn:
     position: bool = False
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class LearnCaptions:
+    """Add images to the set in `folder` by what their captions name; made where there is none.
+
+    bundle : whose CLIP pairs phrases and segments. extractor : of reference.phrases.
+    encoder, text, name, position : of a new set, as for Learn.
+    """
+
+    replaces: ClassVar[bool] = False
+    folder: str
+    encoder: str
+    images: Sequence[Captioned]
+    bundle: str = "demo"
+    extractor: str = "auto"
+    name: str = ""
+    text: str = ""
+    proposals: Proposals = _COARSE
+    position: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """What a set holds after an addition; skipped counts regions too small to learn from."""
+    """What a set holds after an addition.
+
+    skipped : regions too small to learn from, or segments that no phrase names.
+    """
 
     folder: str
     digest: str
@@ -69,7 +97,7 @@ class Evaluate:
 
     replaces: ClassVar[bool] = False
     folder: str
-    pairs: tuple[Reviewed, ...]
+    pairs: Sequence[Reviewed]
     job: Job
 
 
@@ -146,4 +174,4 @@ class Clean:
     text: str = ""
 
 
-Task = Learn | Evaluate | Explain | Clean
+Task = Learn | LearnCaptions | Evaluate | Explain | Clean

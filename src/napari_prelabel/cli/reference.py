@@ -1,0 +1,320 @@
+"""`prelabel reference`: make, extend, clean, describe, measure and join reference sets."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from . import screen
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Reference sets: segments with their words, which ReME labels other images from.",
+)
+
+Set = Annotated[Path, typer.Argument(help="Folder of the reference set.")]
+Images = Annotated[Path, typer.Option(help="Folder of images.")]
+Labels = Annotated[
+    Path | None,
+    typer.Option(help="Folder of label maps (PNG or TIFF of class ids) with the images' names."),
+]
+Classes = Annotated[
+    str | None,
+    typer.Option(
+        help="A class file, a preset or the words, in the order of the ids 1, 2, ...; without it "
+        "the tables beside the label files."
+    ),
+]
+FromZero = Annotated[
+    bool, typer.Option("--from-zero", help="Id 0 is the first class, not 'unlabelled'.")
+]
+Captions = Annotated[
+    Path | None,
+    typer.Option(help="JSON lines with image and caption, in place of labels."),
+]
+Author = Annotated[str, typer.Option(help="Who corrected the images.")]
+Licence = Annotated[str, typer.Option(help="Licence of the images, if known.")]
+Bundle = Annotated[
+    str, typer.Option(help="Bundle whose CLIP compares words; without it words meet by name.")
+]
+
+
+@app.command()
+def build(
+    folder: Set,
+    images: Images,
+    labels: Labels = None,
+    classes: Classes = None,
+    from_zero: FromZero = False,
+    captions: Captions = None,
+    encoder: Annotated[
+        str, typer.Option(help="texture (no weights), a visual encoder, or clip:NAME.")
+    ] = "texture",
+    text: Bundle = "",
+    name: Annotated[str, typer.Option(help="What the set is called; its folder's name.")] = "",
+    author: Author = "",
+    licence: Licence = "",
+    position: Annotated[
+        bool, typer.Option("--position", help="Compare places too: for fixed cameras.")
+    ] = False,
+    device: screen.Device = "auto",
+) -> None:
+    """Make a set from images and their label maps, or from images and captions."""
+    from ..engine.tasks import Learn, LearnCaptions
+    from ..errors import ReferenceSetError
+    from ..reference.manifest import MANIFEST
+
+    if (folder / MANIFEST).exists():
+        raise ReferenceSetError(
+            folder, f"{folder} is a reference set already: add to it, or choose another folder."
+        )
+    place = str(folder)
+    if captions is not None:
+        listed = _captions(captions, images)
+        bundle = text or _DEFAULT
+        task = LearnCaptions(
+            place, encoder, listed, bundle, name=name, text=text, position=position
+        )
+        _learn(task, device)
+        return
+    pairs = _pairs(images, labels, classes, from_zero)
+    _learn(Learn(place, encoder, pairs, name, text, author, licence, None, position), device)
+
+
+@app.command()
+def add(
+    folder: Set,
+    images: Images,
+    labels: Labels = None,
+    classes: Classes = None,
+    from_zero: FromZero = False,
+    captions: Captions = None,
+    text: Bundle = "",
+    author: Author = "",
+    licence: Licence = "",
+    device: screen.Device = "auto",
+) -> None:
+    """Add images to a set; those that are in it already are replaced."""
+    from ..engine.tasks import Learn, LearnCaptions
+    from ..reference.store import ReferenceSet
+
+    held = ReferenceSet.open(folder)
+    place, encoder = str(folder), held.encoder.name
+    if captions is not None:
+        listed = _captions(captions, images)
+        _learn(LearnCaptions(place, encoder, listed, text or _DEFAULT), device)
+        return
+    pairs = _pairs(images, labels, classes, from_zero)
+    _learn(Learn(place, encoder, pairs, author=author, licence=licence), device)
+
+
+@app.command()
+def clean(
+    folder: Set,
+    abstract: Annotated[
+        bool, typer.Option("--abstract", help="Drop words that stand at very many segments.")
+    ] = False,
+    outliers: Annotated[str, typer.Option(help="off, fixed or adaptive.")] = "fixed",
+    drop: Annotated[float, typer.Option(help="Share of every class that 'fixed' drops.")] = 0.3,
+    synonyms: Annotated[
+        str, typer.Option(help="off, neighbours, global or share; needs --text or the set's own.")
+    ] = "neighbours",
+    k: Annotated[int, typer.Option(help="k_sim of the synonyms.")] = 30,
+    similarity: Annotated[float, typer.Option(help="Least cosine of 'neighbours'.")] = 0.9,
+    keep: Annotated[str, typer.Option(help="Words with commas that no step may drop.")] = "",
+    text: Bundle = "",
+    device: screen.Device = "auto",
+) -> None:
+    """Clean a set: general words, outliers of a class, synonyms; `undo` takes it back."""
+    from ..engine.tasks import Clean
+    from ..jobs import choose
+    from ..reference.values import Cleaning
+
+    kept = tuple(word.strip() for word in keep.split(",") if word.strip())
+    settings = Cleaning(
+        abstract,
+        choose("outliers", outliers, ("off", "fixed", "adaptive")),
+        drop,
+        choose("synonyms", synonyms, ("off", "neighbours", "global", "share")),
+        k,
+        similarity,
+        kept,
+    )
+    _tell_cleaned(_do(Clean(str(folder), settings, text), device))
+
+
+@app.command()
+def info(folder: Set, json_file: screen.JsonFile = None) -> None:
+    """What a set holds: classes, images, licences, what cleaning did."""
+    from ..reference.store import ReferenceSet
+
+    held = ReferenceSet.open(folder)
+    counts, stats = held.counts, held.class_stats()
+    screen.print_table(
+        screen.plain(f"{held.name}: {counts.segments:,} segments of {counts.images:,} images"),
+        ("word", "synonyms", "segments", "images", "off", "dropped"),
+        (
+            (screen.plain(s.word), screen.plain(", ".join(s.synonyms)), f"{s.segments:,}",
+             f"{s.images:,}", f"{s.off:,}", f"{s.dropped:,}")
+            for s in stats
+        ),
+    )  # fmt: skip
+    screen.out.print(screen.plain(f"Encoder {held.encoder.name}, {held.width} numbers a segment"))
+    screen.out.print(screen.plain(f"Words meet by {held.text.name if held.text else 'name'}"))
+    for licence, number in counts.licences.items():
+        screen.out.print(screen.plain(f"{number:,} images: {licence or 'no licence told'}"))
+    if held.cleaned is not None:
+        _tell_cleaned(held.cleaned)
+    screen.write_json(
+        json_file,
+        {
+            "name": held.name,
+            "digest": held.digest,
+            "generation": held.generation,
+            "encoder": asdict(held.encoder),
+            "text": asdict(held.text) if held.text else None,
+            "position": held.position,
+            "counts": asdict(counts),
+            "classes": [asdict(s) for s in stats],
+            "cleaned": asdict(held.cleaned) if held.cleaned else None,
+        },
+    )
+
+
+@app.command()
+def evaluate(
+    folder: Set,
+    images: Images,
+    labels: Annotated[Path, typer.Option(help="Folder of their corrected label maps.")],
+    classes: Classes = None,
+    from_zero: FromZero = False,
+    limit: Annotated[int | None, typer.Option(min=1, help="Take only the first images.")] = None,
+    json_file: screen.JsonFile = None,
+    device: screen.Device = "auto",
+) -> None:
+    """What a set is worth: each image labelled from the others, with and without each step."""
+    from ..engine.tasks import Evaluate
+    from ..job import Job
+    from ..settings import Reference
+
+    pairs = _pairs(images, labels, classes, from_zero)[:limit]
+    job = Job(pairs[0].vocabulary, "reme", reference=Reference(str(folder)))
+    found = _do(Evaluate(str(folder), pairs, job), device)
+    screen.print_table(
+        f"{len(pairs)} images, percent",
+        ("labels from", "95% interval", "mIoU", "pixels", "to fix"),
+        (
+            (r.name, _interval(r.interval), f"{r.miou:.1f}", f"{r.pixel_accuracy:.1f}",
+             f"{r.pixels_to_fix:.1f}")
+            for r in found.rows
+        ),
+    )  # fmt: skip
+    screen.write_json(
+        json_file, {"rows": [asdict(r) for r in found.rows], "per_image": dict(found.per_image)}
+    )
+
+
+@app.command()
+def merge(
+    folder: Set,
+    others: Annotated[list[Path], typer.Argument(help="Sets whose images are added to it.")],
+) -> None:
+    """Add the images of other sets of the same encoder; the later review counts."""
+    from ..reference.store import ReferenceSet
+
+    held = ReferenceSet.open(folder)
+    with held.one_step():
+        for other in others:
+            held.merge(ReferenceSet.open(other))
+    _tell_size(held)
+
+
+@app.command()
+def undo(folder: Set) -> None:
+    """Take the last change of a set back; once more brings it again."""
+    from ..reference.store import ReferenceSet
+
+    held = ReferenceSet.open(folder)
+    held.undo()
+    _tell_size(held)
+
+
+_DEFAULT = "demo"
+
+
+def _pairs(images: Path, labels: Path | None, classes: str | None, from_zero: bool) -> Any:
+    """Reviewed files of two folders, all of them checked; tells which have no partner."""
+    from ..errors import FileFormatError
+    from ..jobs import vocabulary_of
+    from ..reviewed import find_pairs
+
+    if labels is None:
+        raise FileFormatError(images, "Give --labels, the folder of the label maps, or --captions.")
+    vocabulary = vocabulary_of(classes) if classes else None
+    pairs, notes = find_pairs(images, labels, vocabulary, from_zero=from_zero)
+    for note in notes:
+        screen.out.print(f"[yellow]note:[/yellow] {screen.plain(note)}")
+    faults = list(pairs.faults())
+    for fault in faults[1:]:
+        screen.err.print(f"[red]error:[/red] {screen.plain(fault)}")
+    if faults:
+        raise FileFormatError(labels, faults[0])
+    return pairs
+
+
+def _captions(path: Path, images: Path) -> Sequence[Any]:
+    """The captioned images of a file; tells the lines that were left out."""
+    from ..reference.captions import read_captions
+
+    sidecar = read_captions(path, images)
+    for fault in sidecar.faults:
+        screen.err.print(f"[yellow]note:[/yellow] {screen.plain(fault)}")
+    return sidecar.images
+
+
+def _learn(task: Any, device: str) -> None:
+    if hasattr(task, "bundle"):
+        screen.check_models(task.bundle)
+    done = _do(task, device)
+    screen.out.print(
+        f"{done.added:,} segments learnt in {done.seconds:.1f} s; the set holds "
+        f"{done.segments:,} of {done.images:,} images."
+    )
+    if done.skipped:
+        screen.out.print(f"{done.skipped:,} segments were too small or had no word.")
+
+
+def _do(task: Any, device: str) -> Any:
+    """Do a task, showing its progress."""
+    steps = screen.engine(device).do(task)
+    with screen.bar() as bar:
+        task = bar.add_task("", total=None)
+        while True:
+            try:
+                step = next(steps)
+            except StopIteration as end:
+                return end.value
+            told = screen.plain(f"{step.message} [{step.stage}]".strip())
+            if step.stage in ("learn", "evaluate"):
+                bar.update(task, completed=step.done, total=step.total, description=told)
+
+
+def _tell_cleaned(done: Any) -> None:
+    screen.out.print(
+        f"Cleaning dropped {done.dropped_abstract:,} pairs of general words and "
+        f"{done.dropped_outliers:,} outliers, and added {done.added:,} synonyms."
+    )
+    if done.abstract:
+        screen.out.print(screen.plain(f"General words: {', '.join(done.abstract)}"))
+
+
+def _tell_size(held: Any) -> None:
+    screen.out.print(
+        screen.plain(f"{held.name} holds {held.n_segments:,} segments of {held.n_images:,} images.")
+    )
+
+
+def _interval(ends: tuple[float, float] | None) -> str:
+    return f"{ends[0]:.1f} to {ends[1]:.1f}" if ends else ""

@@ -1,0 +1,192 @@
+"""Learning: corrected images become segments of a reference set, and a set is cleaned."""
+
+import time
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import Cancelled
+from ..job import Progress
+from ..methods.segments import Segments
+from ..models.catalog import bundle_of
+from ..pixels import content_hash
+from ..reference import clean as cleaning
+from ..reference import correct
+from ..reference.manifest import MANIFEST
+from ..reference.metric import fit_set
+from ..reference.shards import MAX_ROWS
+from ..reference.store import ReferenceSet
+from ..reference.values import Addition, Cleaned, Cleaning, EncoderId, Rows, Source
+from .embed import Looker, embed
+from .tasks import Clean, Learn, LearnCaptions, Learned, Reviewed
+from .timing import Stopwatch
+
+if TYPE_CHECKING:
+    from .run import Engine
+
+Stop = Callable[[], bool]
+PRECISION = "float32"
+
+
+def learn(
+    engine: "Engine", task: Learn, cancelled: Stop, watch: Stopwatch
+) -> Generator[Progress, None, Learned]:
+    """Add the reviewed images of a task to its set, which is made where there is none.
+
+    All of it is one step of the set's `undo`; a cancelled task changes nothing.
+
+    Raises EncoderMismatch, ReferenceSetError, ImageError, ModelError, Cancelled.
+    """
+    started = time.perf_counter()
+    yield Progress("models", 0, 1)
+    with watch.time("load"):
+        looker = engine.looker(task.encoder, None, watch)
+    held = open_or_create(engine, task, looker)
+    learner = Learner(held, looker, task.author, task.licence)
+    with held.one_step():
+        for done, pair in enumerate(task.pairs):
+            if cancelled():
+                learner.take_back()
+                raise Cancelled
+            yield Progress("learn", done, len(task.pairs), message=pair.name)
+            learner.take(pair)
+        learner.finish()
+        yield Progress("learn", len(task.pairs), len(task.pairs))
+        if task.cleaning is not None:
+            yield from _cleaned(engine, held, task.cleaning)
+    return Learned(
+        str(held.folder),
+        held.digest,
+        held.n_segments,
+        held.n_images,
+        learner.added,
+        learner.skipped,
+        time.perf_counter() - started,
+    )
+
+
+def clean(
+    engine: "Engine", task: Clean, cancelled: Stop, watch: Stopwatch
+) -> Generator[Progress, None, Cleaned]:
+    """Clean a set, as one step of its `undo`."""
+    del cancelled, watch
+    held = ReferenceSet.open(task.folder)
+    return (yield from _cleaned(engine, held, task.cleaning, task.text))
+
+
+class Learner:
+    """Turns corrected images into additions of one set and commits them, many at a time.
+
+    added : segments of all images so far; skipped : regions too small to learn from.
+    """
+
+    def __init__(
+        self, held: ReferenceSet, looker: Looker, author: str = "", licence: str = ""
+    ) -> None:
+        self.held = held
+        self.added = 0
+        self.skipped = 0
+        self._looker = looker
+        self._told = (author, licence)
+        self._waiting: list[Addition] = []
+        self._synonyms: dict[str, tuple[str, ...]] = {}
+        self._committed = False
+
+    def take(self, pair: Reviewed) -> None:
+        """Encode an image and keep its segments for the next commit."""
+        corrected = self._corrected(pair)
+        self.skipped += corrected.skipped
+        self.added += len(corrected.addition.segments)
+        self._waiting.append(corrected.addition)
+        for word, others in correct.declared(pair.vocabulary).items():
+            self._synonyms[word] = (*self._synonyms.get(word, ()), *others)
+        if sum(len(a.segments) for a in self._waiting) >= MAX_ROWS:
+            self.commit()
+
+    def commit(self) -> None:
+        """Add what waits."""
+        if self._waiting:
+            self.held.add(self._waiting)
+            self._waiting = []
+            self._committed = True
+
+    def finish(self) -> None:
+        """Commit the rest, the synonyms and the metric of the set as it is now."""
+        self.commit()
+        self.held.declare(self._synonyms)
+        self.held.put_metric(fit_set(self.held))
+
+    def take_back(self) -> None:
+        """Leave the set as it was."""
+        self._waiting = []
+        if self._committed:
+            self.held.undo()
+
+    def _corrected(self, pair: Reviewed) -> correct.Corrected:
+        name = content_hash(pair.image)
+        author, licence = self._told
+        reviewed = datetime.now(UTC).isoformat(timespec="seconds")
+        size = (pair.image.shape[0], pair.image.shape[1])
+        features = self._looker.features(pair.image, name)
+
+        def pool(segments: Segments) -> Rows:
+            return embed(self._looker.encoder, features, segments)
+
+        found = correct.addition(
+            pair.image,
+            pair.ids,
+            pair.vocabulary,
+            pool,
+            Source(name, pair.name, size, author, reviewed, licence),
+            position=self.held.position,
+        )
+        if found.addition.segments:
+            return found
+        none = np.empty((0, self.held.width), np.float32)
+        return replace(found, addition=replace(found.addition, embeddings=none))
+
+
+def open_or_create(engine: "Engine", task: Learn | LearnCaptions, looker: Looker) -> ReferenceSet:
+    """The set of a task, which must be of this encoder; a new one when its folder holds none."""
+    folder = Path(task.folder)
+    encoder = looker.encoder
+    if (folder / MANIFEST).exists():
+        held = ReferenceSet.open(folder)
+        held.require(EncoderId(encoder.name, encoder.digest, encoder.width))
+        return held
+    return ReferenceSet.create(
+        folder,
+        EncoderId(encoder.name, encoder.digest, encoder.width),
+        engine.text_id(bundle_of(task.text).clip, PRECISION) if task.text else None,
+        task.name,
+        position=task.position,
+    )
+
+
+def _cleaned(
+    engine: "Engine", held: ReferenceSet, settings: Cleaning, text: str = ""
+) -> Generator[Progress, None, Cleaned]:
+    """Run the cleaning and pass its progress on.
+
+    text : bundle whose CLIP compares roots, "" for the set's own; without either, words are not
+        enriched.
+    """
+    model = bundle_of(text).clip if text else held.text.name if held.text else ""
+    rows = engine.text_rows(model, PRECISION) if model else None
+
+    def told(words: Sequence[str]) -> Rows:
+        assert rows is not None
+        return np.asarray(rows(words).cpu().numpy(), np.float32)
+
+    steps = cleaning.steps(held, settings, told if rows is not None else None)
+    while True:
+        try:
+            done, total = next(steps)
+        except StopIteration as end:
+            cleaned: Cleaned = end.value
+            return cleaned
+        yield Progress("learn", done, total)
