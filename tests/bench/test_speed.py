@@ -96,8 +96,18 @@ def test_every_changed_run_has_a_word_that_none_before_had():
 
 def test_a_word_that_was_known_is_no_measurement():
     job = Job(speed.vocabulary_of((), 3), "base", "sclip", "vitb16-shape")
-    with pytest.raises(JobError, match="knew the new word 'glacier number 1'"):
+    with pytest.raises(JobError, match="knew the new word 'wall'"):
         speed.measure(Sleepy(knows_all=True), job, (64, 64))
+
+
+def test_new_words_are_real_class_names_that_the_vocabulary_lacks():
+    ours = load("coco_stuff").names
+    words = [word for word, _ in zip(speed.new_words(ours), range(200), strict=False)]
+    assert len(set(words)) == 200
+    assert not set(words) & set(ours)
+    theirs = load("ade20k").names
+    assert words[0] in theirs
+    assert words[-1] not in theirs
 
 
 def test_the_bench_keeps_words_in_memory_only(tmp_path, monkeypatch):

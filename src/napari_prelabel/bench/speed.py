@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from itertools import count
+from itertools import chain, count
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy.typing as npt
 import psutil
 import torch
 
+from .. import presets
 from ..engine.cache import Encodings
 from ..engine.run import Engine
 from ..engine.timing import StageTime
@@ -102,12 +103,12 @@ def measure(
     """
     images = (scene(s, "test", size).image for s in iter(split_seeds("test")[seed:]))
     plain = replace(job, freecp=replace(job.freecp, ambiguity=False))
-    numbers = count(1)
+    words = new_words(job.vocabulary.names)
     peak = memory_run(engine, job, next(images))
-    first, changed = _pairs(engine, plain, images, repeats, numbers)
+    first, changed = _pairs(engine, plain, images, repeats, words)
     full, full_changed = first, changed
     if job.method == "freecp" and job.freecp.ambiguity:
-        full, full_changed = _pairs(engine, job, images, repeats, numbers)
+        full, full_changed = _pairs(engine, job, images, repeats, words)
     run = _middle(full)
     rest = run.seconds - run.took(*_WINDOWS, *_BESIDE)
     figures: dict[str, Any] = {
@@ -145,12 +146,12 @@ def _setting(engine: Engine, job: Job, size: tuple[int, int], repeats: int) -> d
 
 
 def _pairs(
-    engine: Engine, job: Job, images: Iterator[Image], repeats: int, numbers: Iterator[int]
+    engine: Engine, job: Job, images: Iterator[Image], repeats: int, words: Iterator[str]
 ) -> tuple[list[Timed], list[Timed]]:
     """Runs on fresh images, and the runs after them with one word changed."""
     first, changed = [], []
     for _ in range(repeats):
-        image, word = next(images), f"glacier number {next(numbers)}"
+        image, word = next(images), next(words)
         first.append(run_once(engine, job, image))
         changed.append(run_once(engine, _with_word(job, word), image))
         if not changed[-1].took("text"):
@@ -217,6 +218,12 @@ def vocabulary_of(words: Sequence[str], size: int) -> Vocabulary:
         raise JobError("vocabulary", f"At least one class is needed, not {size}.")
     names = [*words[:size], *(f"word {n}" for n in range(len(words) + 1, size + 1))]
     return Vocabulary(tuple(Class(i, name) for i, name in enumerate(names, start=1)))
+
+
+def new_words(known: Sequence[str]) -> Iterator[str]:
+    """Class names of ADE20K that are not known, then made-up ones: what a person might type."""
+    names = (word for word in presets.load("ade20k").names if word not in known)
+    return chain(names, (f"new word {n}" for n in count(1)))
 
 
 def _middle(runs: Sequence[Timed]) -> Timed:
