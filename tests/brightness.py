@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from napari_prelabel.engine.tasks import Learned
 from napari_prelabel.errors import ImageError
 from napari_prelabel.job import Progress
 from napari_prelabel.labels import LabelMap
@@ -21,6 +22,11 @@ class Brightness:
     def __init__(self, notices=("These labels mean nothing.",)):
         self.jobs = []
         self.notices = notices
+
+    def do(self, task):
+        self.learnt = task
+        yield Progress("learn", 0, len(task.pairs))
+        return Learned(task.folder, "d1", 1, len(task.pairs), 1, 0, 0.1)
 
     def run(self, job, image):
         self.jobs.append(job)

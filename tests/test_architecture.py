@@ -35,7 +35,7 @@ MAY_USE = {
     "engine": VALUES
     | {"images", "methods", "metrics", "models", "reference", "samples", "pixels"},
     "bench": VALUES | {"engine", "methods", "models", "metrics", "samples", "synthetic"},
-    "report": VALUES | {"batch", "bench", "metrics", "formats", "models"},
+    "report": VALUES | {"batch", "bench", "engine", "metrics", "formats", "models"},
 }
 RIM = {"gui", "cli"}
 ONLY = {

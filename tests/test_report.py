@@ -8,7 +8,11 @@ from PIL import Image
 
 from napari_prelabel import report
 from napari_prelabel.formats.png import read_png
+from napari_prelabel.job import Reference
 from napari_prelabel.vocabulary import Vocabulary
+
+
+METHODS = report.columns("demo")
 
 
 @pytest.fixture(scope="module")
@@ -20,15 +24,24 @@ def demo(tmp_path_factory):
 
 def test_every_scene_is_run_with_every_method(demo):
     _, steps, results = demo
-    assert steps == [
-        (scene, method) for scene in ("scene-01", "scene-02") for method in ("base", "freecp")
+    assert steps == [("10 corrected scenes", "reme")] + [
+        (scene, method) for scene in ("scene-01", "scene-02") for method in METHODS
     ]
-    assert [len(r) for r in results.methods.values()] == [2, 2]
+    assert [len(r) for r in results.methods.values()] == [2] * len(METHODS)
+
+
+def test_reme_learns_from_scenes_that_no_sample_repeats(tmp_path):
+    runner = Brightness()
+    finish(report.run_demo(runner, report.sample_scenes(1), tmp_path))
+    assert len(runner.learnt.pairs) == 10
+    assert all(pair.name.startswith("train-") for pair in runner.learnt.pairs)
+    (job,) = (j for j in runner.jobs if j.method == "reme")
+    assert job.reference == Reference(runner.learnt.folder, "d1")
 
 
 def test_labels_and_overlays_are_files(demo):
     folder, _, results = demo
-    for method in ("base", "freecp"):
+    for method in METHODS:
         (back,) = read_png(folder / "labels" / method / "scene-01.png")
         assert np.array_equal(back.ids, results.methods[method][0].labels.ids)
         with Image.open(folder / "overlays" / f"scene-01-{method}.png") as picture:
@@ -38,7 +51,7 @@ def test_labels_and_overlays_are_files(demo):
 def test_the_page_needs_nothing_else_and_says_what_was_measured(demo):
     folder, _, results = demo
     page = (folder / report.PAGE).read_text(encoding="utf-8")
-    assert page.count("<figure>") == 2 * 4
+    assert page.count("<figure>") == 2 * (2 + len(METHODS))
     assert not re.findall(r"""(?:src|href)=['"](?:https?:)?//""", page)
     for link in re.findall(r"href='([^']+)'", page):
         assert (folder / link).is_file()
@@ -51,7 +64,7 @@ def test_the_page_needs_nothing_else_and_says_what_was_measured(demo):
 def test_figures_are_percent_and_per_image(demo):
     folder, _, results = demo
     figures = json.loads((folder / report.FIGURES).read_text(encoding="utf-8"))
-    assert [row["method"] for row in figures["rows"]] == ["base", "freecp"]
+    assert [row["method"] for row in figures["rows"]] == list(METHODS)
     for row in figures["rows"]:
         assert set(row["image_miou"]) == {"scene-01", "scene-02"}
         assert 0 <= row["miou"] <= 100

@@ -11,8 +11,9 @@ from . import presets
 from .errors import FileFormatError, JobError
 from .formats.table import read_json
 from .formats.vocabulary_files import SUFFIXES, read_vocabulary
-from .job import Job
+from .job import Job, Reference
 from .models.catalog import bundle_of
+from .reference.store import ReferenceSet
 from .vocabulary import Vocabulary, key
 
 DEFAULT_MODELS = "demo"
@@ -49,17 +50,23 @@ def job_of(
     file: Path | None,
     descriptions: Path | None = None,
     settings: Mapping[str, str | None] | None = None,
+    reference: Path | None = None,
 ) -> Job:
-    """The job of a file or of classes, with the settings that are not None put over it."""
-    settings = settings or {}
+    """The job of a file or of classes, with the settings that are not None put over it.
+
+    reference : folder of a reference set; without a method it means ReME.
+    """
+    settings = dict(settings or {})
+    if reference is not None and file is None:
+        settings["method"] = settings.get("method") or "reme"
     if (classes is None) == (file is None):
         raise JobError("vocabulary", "Give either --classes or --job.")
     if file is not None:
         job = _read_job(file)
-        job = job_with(job.vocabulary, settings, job)
+        job = job_with(job.vocabulary, settings, job, reference)
     else:
         assert classes is not None
-        job = job_with(vocabulary_of(classes), settings)
+        job = job_with(vocabulary_of(classes), settings, None, reference)
     if descriptions is not None:
         told = job.vocabulary.with_descriptions(read_descriptions(descriptions))
         job = replace(job, vocabulary=told)
@@ -83,10 +90,16 @@ def description_note(vocabulary: Vocabulary, descriptions: Path) -> str:
 
 
 def job_with(
-    vocabulary: Vocabulary, settings: Mapping[str, str | None], job: Job | None = None
+    vocabulary: Vocabulary,
+    settings: Mapping[str, str | None],
+    job: Job | None = None,
+    reference: Path | None = None,
 ) -> Job:
     """A job with the settings that are not None; without a job, the bundle's recommended ones."""
     given: dict[str, Any] = {k: v for k, v in settings.items() if v is not None}
+    if reference is not None:
+        digest = ReferenceSet.open(reference).digest
+        given["reference"] = Reference(str(reference), digest)
     if job is not None:
         return replace(job, vocabulary=vocabulary, **given)
     bundle = bundle_of(given.get("models", DEFAULT_MODELS))
@@ -95,6 +108,7 @@ def job_with(
         "method": bundle.method,
         "base": bundle.base,
         "freecp": bundle.freecp,
+        "nerve": bundle.nerve,
     }
     return Job(vocabulary, **(start | given))
 

@@ -9,7 +9,7 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from string import Template
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +18,10 @@ from PIL import Image
 from . import __version__
 from .batch import Runner
 from .bench.data import DataSet, Sample, load_synthetic
+from .engine.tasks import Learn, Learned, Reviewed
 from .formats import LabelImage, Options, export
 from .formats.atomic import write_atomic
-from .job import Job
+from .job import Job, Reference
 from .labels import Ids, LabelMap
 from .metrics import confusion, miou, pixel_accuracy
 from .models.catalog import bundle_of
@@ -38,7 +39,21 @@ _BASES = {
     "gem": "GEM",
     "naclip": "NACLIP",
 }
-_TITLES = {"base": "{base} alone", "freecp": "{base} with FreeCP"}
+# Drawn scenes with their truth that ReME learns from before it labels the sample scenes.
+LEARNT = 10
+ENCODER = "demo-visual"
+_TITLES = {
+    "base": "{base} alone",
+    "freecp": "{base} with FreeCP",
+    "nerve": "{base} with NERVE",
+    "reme": f"ReME, {LEARNT} corrected scenes",
+}
+
+
+class Doer(Runner, Protocol):
+    """A runner that can also learn; an Engine does."""
+
+    def do(self, task: Learn) -> Generator[Any, None, Any]: ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,7 +93,7 @@ def columns(models: str) -> tuple[str, ...]:
 
 
 def run_demo(
-    runner: Runner, data: DataSet, folder: Path, models: str = "demo"
+    runner: Doer, data: DataSet, folder: Path, models: str = "demo"
 ) -> Generator[tuple[str, str], None, Results]:
     """Segment every scene with every method and write labels, overlays and the report.
 
@@ -86,10 +101,21 @@ def run_demo(
     """
     bundle = bundle_of(models)
     found: dict[str, list[Result]] = {method: [] for method in bundle.methods}
+    start = Job(
+        data.vocabulary,
+        "base",
+        bundle.base,  # type: ignore[arg-type]
+        models,
+        freecp=bundle.freecp,
+        nerve=bundle.nerve,
+    )
+    if "reme" in bundle.methods:
+        yield f"{LEARNT} corrected scenes", "reme"
+        start = replace(start, reference=_learn(runner, folder))
     for sample in data.samples:
         for method in bundle.methods:
             yield sample.name, method
-            job = Job(data.vocabulary, method, bundle.base, models, freecp=bundle.freecp)  # type: ignore[arg-type]
+            job = replace(start, method=method)  # type: ignore[arg-type]
             result = _run(runner, job, sample)
             found[method].append(result)
             _write(result, folder)
@@ -100,15 +126,26 @@ def run_demo(
     return results
 
 
-def _run(runner: Runner, job: Job, sample: Sample) -> Result:
-    start = time.perf_counter()
-    steps = runner.run(job, sample.image)
+def _learn(runner: Doer, folder: Path) -> Reference:
+    """A reference set from drawn scenes that no sample scene repeats, as if corrected by hand."""
+    scenes = load_synthetic("train", LEARNT)
+    pairs = tuple(Reviewed(s.name, s.image, s.truth, scenes.vocabulary) for s in scenes.samples)
+    place = folder / f"reference-set-{ENCODER}"
+    learnt: Learned = _finished(runner.do(Learn(str(place), ENCODER, pairs)))
+    return Reference(str(place), learnt.digest)
+
+
+def _finished(steps: Generator[Any, None, Any]) -> Any:
     while True:
         try:
             next(steps)
         except StopIteration as end:
-            labels: LabelMap = end.value
-            break
+            return end.value
+
+
+def _run(runner: Runner, job: Job, sample: Sample) -> Result:
+    start = time.perf_counter()
+    labels: LabelMap = _finished(runner.run(job, sample.image))
     seconds = time.perf_counter() - start
     matrix = confusion(sample.truth, labels.ids, len(job.vocabulary.classes))
     return Result(sample, job.method, labels, matrix, seconds)

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from brightness import Brightness, finish
 from PIL import Image
 
 from napari_prelabel.bench.accuracy import (
@@ -14,7 +15,7 @@ from napari_prelabel.bench.accuracy import (
 )
 from napari_prelabel.bench.data import DataSet, Sample, load_synthetic, read_truth
 from napari_prelabel.errors import JobError
-from napari_prelabel.job import FreeCP, Job, Progress
+from napari_prelabel.job import FreeCP, Job, Progress, Reference
 from napari_prelabel.labels import LabelMap
 from napari_prelabel.vocabulary import Vocabulary
 
@@ -196,8 +197,8 @@ def test_the_shipped_scenes_and_fresh_ones():
     assert all(c.descriptions for c in data.vocabulary.classes[:32])
     val = load_synthetic("val", 1)
     assert val.samples[0].image.shape[:2] == val.samples[0].truth.shape
-    with pytest.raises(JobError, match="no split 'train'"):
-        load_synthetic("train")
+    with pytest.raises(JobError, match="no split 'all'"):
+        load_synthetic("all")
 
 
 @pytest.mark.parametrize(
@@ -221,4 +222,17 @@ def test_a_palette_mask_is_read_by_its_ids(tmp_path):
 
 def test_tallies_start_empty():
     assert Tally("base", "sclip").confusions == []
-    assert set(METHODS) == {"base", "freecp"}
+    assert set(METHODS) == {"base", "freecp", "nerve", "freecp, diffusion", "reme"}
+
+
+def test_reme_has_one_row_whatever_the_bases():
+    data = load_synthetic("val", 1)
+    job = Job(data.vocabulary, reference=Reference("set"))
+    chosen = {m: METHODS[m] for m in ("base", "reme")}
+    steps = measure(Brightness(), data, job, chosen, ["sclip", "gem"])
+    tallies = finish(steps)[1]
+    assert [(t.method, t.base) for t in tallies] == [
+        ("base", "sclip"),
+        ("base", "gem"),
+        ("reme", "-"),
+    ]

@@ -40,7 +40,16 @@ class Variant:
     known: bool = False
 
 
-METHODS: dict[str, Variant] = {"base": Variant("base"), "freecp": Variant("freecp")}
+METHODS: dict[str, Variant] = {
+    "base": Variant("base"),
+    "freecp": Variant("freecp"),
+    "nerve": Variant("nerve"),
+    "freecp, diffusion": Variant("freecp", FreeCP(source="diffusion")),
+    "reme": Variant("reme"),
+}
+# Methods that ask no base: one row, whatever the bases.
+_ALONE = ("reme",)
+NO_BASE = "-"
 # The rows of the paper's tables 1 and 3 (methods.md 2.10); "freecp" above is RP, then AP.
 ABLATIONS: dict[str, Variant] = {
     "refine": Variant("freecp", _REFINE),
@@ -98,15 +107,15 @@ def measure(
 
     Yields (sample, method, base) before each run; returns one tally per method and base.
     """
-    tallies = {(m, b): Tally(m, b) for b in bases for m in chosen}
+    tallies = {(m, b): Tally(m, b) for b in bases for m in chosen if m not in _ALONE}
+    tallies |= {(m, NO_BASE): Tally(m, NO_BASE) for m in chosen if m in _ALONE}
     count = len(data.vocabulary.classes)
     for sample in data.samples:
         for (method, base), tally in tallies.items():
             yield sample, method, base
             variant = _with(chosen[method], freecp)
-            ids = _labels(
-                runner, replace(job, base=cast(Base, base)), variant, data.vocabulary, sample
-            )
+            asked = job if base == NO_BASE else replace(job, base=cast(Base, base))
+            ids = _labels(runner, asked, variant, data.vocabulary, sample)
             tally.add(sample, ids, count)
     return list(tallies.values())
 
@@ -117,7 +126,12 @@ def _with(variant: Variant, freecp: FreeCP | None) -> Variant:
     steps = variant.freecp
     return replace(
         variant,
-        freecp=replace(freecp, redundancy=steps.redundancy, ambiguity=steps.ambiguity),
+        freecp=replace(
+            freecp,
+            redundancy=steps.redundancy,
+            ambiguity=steps.ambiguity,
+            source=steps.source,
+        ),
     )
 
 

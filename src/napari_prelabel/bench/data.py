@@ -15,7 +15,7 @@ from ..labels import Ids
 from ..samples import sample_path
 from ..vocabulary import IGNORE, Class, Vocabulary
 
-SPLITS = ("val", "test")
+SPLITS = ("train", "val", "test")
 VAL_SCENES = 24
 
 
@@ -52,12 +52,12 @@ class DataSet:
 
 
 def load_synthetic(split: str, limit: int | None = None) -> DataSet:
-    """The drawn scenes: 24 shipped ones for "test", as many fresh ones for "val".
+    """The drawn scenes: 24 shipped ones for "test", as many fresh ones for "train" and "val".
 
     Raises JobError for another split.
     """
     if split not in SPLITS:
-        raise JobError("split", f"There is no split {split!r}: choose val or test.")
+        raise JobError("split", f"There is no split {split!r}: choose {', '.join(SPLITS)}.")
     kinds = json.loads(sample_path("scenes", "classes.json").read_text(encoding="utf-8"))
     scenes = _words("scenes.txt")
     distractors = _words("distractors.txt")
@@ -65,7 +65,7 @@ def load_synthetic(split: str, limit: int | None = None) -> DataSet:
     extra = tuple(Class(count + i, c.name) for i, c in enumerate(distractors.classes, start=1))
     told = json.loads(sample_path("descriptions", "scenes.json").read_text(encoding="utf-8"))
     vocabulary = Vocabulary((*scenes.classes, *extra)).with_descriptions(told)
-    found = _shipped(count) if split == "test" else _drawn(limit or VAL_SCENES)
+    found = _shipped(count) if split == "test" else _drawn(split, limit or VAL_SCENES)
     samples = tuple(islice(found, limit))
     true = {i for sample in samples for i in np.unique(sample.truth).tolist()}
     of_kind = {
@@ -105,9 +105,9 @@ def read_truth(path: Path, n_classes: int) -> Ids:
     return truth
 
 
-def _drawn(count: int) -> Iterator[Sample]:
+def _drawn(split: str, count: int) -> Iterator[Sample]:
     from ..synthetic.scenes import scene, split_seeds
 
-    for seed in split_seeds("val")[:count]:
-        shown = scene(seed, "val")
-        yield Sample(f"val-{seed}", shown.image, shown.labels)
+    for seed in split_seeds(split)[:count]:
+        shown = scene(seed, split)
+        yield Sample(f"{split}-{seed}", shown.image, shown.labels)

@@ -1,6 +1,7 @@
 """`prelabel bench`: accuracy, speed and affinity, as tables and as JSON."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,7 +15,16 @@ app = typer.Typer(no_args_is_help=True, help="Measure accuracy and speed; JSON f
 def accuracy(
     data: Annotated[str, typer.Option(help="synthetic: the drawn scenes.")] = "synthetic",
     split: Annotated[str, typer.Option(help="val (to choose thresholds on) or test.")] = "test",
-    methods: Annotated[str, typer.Option(help="Names with commas: base, freecp.")] = "base,freecp",
+    methods: Annotated[
+        str,
+        typer.Option(
+            help="Names with commas: base, freecp, nerve, 'freecp, diffusion' as "
+            "freecp+diffusion, reme."
+        ),
+    ] = "base,freecp",
+    reference: Annotated[
+        Path | None, typer.Option(help="Reference set that reme answers from.")
+    ] = None,
     bases: Annotated[str | None, typer.Option(help="Names with commas; all of the bundle.")] = None,
     ablation: Annotated[
         bool, typer.Option("--ablation", help="Also refinement alone, RP, AP, true classes given.")
@@ -36,13 +46,17 @@ def accuracy(
 
     choose("data", data, ("synthetic",))
     bundle = bundle_of(models)
-    chosen = measure.variants(screen.names(methods), ablation=ablation)
+    named = [name.replace("+", ", ") for name in screen.names(methods)]
+    chosen = measure.variants(named, ablation=ablation)
     wanted = screen.names(bases) if bases else list(bundle.bases)
     for name in wanted:
         choose("base", name, bundle.bases)
     scenes = load_synthetic(split, limit)
-    screen.check_models(models)
-    job = job_with(scenes.vocabulary, {"models": models, "precision": precision})
+    nerve = any(v.method == "nerve" or v.freecp.source == "diffusion" for v in chosen.values())
+    screen.check_models(models, "nerve" if nerve else "base")
+    job = job_with(
+        scenes.vocabulary, {"models": models, "precision": precision}, reference=reference
+    )
     freecp = replace(
         job.freecp,
         rp_threshold=job.freecp.rp_threshold if rp is None else rp,

@@ -26,12 +26,15 @@ def run(
     job: Annotated[
         Path | None, typer.Option(help="A job that the dock or --save-job wrote.")
     ] = None,
-    method: Annotated[str | None, typer.Option(help="freecp or base.")] = None,
+    method: Annotated[str | None, typer.Option(help="freecp, nerve, reme or base.")] = None,
     base: Annotated[
         str | None, typer.Option(help="vanilla, maskclip, sclip, clearclip, gem or naclip.")
     ] = None,
     models: Annotated[
         str | None, typer.Option(help="Bundle of models: see 'prelabel models'.")
+    ] = None,
+    reference: Annotated[
+        Path | None, typer.Option(help="Reference set to answer from, with --method reme.")
     ] = None,
     format_name: Annotated[str, typer.Option("--format", help="png, tiff or coco.")] = "png",
     segmentation: Annotated[str, typer.Option(help="COCO only: auto, rle or polygons.")] = "auto",
@@ -59,6 +62,7 @@ def run(
         job,
         descriptions,
         {"method": method, "base": base, "models": models, "precision": precision},
+        reference,
     )
     options = Options(
         overwrite,
@@ -68,7 +72,7 @@ def run(
     if descriptions is not None:
         screen.out.print(screen.plain(description_note(wanted.vocabulary, descriptions)))
     pictures = find_images(images, leave_out=out_folder)
-    screen.check_models(wanted.models)
+    screen.check_job(wanted)
     if save_job is not None:
         write_atomic(save_job, wanted.to_json().encode(), overwrite=overwrite)
     runner = screen.engine(device)

@@ -59,16 +59,29 @@ def engine(device: str) -> Any:
         return Engine(device)
 
 
-def check_models(name: str) -> None:
-    """Fail before anything heavy is loaded when the models are not installed."""
+def check_models(name: str, method: str = "base") -> None:
+    """Fail before anything heavy is loaded when a bundle lacks a model of the method."""
     from ..errors import ModelError
     from ..models.catalog import bundle_of, installed
+    from ..models.catalog_diffusion import diffusion_installed
 
-    clip = bundle_of(name).clip
-    if not installed(clip):
-        raise ModelError(
-            clip, f"The models of {name!r} are not installed: run 'prelabel models fetch {name}'."
-        )
+    bundle = bundle_of(name)
+    wanted = {bundle.clip: installed(bundle.clip)}
+    if method == "nerve" and bundle.diffusion:
+        wanted[bundle.diffusion] = diffusion_installed(bundle.diffusion)
+    for model, here in wanted.items():
+        if not here:
+            raise ModelError(
+                model,
+                f"The models of {name!r} are not installed: run 'prelabel models fetch {model}'.",
+            )
+
+
+def check_job(job: Any) -> None:
+    """Fail before anything heavy is loaded when a job lacks a model; a set is read first."""
+    if job.method != "reme":
+        diffusion = job.method == "freecp" and job.freecp.source == "diffusion"
+        check_models(job.models, "nerve" if diffusion else job.method)
 
 
 def bar() -> Progress:

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ImageError
 from ..job import Progress
 from ..pixels import content_hash
-from .tasks import Explain, Explanation
+from .evaluation import evaluate
+from .learn import clean, learn
+from .tasks import Clean, Evaluate, Explain, Explanation, Learn
 from .timing import Stopwatch
 
 if TYPE_CHECKING:
@@ -38,5 +40,8 @@ def explain(
 
 
 TASKS: dict[type, Callable[["Engine", Any, Cancelled, Stopwatch], Doing]] = {
+    Learn: learn,
+    Clean: clean,
+    Evaluate: evaluate,
     Explain: explain,
 }

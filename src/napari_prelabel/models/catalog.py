@@ -8,7 +8,7 @@ from pathlib import Path
 import platformdirs
 
 from ..errors import FileFormatError, ModelError
-from ..job import BASES, FreeCP, Windows
+from ..job import BASES, FreeCP, Nerve, Windows
 from ..samples import sample_path
 
 CONFIG = "open_clip_config.json"
@@ -61,7 +61,7 @@ class Bundle:
     notice : what the person must know before trusting the result; "" for nothing.
     diffusion : of catalog_diffusion.DIFFUSIONS, for NERVE; "" for none.
     methods, bases : what the model can do.
-    method, base, freecp : what is recommended, measured on validation images where a figure
+    method, base, freecp, nerve : what is recommended, measured on validation images where a figure
         exists; the published parameters elsewhere.
     """
 
@@ -75,6 +75,7 @@ class Bundle:
     method: str = "freecp"
     base: str = "sclip"
     freecp: FreeCP = field(default_factory=FreeCP)
+    nerve: Nerve = field(default_factory=Nerve)
 
 
 MODELS: Mapping[str, ClipEntry] = {
