@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import open_clip
@@ -80,6 +81,16 @@ def test_rows_and_the_best(tuner):
         gain = row["miou"] - alone[row["base"], *row["windows"]]
         assert row["gain"] == pytest.approx(gain, abs=0.02)
         assert (row["ap"] is None) or row["rp"] is not None
+        assert (row["ap"] is None) == (row["ap_gain"] is None)
+    purified = {(r["base"], *r["windows"], r["rp"]): r["miou"] for r in rows if r["ap"] is None}
+    both = [r for r in rows if r["ap"] is not None]
+    for row in both:
+        gain = row["miou"] - purified[row["base"], *row["windows"], row["rp"]]
+        assert row["ap_gain"] == pytest.approx(gain, abs=0.02)
+    for setting in tune.best(rows, 99):
+        same = [r["ap_gain"] for r in both if r["ap"] == setting["ap"] is not None
+                and (r["windows"], r["rp"]) == (setting["windows"], setting["rp"])]  # fmt: skip
+        assert setting["ap_gain"] == (min(same) if same else None)
     best = tune.best(rows, 3)
     chosen = [best[0][n] for n in ("method", "windows", "rp", "ap")]
     same = [r["miou"] for r in rows if [r[n] for n in ("method", "windows", "rp", "ap")] == chosen]
@@ -97,3 +108,15 @@ def test_the_command_prints_and_writes(clip, data, tmp_path, monkeypatch, capsys
     assert "Best over all bases" in capsys.readouterr().out
     figures = json.loads((tmp_path / "tune.json").read_text(encoding="utf-8"))
     assert {r["base"] for r in figures["rows"]} == {"sclip"}
+    assert len({tuple(r["windows"]) for r in figures["rows"]}) == 2
+
+
+def test_the_bundles_own_windows_alone_are_tried_when_asked(clip, data, tmp_path, monkeypatch):
+    monkeypatch.setattr(tune, "load_synthetic", lambda *_: replace(data, samples=data.samples[:1]))
+    monkeypatch.setattr(tune, "load_clip", lambda *_: clip)
+    monkeypatch.setattr(tune, "AP", (0.6,))
+    file = tmp_path / "tune.json"
+    tune.main(bases="sclip", windows=False, json_file=file, device="cpu")
+    rows = json.loads(file.read_text(encoding="utf-8"))["rows"]
+    own = tune.bundle_of("demo").windows
+    assert {tuple(r["windows"]) for r in rows} == {(own.short_side, own.crop, own.stride)}

@@ -1,6 +1,6 @@
 """Thresholds and windows for a bundle, chosen on validation scenes.
 
-Run ``python -m napari_prelabel.bench.tune --limit 16 --json tune.json``. An image's encodings serve
+Run ``python -m napari_prelabel.bench.tune --limit 32 --json tune.json``. An image's encodings serve
 all thresholds, and so do its refined maps: only purification, blending and deciding are repeated.
 """
 
@@ -30,8 +30,8 @@ from ..models.catalog import bundle_of
 from ..models.clip import Clip, load_clip, pick_device
 from .data import DataSet, Sample, load_synthetic
 
-RP = (0.02, 0.05, 0.08, 0.10, 0.15, 0.20)
-AP = (0.7, 0.8)
+RP = (0.02, 0.05, 0.10, 0.15, 0.20, 0.25, 0.30)
+AP = (0.6, 0.7, 0.8, 0.85, 0.9, 0.95)
 WINDOWS = (
     Windows(256, 128, 64),
     Windows(256, 192, 64),
@@ -126,7 +126,11 @@ class Tuner:
             yield steps, _end(score.decide_tiles(maps, queries, layout, job, scale))
 
     def rows(self) -> list[dict[str, Any]]:
-        """One row per setting, in percent; gain over the base alone with the same windows."""
+        """One row per setting, in percent.
+
+        gain : over the base alone with the same windows. ap_gain : over the same redundancy
+        purification without ambiguity purification.
+        """
         return [
             self._row(base, windows, steps, matrix)
             for (base, windows, steps), matrix in self.found.items()
@@ -138,6 +142,9 @@ class Tuner:
         data = self.data
         alone = miou(self.found[base, windows, None], data.classes)
         value = miou(matrix, data.classes)
+        without = None
+        if steps is not None and steps.redundancy and steps.ambiguity:
+            without = FreeCP(ambiguity=False, rp_threshold=steps.rp_threshold)
         return {
             "base": base,
             "windows": [windows.short_side, windows.crop, windows.stride],
@@ -149,16 +156,25 @@ class Tuner:
             "miou_things": _percent(miou(matrix, data.things)),
             "pixel_accuracy": _percent(pixel_accuracy(matrix)),
             "gain": _percent(value - alone),
+            "ap_gain": _percent(value - miou(self.found[base, windows, without], data.classes))
+            if without
+            else None,
         }
 
 
 def best(rows: Sequence[dict[str, Any]], top: int = 6) -> list[dict[str, Any]]:
-    """The settings with the highest mIoU averaged over the bases, the best first."""
+    """The settings with the highest mIoU averaged over the bases, the best first.
+
+    ap_gain is the lowest of the bases: below zero where ambiguity purification costs one of them.
+    """
     settings: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
         settings[row["method"], *row["windows"], row["rp"], row["ap"]].append(row)
     means = [
-        same[0] | {"base": "mean of bases"} | {n: _mean(same, n) for n in ("miou", "gain")}
+        same[0]
+        | {"base": "mean of bases"}
+        | {n: _mean(same, n) for n in ("miou", "gain")}
+        | {"ap_gain": None if same[0]["ap"] is None else min(row["ap_gain"] for row in same)}
         for same in settings.values()
     ]
     return sorted(means, key=lambda row: -row["miou"])[:top]
@@ -182,7 +198,7 @@ def _end(steps: Generator[Progress, None, _T]) -> _T:
 
 
 def _table(title: str, rows: Sequence[dict[str, Any]]) -> Table:
-    names = ("base", "windows", "method", "rp", "ap", "miou", "gain")
+    names = ("base", "windows", "method", "rp", "ap", "miou", "gain", "ap_gain")
     table = Table(*names, title=title, title_justify="left")
     for row in rows:
         table.add_row(*("" if row[n] is None else str(row[n]) for n in names))
@@ -193,8 +209,9 @@ def main(
     models: str = "demo",
     split: str = "val",
     limit: Annotated[int, typer.Option(min=1, help="Scenes.")] = 16,
-    bases: Annotated[str, typer.Option(help="Names with commas.")] = "sclip,clearclip",
+    bases: Annotated[str, typer.Option(help="Names with commas.")] = "maskclip,sclip,gem,clearclip",
     logit_scale: float | None = None,
+    windows: Annotated[bool, typer.Option(help="Try other windows than the bundle's.")] = True,
     json_file: Annotated[Path | None, typer.Option("--json", help="All rows.")] = None,
     device: str = "auto",
 ) -> None:
@@ -203,7 +220,8 @@ def main(
 
     data = load_synthetic(split, limit)
     clip = load_clip(bundle_of(models).clip, str(pick_device(device)))
-    tuner = Tuner(clip, data, Grid(WINDOWS, bases.split(",")), logit_scale)
+    tried = WINDOWS if windows else (bundle_of(models).windows,)
+    tuner = Tuner(clip, data, Grid(tried, bases.split(",")), logit_scale)
     console = Console(width=100, highlight=False)
     with torch.inference_mode():
         for sample in track(data.samples, "scenes", console=Console(stderr=True), transient=True):
