@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from napari_prelabel.errors import ImageError
+from napari_prelabel.methods import attention
 from napari_prelabel.methods.nerve import Parameters, build
-from napari_prelabel.methods.scribble import DEFAULTS, propose, scribble
+from napari_prelabel.methods.scribble import DEFAULTS, levels, propose, scribble
 from napari_prelabel.methods.sharpen import resized, sharpen
 
 GRID, CELL = (12, 16), 6
@@ -86,6 +87,42 @@ def test_tolerance_stops_propagation_close_to_its_end():
     end = scribble(graph, seeds, every, p)
     early = scribble(graph, seeds, every, replace(p, tolerance=1e-3))
     assert 0 < (end - early).abs().max() <= 1e-3 * 0.9 / 0.1
+
+
+def plain_level(p, held, s, pairs):
+    """The level of one class by trying every set, held tokens first inside."""
+    order = sorted(range(len(p)), key=lambda i: -p[i])
+    best, level = -np.inf, None
+    for k in range(len(p) - 1):
+        inside = np.isin(np.arange(len(p)), order[: k + 1])
+        if (held & ~inside).any():
+            continue
+        w = (s + s.T) / 2
+        cut = w[inside][:, ~inside].sum()
+        outline = [(i, j) for i, j in pairs if inside[i] != inside[j]]
+        if not outline:
+            continue
+        unlike = [1 - s[i] @ s[j] / np.sqrt((s[i] @ s[i]) * (s[j] @ s[j])) for i, j in outline]
+        quality = np.mean(unlike) / (cut / w[inside].sum() + cut / w[~inside].sum())
+        if quality > best:
+            best, level = quality, (p[order[k]] + p[order[k + 1]]) / 2
+    return level
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_levels_are_those_of_the_best_set(seed, monkeypatch):
+    monkeypatch.setattr(attention, "_CPU_BLOCK", 100)
+    h, w = 5, 6
+    rng = np.random.default_rng(seed)
+    s, p = rng.dirichlet(np.full(30, 0.3), 30), rng.random((30, 2))
+    held = p > [0.9, 0.8]
+    index = np.arange(30).reshape(h, w)
+    down, right = np.full((2, h, w), -1)
+    down[:-1], right[:, :-1] = index[1:], index[:, 1:]
+    pairs = [(i, j) for to in (down, right) for i, j in enumerate(to.ravel()) if j >= 0]
+    given = (torch.tensor(x) for x in (p, held, s, down.ravel(), right.ravel()))
+    want = [plain_level(p[:, c], held[:, c], s, pairs) for c in range(2)]
+    np.testing.assert_allclose(levels(*given), want, atol=1e-12)
 
 
 def test_without_seeds_nothing_spreads():

@@ -21,6 +21,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from ..errors import ImageError
+from .attention import blocks
 from .nerve import Parameters
 from .sharpen import resized, sharpen
 from .walk import Graph
@@ -121,24 +122,22 @@ def levels(p: Tensor, held: Tensor, s: Tensor, down: Tensor, right: Tensor) -> T
     down, right : (m,) int64, index of the neighbour below and to the right, -1 where there is none
     returns : (C,)
     """
-    rows = torch.nn.functional.normalize(s, dim=1)
-    pairs = [(i, to[i]) for to in (down, right) for i in [(to >= 0).nonzero()[:, 0]]]
-    a, b = (torch.cat(side) for side in zip(*pairs, strict=True))
-    unlike = torch.cat(
-        [
-            1 - torch.linalg.vecdot(rows[i], rows[j])
-            for i, j in zip(torch.split(a, 512), torch.split(b, 512), strict=True)
-        ]
-    )
-    weight = (s.sum(0) + s.sum(1)) / 2
+    here = torch.arange(len(s), device=s.device)
+    unlike = torch.ones(2, len(s), dtype=s.dtype, device=s.device)
+    length = torch.linalg.vector_norm(s, dim=1)
+    for part in blocks(len(s), len(s), s.device):
+        for found, to in zip(unlike, (down[part], right[part]), strict=True):
+            product = torch.linalg.vecdot(s[part], s[to])
+            found[part] -= product / (length[part] * length[to]).clamp(min=1e-12)
+    there = torch.stack([down, right])
+    exists = there >= 0
+    a, b = here.expand(2, -1)[exists], there[exists]
     return torch.stack(
-        [_level(p[:, c], held[:, c], s, weight, a, b, unlike) for c in range(p.shape[1])]
+        [_level(p[:, c], held[:, c], s, a, b, unlike[exists]) for c in range(p.shape[1])]
     )
 
 
-def _level(
-    p: Tensor, held: Tensor, s: Tensor, weight: Tensor, a: Tensor, b: Tensor, unlike: Tensor
-) -> Tensor:
+def _level(p: Tensor, held: Tensor, s: Tensor, a: Tensor, b: Tensor, unlike: Tensor) -> Tensor:
     """The sweep of one class: sets of the k + 1 highest tokens, k = 0 .. m - 1."""
     order = p.argsort(descending=True, stable=True)
     value, m = p[order], len(p)
@@ -147,9 +146,8 @@ def _level(
     first = int(rank[held].max()) if held.any() else 0
     if first >= m - 1:
         return value[-1] / 2
-    s = s[order][:, order]
-    within = (s.tril().sum(1) + s.triu(1).sum(0)).cumsum(0)
-    volume = weight[order].cumsum(0)
+    inner, total = _links(s, rank)
+    within, volume = inner[order].cumsum(0), total[order].cumsum(0)
     cut = (volume - within).clamp(min=1e-6)
     normalised = cut / volume + cut / (volume[-1] - volume).clamp(min=1e-6)
     near, far = torch.minimum(rank[a], rank[b]), torch.maximum(rank[a], rank[b])
@@ -161,6 +159,20 @@ def _level(
     quality = edge / length.clamp(min=1) / normalised
     k = first + int(quality[first : m - 1].argmax())
     return (value[k] + value[k + 1]) / 2
+
+
+def _links(s: Tensor, rank: Tensor) -> tuple[Tensor, Tensor]:
+    """(m,) what a token adds to the links inside the set that it joins, and its mean degree."""
+    inner, total = torch.zeros(2, len(s), dtype=s.dtype, device=s.device)
+    for part in blocks(len(s), len(s), s.device):
+        rows = s[part]
+        joined = rows * (rank <= rank[part, None])
+        columns = rows.sum(0)
+        inner += columns - joined.sum(0)
+        inner[part] += joined.sum(1)
+        total += columns
+        total[part] += rows.sum(1)
+    return inner, total / 2
 
 
 def _walk(

@@ -143,7 +143,8 @@ class Graph:
         out = self.stencil.new_zeros(len(index), len(index))
         if beta:
             for part in blocks(len(index), n, device):
-                torch.mul(self.rows(index[part])[:, index], beta, out=out[part])
+                rows = self.rows(part) if len(index) == n else self.rows(index[part])[:, index]
+                torch.mul(rows, beta, out=out[part])
         if n == 1:
             return out + (1 - beta)
         place = torch.full_like(every, -1)
