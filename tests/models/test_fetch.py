@@ -274,9 +274,80 @@ def test_pickles_are_refused_before_anything_is_asked(hub, monkeypatch):
     assert hub.ranges == []
 
 
+@pytest.fixture
+def several(hub, monkeypatch):
+    """A diffusion model of two large files and a small one, which the hub names by git's hash."""
+
+    def do_HEAD(handler):
+        small = handler.path.endswith(".json")
+        content = b"blob %d\0" % len(BODY) + BODY
+        git = hub.faults.get("git", hashlib.sha1(content).hexdigest())
+        handler.send_response(200 if small else 302)
+        handler.send_header("Location", "http://store.invalid/x")
+        handler.send_header("ETag" if small else "X-Linked-Etag", f'"{git if small else DIGEST}"')
+        handler.send_header("Content-Length" if small else "X-Linked-Size", str(len(BODY)))
+        handler.end_headers()
+
+    class Entry:
+        source = "some/model"
+        files = ("model_index.json", "unet/a.safetensors", "vae/b.safetensors")
+
+    monkeypatch.setattr(hub, "do_HEAD", do_HEAD)
+    monkeypatch.setattr(fetch, "DIFFUSIONS", {"many": Entry})
+    return Entry
+
+
+def test_a_model_of_several_files_arrives_whole(hub, several, tmp_path):
+    seen = []
+    folder = fetch.fetch("many", lambda *step: seen.append(step))
+    assert folder == tmp_path / "many"
+    assert [(folder / file).read_bytes() for file in several.files] == [BODY] * 3
+    assert seen[0] == (0, 3 * len(BODY))
+    assert seen[-1] == (3 * len(BODY), 3 * len(BODY))
+    assert seen == sorted(seen)
+    assert fetch.fetch("many") == folder
+    assert len(hub.ranges) == 3  # the second call asked nobody
+
+
+def test_a_folder_goes_on_at_the_file_where_it_stopped(hub, several, tmp_path):
+    steps = iter([False] * 9)
+    with pytest.raises(Cancelled):
+        fetch.fetch("many", cancelled=lambda: next(steps, True))
+    assert (tmp_path / "many" / "model_index.json").read_bytes() == BODY
+    before = len(hub.ranges)
+    fetch.fetch("many")
+    assert 0 < len(hub.ranges) - before <= 2
+    assert all((tmp_path / "many" / file).read_bytes() == BODY for file in several.files)
+
+
+def test_the_git_checksum_of_a_small_file_is_kept_to(hub, several):  # noqa: ARG001
+    hub.faults["git"] = "0" * 40
+    with pytest.raises(ChecksumMismatch, match=r"model_index\.json of many is damaged"):
+        fetch.fetch("many")
+    hub.faults["git"] = "unknown"
+    with pytest.raises(ModelError, match=r"no checksum for model_index\.json of many"):
+        fetch.fetch("many")
+
+
+def test_files_of_a_folder_that_could_run_code_are_refused(hub, several, monkeypatch):
+    monkeypatch.setattr(several, "files", ("model_index.json", "unet/a.bin"))
+    with pytest.raises(ModelError, match=r"unet/a\.bin of many can run code"):
+        fetch.fetch("many")
+    assert hub.ranges == []
+
+
+def test_a_folder_out_of_reach_is_said(several, monkeypatch, tmp_path):  # noqa: ARG001
+    monkeypatch.setenv(fetch.HUB_VARIABLE, "http://127.0.0.1:9")
+    with pytest.raises(ModelError, match=r"Cannot reach 127\.0\.0\.1 for many") as caught:
+        fetch.fetch("many")
+    assert f"copy some/model to {tmp_path / 'many'}" in str(caught.value)
+
+
 def test_random_weights_are_not_fetched():
     with pytest.raises(ModelError, match="nothing to fetch"):
         fetch.fetch("vitb16-random")
+    with pytest.raises(ModelError, match="nothing to fetch"):
+        fetch.fetch("sd21-random")
 
 
 def test_an_unknown_model_is_named():

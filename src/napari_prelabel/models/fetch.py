@@ -10,11 +10,13 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from filelock import FileLock, Timeout
 
 from ..errors import Cancelled, ChecksumMismatch, ModelError
-from .catalog import HOME_VARIABLE, entry_of, installed, model_dir
+from .catalog import HOME_VARIABLE, entry_of, folder_of, installed, model_dir
+from .catalog_diffusion import DIFFUSIONS
 
 HUB_VARIABLE = "HF_ENDPOINT"  # the name that the hub's own tools read
 _SCHEMES = ("http", "https")
@@ -24,16 +26,33 @@ _TIMEOUT = 30.0
 _NOT_SATISFIABLE = 416
 _PARTIAL = 206
 _MOVES = 4
+_DATA = (".safetensors", ".json", ".txt")
+_HASHES = {64: "sha256", 40: "sha1"}
 
 OnBytes = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """What the hub says of a file: its size in bytes (0 unknown) and hex SHA-256, if it does."""
+    """What the hub says of a file: its size in bytes (0 unknown) and its checksums, if it does.
+
+    sha256 : hex, stated of large files.
+    git : hex SHA-1 that git gives the file, stated of small ones.
+    """
 
     size: int
     sha256: str | None
+    git: str | None = None
+
+
+class FolderEntry(Protocol):
+    """A row of any table of models that lie as a folder of several files."""
+
+    @property
+    def source(self) -> str: ...
+
+    @property
+    def files(self) -> tuple[str, ...]: ...
 
 
 def fetch(
@@ -46,10 +65,12 @@ def fetch(
     on_bytes : called with (bytes done, bytes in all), what an earlier try left included.
     cancelled : asked about once per megabyte; what was fetched so far is kept.
 
-    Returns the weights' path. Raises Cancelled, ChecksumMismatch, or ModelError when the model
-    is unknown, random, not a safetensors file, out of reach, without a checksum, or being fetched
-    by another process.
+    Returns the weights' path, or the folder of a model of several files. Raises Cancelled,
+    ChecksumMismatch, or ModelError when the model is unknown, random, not a safetensors file, out
+    of reach, without a checksum, or being fetched by another process.
     """
+    if name in DIFFUSIONS:
+        return fetch_folder(name, DIFFUSIONS[name], on_bytes, cancelled)
     entry = entry_of(name)
     if entry.source == "random":
         raise ModelError(name, f"{name} has random weights: there is nothing to fetch.")
@@ -80,6 +101,69 @@ def fetch(
                 f"Cannot reach {host} for {name} ({_reason(error)}): try again later, or {copy}.",
             ) from error
     return path
+
+
+def fetch_folder(
+    name: str,
+    entry: FolderEntry,
+    on_bytes: OnBytes = lambda _done, _total: None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Path:
+    """Fetch all files of a model that are not there yet, each whole and checked, into its folder.
+
+    Large files are checked by the SHA-256 that the hub states of them, small ones by their git
+    checksum. Arguments and errors are those of `fetch`; returns the folder.
+    """
+    if entry.source == "random":
+        raise ModelError(name, f"{name} has random weights: there is nothing to fetch.")
+    folder = folder_of(name, entry.source)
+    for file in entry.files:
+        if not file.endswith(_DATA):
+            raise ModelError(name, f"{file} of {name} can run code when loaded: it is refused.")
+    missing = [file for file in entry.files if not (folder / file).is_file()]
+    if not missing:
+        return folder
+    host = _host(name, hub_url(entry.source, missing[0]))
+    with _alone(name, folder / "folder"):
+        try:
+            remotes = {file: ask(hub_url(entry.source, file)) for file in missing}
+            total, before = sum(remote.size for remote in remotes.values()), 0
+            for file, remote in remotes.items():
+                told = _shifted(on_bytes, before, total)
+                _fetch_file(name, entry.source, folder, file, remote, told, cancelled)
+                before += remote.size
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise ModelError(
+                name,
+                f"Cannot reach {host} for {name} ({_reason(error)}): try again later, or copy "
+                f"{entry.source} to {folder}.",
+            ) from error
+    return folder
+
+
+def _shifted(on_bytes: OnBytes, before: int, total: int) -> OnBytes:
+    return lambda done, _size: on_bytes(before + done, total)
+
+
+def _fetch_file(
+    name: str,
+    source: str,
+    folder: Path,
+    file: str,
+    remote: Remote,
+    on_bytes: OnBytes,
+    cancelled: Callable[[], bool],
+) -> None:
+    checksum = remote.sha256 or remote.git
+    if checksum is None:
+        raise ModelError(
+            name,
+            f"The hub states no checksum for {file} of {name}, so a damaged or exchanged file "
+            f"would not be noticed: unset {HUB_VARIABLE}, or copy {source} to {folder} yourself.",
+        )
+    if not (folder / file).is_file():  # another process may have fetched it until now
+        url = hub_url(source, file)
+        download(name, url, folder / file, remote.size, checksum, on_bytes, cancelled)
 
 
 def _host(name: str, url: str) -> str:
@@ -156,8 +240,10 @@ def ask(url: str) -> Remote:
                 url = urllib.parse.urljoin(url, headers.get("Location", ""))
                 continue
         tag = (headers.get("X-Linked-Etag") or headers.get("ETag") or "").strip('W/"').lower()
-        known = len(tag) == 64 and not tag.strip("0123456789abcdef")
-        return Remote(int(size or 0), tag if known else None)
+        known = _HASHES.get(len(tag)) if not tag.strip("0123456789abcdef") else None
+        return Remote(
+            int(size or 0), tag if known == "sha256" else None, tag if known == "sha1" else None
+        )
     raise ConnectionError("redirected in a circle")
 
 
@@ -166,13 +252,13 @@ def download(
     url: str,
     path: Path,
     size: int,
-    sha256: str,
+    checksum: str,
     on_bytes: OnBytes,
     cancelled: Callable[[], bool],
 ) -> None:
     """Fetch `url` to `path` by way of `path`.part, going on where an earlier try stopped.
 
-    size : bytes expected, 0 unknown. sha256 : checksum expected.
+    size : bytes expected, 0 unknown. checksum : hex SHA-256, or git's SHA-1 of the file.
 
     Raises Cancelled, ChecksumMismatch (the part is deleted), OSError when the connection breaks
     and ModelError when the disk refuses (the part is kept).
@@ -182,10 +268,10 @@ def download(
     part = path.with_name(path.name + ".part")
     if not (size and part.exists() and part.stat().st_size == size):
         _receive(name, url, part, size, on_bytes, cancelled)
-    found = _checksum(part, cancelled)
-    if found != sha256:
+    found = _checksum(part, cancelled, _HASHES[len(checksum)])
+    if found != checksum:
         part.unlink()
-        raise ChecksumMismatch(name, path, sha256, found)
+        raise ChecksumMismatch(name, path, checksum, found)
     part.replace(path)
 
 
@@ -235,8 +321,10 @@ def _read(answer: http.client.HTTPResponse) -> bytes:
         return error.partial
 
 
-def _checksum(path: Path, cancelled: Callable[[], bool]) -> str:
-    digest = hashlib.sha256()
+def _checksum(path: Path, cancelled: Callable[[], bool], kind: str) -> str:
+    digest = hashlib.new(kind)
+    if kind == "sha1":  # git's name of a file is the hash of its size and content
+        digest.update(f"blob {path.stat().st_size}\0".encode())
     with path.open("rb") as file:
         while block := file.read(16 * _BLOCK):
             if cancelled():
