@@ -85,8 +85,11 @@ class FakePool:
 def learn(task):
     folder = Path(task.folder)
     fresh = not (folder / "manifest.json").exists()
-    held = ReferenceSet.create(folder, ENCODER, name=task.name) if fresh else (
-        ReferenceSet.open(folder))
+    held = (
+        ReferenceSet.create(folder, ENCODER, name=task.name)
+        if fresh
+        else (ReferenceSet.open(folder))
+    )
     before = held.n_segments
     additions, skipped = [], 0
     for pair in task.pairs:

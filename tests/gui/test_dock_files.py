@@ -101,7 +101,7 @@ def test_models_that_are_not_there_are_a_sentence(dock, image, monkeypatch, tmp_
     monkeypatch.setenv("PRELABEL_MODELS", str(tmp_path))
     dock.words.set_text(WORDS)
     dock.models.apply("vitb16")
-    assert not dock.models.get.isHidden()
+    assert not dock.models.fetcher.get.isHidden()
     assert "to fetch" in dock.models.facts.text()
     dock.run()
     assert "not on this machine yet" in dock.bar.notices.texts[0]

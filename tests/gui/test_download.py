@@ -29,7 +29,7 @@ def test_nothing_is_fetched_before_a_yes(box, monkeypatch):
 
     monkeypatch.setattr(QMessageBox, "question", no)
     monkeypatch.setattr(fetch_module, "fetch", lambda *_, **__: pytest.fail("it was fetched"))
-    box.get.click()
+    box.fetcher.get.click()
     (text,) = asked
     for fact in ("timm/vit_base_patch16_clip_224.openai", "598.6 MB", "MIT", NAME):
         assert fact in text
@@ -46,13 +46,13 @@ def test_bytes_move_the_bar_and_stop_stops(box, dock, monkeypatch):
 
     monkeypatch.setattr(QMessageBox, "question", lambda *_: QMessageBox.StandardButton.Yes)
     monkeypatch.setattr(fetch_module, "fetch", fetch)
-    box.get.click()
-    wait(lambda: box.bar.value() == 250)
-    assert box.bytes.text() == "0.0 MB of 0.0 MB"
-    assert box.get.isHidden()
+    box.fetcher.get.click()
+    wait(lambda: box.fetcher.bar.value() == 250)
+    assert box.fetcher.bytes.text() == "0.0 MB of 0.0 MB"
+    assert box.fetcher.get.isHidden()
     assert not box.models.isEnabled()
-    box.stop.click()
-    wait(lambda: not box.get.isHidden())
+    box.fetcher.stop.click()
+    wait(lambda: not box.fetcher.get.isHidden())
     assert "go on" in dock.bar.notices.texts[0]
 
 
@@ -68,7 +68,7 @@ def test_a_failed_fetch_is_a_sentence(box, dock, monkeypatch, error, sentence):
         raise error
 
     monkeypatch.setattr(fetch_module, "fetch", fetch)
-    box.fetch(NAME)
+    box.fetcher.fetch(NAME)
     wait(lambda: bool(dock.bar.notices.texts))
     assert sentence in dock.bar.notices.texts[0]
 
@@ -80,7 +80,7 @@ def test_models_that_came_can_be_used_at_once(box, monkeypatch, tmp_path):
         (tmp_path / name / "open_clip_model.safetensors").write_bytes(b"x")
 
     monkeypatch.setattr(fetch_module, "fetch", fetch)
-    box.fetch(NAME)
-    wait(lambda: box.installed and box._download is None)
+    box.fetcher.fetch(NAME)
+    wait(lambda: box.installed and box.fetcher._download is None)
     assert "Installed" in box.facts.text()
-    assert box.get.isHidden()
+    assert box.fetcher.get.isHidden()

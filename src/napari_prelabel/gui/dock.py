@@ -202,7 +202,7 @@ class PrelabelDock(QWidget):
         try:
             job, source = self.job(), self.place.source
             planes = self.place.planes()
-            self.method.reference.check() if job.method == "reme" else self.models.check(job)
+            self._check(job)
         except PrelabelError as error:
             self._fail(sentence(error))
             return
@@ -210,6 +210,13 @@ class PrelabelDock(QWidget):
         self.session.start(
             job, source, planes, self.table.classes.locked, self.results.overwrite.isChecked()
         )
+
+    def _check(self, job: Job) -> None:
+        """Raise a PrelabelError when something that the job needs is not here."""
+        if job.method == "reme":
+            self.method.reference.check()
+        if job.method != "reme" or self.method.reference.text:
+            self.models.check(job)
 
     def job(self) -> Job:
         """The Job the boxes describe; raises a PrelabelError naming what is missing."""
@@ -324,6 +331,8 @@ class PrelabelDock(QWidget):
 
     def _tell_method(self) -> None:
         chosen, box = self.method.method.currentData(), self.method
+        # A set without a text encoder asks no CLIP: nothing is to be chosen there.
+        self.models.setVisible(chosen != "reme" or box.reference.text)
         if chosen == "reme":
             self.sections["models"].tell(f"ReME, {box.reference.sets.currentText()}")
             return
@@ -331,8 +340,10 @@ class PrelabelDock(QWidget):
         method, base = box.method.currentText(), box.base.currentText()
         self.sections["models"].tell(f"{models}, {method}, {base}")
 
-    def use_reference(self, folder: Path) -> None:
-        """Choose ReME and a reference set."""
+    def use_reference(self, folder: Path, words: list[str]) -> None:
+        """Choose ReME and a reference set; its words are taken where none are typed."""
+        if not self.words.text.strip():
+            self.words.set_text("\n".join(words))
         self.method.method.choose("reme")
         self.method.reference.choose(folder)
         self.sections["models"].expand()

@@ -2,44 +2,15 @@
 
 from typing import Any
 
-from qtpy.QtCore import QObject, Signal
-from qtpy.QtWidgets import QMessageBox, QProgressBar, QWidget
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QWidget
 
-from ..errors import Cancelled, PrelabelError
 from ..job import Job
 from ..models import catalog
-from .background import Background
-from .parts import Combo, Name, button, column, label, row
+from .fetch_row import Fetchable, FetchRow, megabytes
+from .parts import Combo, Name, column, label, row
 
 HIDDEN = ("shape",)
-
-
-class Download(QObject):
-    """Fetches one model off the GUI thread; stopping keeps what came, so it can go on later."""
-
-    moved = Signal(object, object)
-    ended = Signal(object)
-
-    def __init__(self, model: str) -> None:
-        super().__init__()
-        self.model = model
-        self._stopped = False
-        self._work = Background()
-        self._work.done.connect(self.ended)
-
-    def start(self) -> None:
-        self._work.start(self._fetch)
-
-    def stop(self) -> None:
-        self._stopped = True
-
-    def _fetch(self) -> None:
-        from ..models.fetch import fetch
-
-        def moved(done: int, total: int | None) -> None:
-            self.moved.emit(done, total)
-
-        fetch(self.model, on_bytes=moved, cancelled=lambda: self._stopped)
 
 
 class ModelsBox(QWidget):
@@ -54,18 +25,14 @@ class ModelsBox(QWidget):
         shown = [n for n in catalog.BUNDLES if not n.endswith(HIDDEN)]
         self.models.offer([(catalog.BUNDLES[n].title, n) for n in shown])
         self.facts = label(role="muted", selectable=True)
-        self.get = button("Get these models…", "Shows what would be fetched before it is", self.ask)
-        self.stop = button("Stop", "What has come is kept; you can go on later", self._stop)
-        self.bar = QProgressBar()
-        self.bar.setTextVisible(False)
-        self.bytes = label(role="muted")
-        self._download: Download | None = None
+        self.fetcher = FetchRow("Get these models…")
         rows = column(self, 0)
         rows.addLayout(row(Name("Models"), self.models, stretch=1))
         rows.addWidget(self.facts)
-        rows.addLayout(row(self.get, self.stop, stretch=0))
-        rows.addWidget(self.bar)
-        rows.addWidget(self.bytes)
+        rows.addWidget(self.fetcher)
+        self.fetcher.failed.connect(self.failed)
+        self.fetcher.busy.connect(lambda busy: self.models.setEnabled(not busy))
+        self.fetcher.ended.connect(self._chosen)
         self.models.currentIndexChanged.connect(self._chosen)
         self._chosen()
 
@@ -109,71 +76,20 @@ class ModelsBox(QWidget):
         self.changed.emit()
 
     def _show(self) -> None:
-        busy = self._download is not None
         self.facts.setText(_facts(self.bundle))
-        offered = catalog.entry_of(self.bundle.clip).size > 0
-        self.get.setVisible(offered and not self.installed and not busy)
-        self.stop.setVisible(busy)
-        self.bar.setVisible(busy)
-        self.bytes.setVisible(busy)
-        self.models.setEnabled(not busy)
-
-    # Fetching
-
-    def ask(self) -> None:
-        """Say what would be fetched; fetch it after a yes."""
-        name = self.bundle.clip
-        entry = catalog.entry_of(name)
-        text = (
-            f"{self.bundle.title}\n\n"
-            f"From: huggingface.co/{entry.source}\n"
-            f"Size: {_megabytes(entry.size)}\n"
-            f"Licence: {entry.licence}\n"
-            f"Stored in: {catalog.model_dir(name)}\n\n"
-            "Nothing about your images is sent. Fetch it now?"
-        )
-        answer = QMessageBox.question(self, "Get models", text)
-        if answer == QMessageBox.StandardButton.Yes:
-            self.fetch(name)
-
-    def fetch(self, name: str) -> None:
-        """Start fetching, or go on where it was stopped."""
-        self._download = Download(name)
-        self._download.moved.connect(self._moved)
-        self._download.ended.connect(self._ended)
-        self.bar.setRange(0, 0)
-        self.bytes.setText("Connecting…")
-        self._show()
-        self._download.start()
-
-    def _moved(self, done: int, total: int | None) -> None:
-        if total:
-            self.bar.setRange(0, 1000)
-            self.bar.setValue(round(1000 * done / total))
-            self.bytes.setText(f"{_megabytes(done)} of {_megabytes(total)}")
-        else:
-            self.bytes.setText(_megabytes(done))
-
-    def _stop(self) -> None:
-        if self._download is not None:
-            self.bytes.setText("Stopping…")
-            self._download.stop()
-
-    def _ended(self, outcome: object) -> None:
-        self._download = None
-        self._show()
-        if isinstance(outcome, Cancelled):
-            self.failed.emit("Stopped. What has come is kept: press “Get these models…” to go on.")
-        elif isinstance(outcome, PrelabelError):
-            self.failed.emit(str(outcome))
-        elif isinstance(outcome, Exception):
-            self.failed.emit(f"The models could not be fetched: {outcome}")
-        self.changed.emit()
+        self.fetcher.show_model(_fetchable(self.bundle))
 
     def close_download(self) -> None:
         """Stop fetching when the dock closes."""
-        if self._download is not None:
-            self._download.stop()
+        self.fetcher.close_download()
+
+
+def _fetchable(bundle: catalog.Bundle) -> Fetchable:
+    entry, name = catalog.entry_of(bundle.clip), bundle.clip
+    return Fetchable(
+        name, bundle.title, entry.source, entry.size, entry.licence,
+        catalog.model_dir(name), catalog.installed(name),
+    )  # fmt: skip
 
 
 def _facts(bundle: catalog.Bundle) -> str:
@@ -181,11 +97,7 @@ def _facts(bundle: catalog.Bundle) -> str:
     if catalog.installed(bundle.clip):
         state = "Installed."
     elif entry.size:
-        state = f"{_megabytes(entry.size)} to fetch."
+        state = f"{megabytes(entry.size)} to fetch."
     else:
         state = "Missing: install napari-prelabel again."
     return f"{state} Licence: {entry.licence}." + (f" {bundle.notice}" if bundle.notice else "")
-
-
-def _megabytes(size: int) -> str:
-    return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:,.1f} MB"

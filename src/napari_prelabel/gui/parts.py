@@ -34,6 +34,8 @@ class Section(QCollapsible):
         super().__init__(title, expandedIcon=" ", collapsedIcon=" ")
         self._title = title
         self.setDuration(0)
+        # superqt lets a section be no higher than its hint, which knows nothing of wrapped text.
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Preferred)
         self.layout().setContentsMargins(0, 0, 0, 0)
         self.layout().setSpacing(0)
         button = self.toggleButton()

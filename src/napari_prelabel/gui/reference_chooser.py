@@ -18,7 +18,11 @@ MAKE = "Make one in the Reference dock (Plugins > Reference) from images that yo
 
 
 class ReferenceChooser(QWidget):
-    """`changed` comes when another set is chosen, or the chosen one has been read."""
+    """`changed` comes when another set is chosen, or the chosen one has been read.
+
+    digest, encoder : of the chosen set, "" while it is being read. text : whether its words meet
+    by CLIP. problem : why it cannot be used, "" when it can.
+    """
 
     changed = Signal()
 
@@ -32,6 +36,7 @@ class ReferenceChooser(QWidget):
         self.digest = ""
         self.problem = ""
         self.encoder = ""
+        self.text = False
         rows = column(self, 0)
         rows.addLayout(row(Name("Set"), self.sets, browse, stretch=1))
         rows.addWidget(self.facts)
@@ -98,17 +103,17 @@ class ReferenceChooser(QWidget):
             self.problem = sentence(outcome)
             self.facts.setText(self.problem)
         elif outcome[0] == self.folder:
-            self.digest, self.encoder, text = outcome[1]
+            self.digest, self.encoder, self.text, told = outcome[1]
             self.problem = ""
-            self.facts.setText(text)
+            self.facts.setText(told)
         self.changed.emit()
 
 
-def _facts(folder: Path) -> tuple[str, str, str]:
-    """Digest, encoder and one line about a set; off the GUI thread."""
+def _facts(folder: Path) -> tuple[str, str, bool, str]:
+    """Digest, encoder, whether words meet by CLIP, and one line about a set; off the GUI thread."""
     from ..reference.store import ReferenceSet
 
     held = ReferenceSet.open(folder)
     classes = len({label.root for label in held.labels()})
     told = f"{held.n_segments:,} segments, {classes:,} classes. Encoder: {held.encoder.name}."
-    return held.digest, held.encoder.name, told
+    return held.digest, held.encoder.name, held.text is not None, told

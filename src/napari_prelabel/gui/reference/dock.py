@@ -25,6 +25,7 @@ from .asker import Asker
 from .bar import WorkBar
 from .cleaning_box import CleaningBox, shortly
 from .content_box import ContentBox
+from .encoders import check
 from .learn_box import LearnBox, MakeBox
 from .odd_box import OddBox
 from .pairs import Pair, Taken, find_pairs, reviewed
@@ -145,6 +146,7 @@ class ReferenceDock(QWidget):
         self.asker.ended.connect(self._ended)
         self.why_asker.ended.connect(self.answer.show)
         self.answer.failed.connect(self._fail)
+        self.new.fetcher.failed.connect(self._fail)
         self._soon.timeout.connect(self.learn.refresh)
         for event in self._layer_events():
             event.connect(self._follow)
@@ -208,6 +210,7 @@ class ReferenceDock(QWidget):
                 pair.result.listeners.discard(self._soon.start)
         for part in (self.asker, self.why_asker):
             part.leave()
+        self.new.fetcher.close_download()
         self.shelf.close()
         self.places.close()
 
@@ -255,12 +258,13 @@ class ReferenceDock(QWidget):
         """Choose ReME and this set in the Pre-label dock, which is opened if it is not."""
         from ..commands import open_dock
 
-        if self.shelf.folder is None:
+        overview = self.shelf.overview
+        if overview is None:
             return
         if not self._docks():
             open_dock(self.viewer)
         for dock in self._docks():
-            dock.use_reference(self.shelf.folder)
+            dock.use_reference(overview.folder, [c.word for c in overview.classes])
             front(dock)
         self.bar.say(("info", "Chosen in the Pre-label dock: open an image and press Run."))
 
@@ -271,14 +275,16 @@ class ReferenceDock(QWidget):
         from ...engine.tasks import Learn
 
         try:
+            overview, new = self.shelf.overview, self.new
+            encoder = overview.encoder if overview is not None else new.encoder.currentData()
+            check(encoder)
             taken = self.learn.taken()
         except PrelabelError as error:
             self._fail(sentence(error))
             return
-        overview, new = self.shelf.overview, self.new
         folder = str(overview.folder if overview is not None else new.folder())
         facts = {
-            "encoder": overview.encoder if overview is not None else new.encoder.currentData(),
+            "encoder": encoder,
             "name": overview.name if overview is not None else new.set_name,
             "author": new.author.text().strip(),
             "licence": new.licence.text().strip(),

@@ -2,9 +2,13 @@
 
 from dataclasses import dataclass
 
+from ...errors import ModelError
+from ...models.catalog import folder_of
 from ...models.catalog_visual import VISUALS, folder_installed
+from ..fetch_row import Fetchable, megabytes
 
 TEXTURE = "texture"
+GET = "Get this encoder…"
 HIDDEN = "-random"
 TITLES = {
     TEXTURE: "Colour and texture (no model needed)",
@@ -48,8 +52,28 @@ def choice(name: str) -> Choice:
     if name == TEXTURE or entry is None:
         return Choice(name, title, NOTES.get(name, ""))
     installed = folder_installed(name)
-    state = "Installed." if installed else f"{entry.size / 1e6:,.0f} MB to fetch."
+    state = "Installed." if installed else f"{megabytes(entry.size)} to fetch."
     if not installed and not entry.size:
         state = "Missing: install napari-prelabel again."
     note = " ".join(filter(None, [state, f"Licence: {entry.licence}.", NOTES.get(name, "")]))
     return Choice(name, title, note, installed, entry.size, entry.licence, entry.source)
+
+
+def fetchable(name: str) -> Fetchable | None:
+    """What fetching an encoder means, None for one that is never fetched."""
+    entry, told = VISUALS.get(name), choice(name)
+    if entry is None or not told.size:
+        return None
+    folder = folder_of(name, entry.source)
+    return Fetchable(name, told.title, entry.source, told.size, told.licence, folder,
+                     told.installed)  # fmt: skip
+
+
+def check(name: str) -> None:
+    """Raise ModelError when an encoder is not here yet."""
+    told = choice(name)
+    if not told.installed:
+        raise ModelError(
+            name,
+            f"{told.title} is not on this machine yet: press “{GET}”, or choose another encoder.",
+        )

@@ -8,8 +8,9 @@ from qtpy.QtWidgets import QCheckBox, QCompleter, QFileDialog, QLineEdit, QWidge
 
 from ...errors import ImageError
 from .. import recent_sets
+from ..fetch_row import FetchRow
 from ..parts import Combo, Name, button, column, label, row
-from .encoders import choices
+from .encoders import GET, choice, choices, fetchable
 from .pairs import Pair, Taken, take
 from .shelf import counted
 from .table import Column, Table
@@ -137,6 +138,7 @@ class MakeBox(QWidget):
         self.encoder.setAccessibleName("Encoder")
         self.encoder.offer([(c.title, c.name) for c in choices()])
         self.note = label(role="muted")
+        self.fetcher = FetchRow(GET)
         self.position = QCheckBox("The camera stands still")
         self.position.setToolTip(
             "Also compare where in the picture a segment lies: for microscopes, traffic cameras\n"
@@ -153,12 +155,15 @@ class MakeBox(QWidget):
         rows.addLayout(row(Name("Folder"), self.parent_folder, browse, stretch=1))
         rows.addLayout(row(Name("Encoder"), self.encoder, stretch=1))
         rows.addWidget(self.note)
+        rows.addWidget(self.fetcher)
         rows.addWidget(self.position)
         both = column(self, 0)
         both.addWidget(self._new)
         both.addLayout(row(Name("Author"), self.author, stretch=1))
         both.addLayout(row(Name("Licence"), self.licence, stretch=1))
         self.encoder.currentIndexChanged.connect(self._explain)
+        self.fetcher.busy.connect(lambda busy: self.encoder.setEnabled(not busy))
+        self.fetcher.ended.connect(self._explain)
         self._explain()
 
     def show_new(self, new: bool) -> None:
@@ -166,8 +171,9 @@ class MakeBox(QWidget):
         self._new.setVisible(new)
 
     def _explain(self, *_: object) -> None:
-        notes = {c.name: c.note for c in choices()}
-        self.note.setText(notes.get(self.encoder.currentData(), ""))
+        name = self.encoder.currentData()
+        self.note.setText(choice(name).note)
+        self.fetcher.show_model(fetchable(name))
 
     def _browse(self) -> None:
         chosen = QFileDialog.getExistingDirectory(self, "Folder", self.parent_folder.text())

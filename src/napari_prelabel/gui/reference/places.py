@@ -82,8 +82,8 @@ class Places(QObject):
         for axis, value in enumerate(middle[:-2]):
             self._viewer.dims.set_point(offset + axis, float(value))
         side = max(float(np.abs(high - low)[-2:].max()), LEAST)
-        self._viewer.camera.center = (0.0, *middle[-2:])
-        self._viewer.camera.zoom = SHARE * min(self._viewer.canvas.size) / side
+        self._viewer.scene.camera.center = (0.0, *middle[-2:])
+        self._viewer.scene.camera.zoom = SHARE * min(self._viewer.canvas.size) / side
         place.layer.visible = True
         self._viewer.layers.selection.active = place.layer
 
