@@ -30,7 +30,7 @@ def addition(name: str, *words: tuple[str, ...], width: int = WIDTH, **source) -
     rows = rng.normal(size=(len(words), width))
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     segments = tuple(
-        Segment((i, 0, i + 2, 3), 6 + i, told, "correction") for i, told in enumerate(words)
+        Segment((i, 0, i + 4, 5), 6 + i, told, "correction") for i, told in enumerate(words)
     )
     return Addition(
         Source(digest(name), name, (20, 30), **source),

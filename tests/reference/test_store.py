@@ -1,7 +1,6 @@
 """Reference sets: what is added comes back, whatever else happens to the folder."""
 
 import errno
-import multiprocessing
 import sqlite3
 from dataclasses import replace
 
@@ -211,8 +210,7 @@ def test_positions_widen_the_rows(tmp_path):
     boxes = [s.box for s in given.segments]
     rows = with_position(given.embeddings, boxes, given.source.size)
     held.add([replace(given, embeddings=rows)])
-    y = (0 + 2) / 2 / 20 - 0.5
-    want = np.array([*given.embeddings[0], y, 1.5 / 30 - 0.5])
+    want = np.array([*given.embeddings[0], 2 / 20 - 0.5, 2.5 / 30 - 0.5])
     np.testing.assert_allclose(held.rows([0])[0], want / np.linalg.norm(want), atol=1e-3)
 
 
@@ -287,9 +285,15 @@ def test_sources_and_roots_are_checked(tmp_path):
     held, good = small_set(tmp_path / "set"), addition("c")
     with pytest.raises(ReferenceSetError, match="its hash is not"):
         held.add([replace(good, source=replace(good.source, hash="../x"))])
-    segments = (replace(good.segments[0], roots=("a", "b")), *good.segments[1:])
-    with pytest.raises(ReferenceSetError, match="roots"):
-        held.add([replace(good, segments=segments)])
+    for fault, sentence in (
+        ({"roots": ("a", "b")}, "roots"),
+        ({"box": (3, 0, 3, 4)}, "box"),
+        ({"area": 0}, "box"),
+        ({"area": 10**9}, "box"),
+    ):
+        segments = (replace(good.segments[0], **fault), *good.segments[1:])
+        with pytest.raises(ReferenceSetError, match=sentence):
+            held.add([replace(good, segments=segments)])
 
 
 def test_rows_that_are_not_there_are_refused(tmp_path):
@@ -324,25 +328,6 @@ def test_a_change_starts_from_the_newest_generation(tmp_path):
     held.switch([3], False)  # row 3 of the old generation: the first of b
     assert held.n_images == 1
     assert [r.enabled for r in held.records(range(3))] == [False, True, True]
-
-
-def _add_many(folder, start):
-    held = ReferenceSet.open(folder)
-    for number in range(start, start + 6):
-        held.add([addition(f"image {number}")])
-
-
-def test_two_processes_may_add_at_once(tmp_path):
-    held = small_set(tmp_path / "set")
-    spawn = multiprocessing.get_context("fork")
-    workers = [spawn.Process(target=_add_many, args=(held.folder, 100 * i)) for i in (1, 2)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    assert [w.exitcode for w in workers] == [0, 0]
-    held.refresh()
-    assert held.n_images == 14
 
 
 def test_a_long_change_elsewhere_is_told(tmp_path, monkeypatch):

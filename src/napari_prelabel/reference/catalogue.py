@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .arrays import check_regular, damaged
-from .values import Addition, Segment, Source
+from .values import ORIGINS, Addition, Segment, Source
 
 _TABLES = {
     "image": (
@@ -151,6 +151,12 @@ def is_hash(text: str) -> bool:
     return isinstance(text, str) and _HASH.fullmatch(text) is not None
 
 
+def has_pixels(segment: Segment) -> bool:
+    """Whether a segment's box and area can be true together."""
+    y0, x0, y1, x1 = segment.box
+    return 0 <= y0 < y1 and 0 <= x0 < x1 and 0 < segment.area <= (y1 - y0) * (x1 - x0)
+
+
 def labels(path: Path, count: int) -> list[tuple[str, str]]:
     """(phrase, root) of every column."""
     with reading(path) as connection:
@@ -163,11 +169,15 @@ def labels(path: Path, count: int) -> list[tuple[str, str]]:
 def segments(path: Path, rows: Sequence[int]) -> dict[int, Segment]:
     """The segments of these rows, without their words."""
     query = "SELECT row, y0, x0, y1, x1, area, origin FROM segment WHERE row IN ({})"
+    found = {}
     with reading(path) as connection:
-        return {
-            row: Segment((y0, x0, y1, x1), area, (), origin)
-            for row, y0, x0, y1, x1, area, origin in _select(connection, query, rows)
-        }
+        for row, y0, x0, y1, x1, area, origin in _select(connection, query, rows):
+            if origin not in ORIGINS:
+                raise damaged(path, "has a segment with an origin of its own")
+            found[row] = Segment((y0, x0, y1, x1), area, (), origin)
+            if not has_pixels(found[row]):
+                raise damaged(path, "has a segment with a box of other pixels")
+    return found
 
 
 def thumbnails(path: Path, rows: Sequence[int]) -> dict[int, bytes]:

@@ -203,6 +203,8 @@ def check_addition(addition: Addition, width: int, folder: Path) -> None:
         fault = "its hash is not a SHA-256 in hexadecimal digits"
     elif any(s.roots and len(s.roots) != len(s.words) for s in addition.segments):
         fault = "a segment has another number of roots than of words"
+    elif not all(catalogue.has_pixels(s) for s in addition.segments):
+        fault = "a segment's box and area do not fit together"
     if fault:
         raise ReferenceSetError(
             folder, f"{name} cannot be added to the reference set {folder.name}: {fault}."

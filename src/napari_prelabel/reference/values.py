@@ -14,6 +14,7 @@ Box = tuple[int, int, int, int]
 Origin = Literal["correction", "caption"]
 Reason = Literal["abstract", "outlier"]
 
+ORIGINS: tuple[Origin, ...] = ("correction", "caption")
 REASONS: tuple[Reason, ...] = ("abstract", "outlier")
 POSITION_WIDTH = 2
 
