@@ -290,7 +290,7 @@ def _do(task: Any, device: str) -> Any:
     """Do a task, showing its progress."""
     steps = screen.engine(device).do(task)
     with screen.bar() as bar:
-        task = bar.add_task("", total=None)
+        task = bar.add_task("", total=1)
         while True:
             try:
                 step = next(steps)

@@ -75,7 +75,8 @@ def clean(
     """Clean a set, as one step of its `undo`."""
     del cancelled, watch
     held = ReferenceSet.open(task.folder)
-    return (yield from _cleaned(engine, held, task.cleaning, task.text))
+    with held.one_step():
+        return (yield from _cleaned(engine, held, task.cleaning, task.text))
 
 
 class Learner:
@@ -170,7 +171,7 @@ def open_or_create(engine: "Engine", task: Learn | LearnCaptions, looker: Looker
 def _cleaned(
     engine: "Engine", held: ReferenceSet, settings: Cleaning, text: str = ""
 ) -> Generator[Progress, None, Cleaned]:
-    """Run the cleaning and pass its progress on.
+    """Run the cleaning, pass its progress on, and fit the metric of the set to what is left.
 
     text : bundle whose CLIP compares roots, "" for the set's own; without either, words are not
         enriched.
@@ -188,5 +189,8 @@ def _cleaned(
             done, total = next(steps)
         except StopIteration as end:
             cleaned: Cleaned = end.value
-            return cleaned
+            break
         yield Progress("learn", done, total)
+    if held.metric is not None:
+        held.put_metric(fit_set(held))
+    return cleaned

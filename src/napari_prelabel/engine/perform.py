@@ -8,7 +8,8 @@ from ..job import Progress
 from ..pixels import content_hash
 from .evaluation import evaluate
 from .learn import clean, learn
-from .tasks import Clean, Evaluate, Explain, Explanation, Learn
+from .learn_captions import learn_captions
+from .tasks import Clean, Evaluate, Explain, Explanation, Learn, LearnCaptions
 from .timing import Stopwatch
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def explain(
 
 TASKS: dict[type, Callable[["Engine", Any, Cancelled, Stopwatch], Doing]] = {
     Learn: learn,
+    LearnCaptions: learn_captions,
     Clean: clean,
     Evaluate: evaluate,
     Explain: explain,
