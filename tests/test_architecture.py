@@ -34,7 +34,9 @@ MAY_USE = {
     "synthetic": VALUES | {"methods", "models", "metrics", "samples", "engine", "pixels"},
     "engine": VALUES
     | {"images", "methods", "metrics", "models", "reference", "samples", "pixels"},
-    "bench": VALUES | {"engine", "methods", "models", "metrics", "samples", "synthetic"},
+    "bench": VALUES
+    | {"engine", "methods", "models", "metrics", "pixels", "presets", "reference", "samples"}
+    | {"synthetic"},
     "report": VALUES | {"batch", "bench", "engine", "metrics", "formats", "models"},
 }
 RIM = {"gui", "cli"}

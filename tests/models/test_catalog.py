@@ -10,6 +10,7 @@ from napari_prelabel.errors import FileFormatError, ModelError
 from napari_prelabel.job import BASES, METHODS
 from napari_prelabel.models import catalog
 from napari_prelabel.models.catalog import BUNDLES, MODELS
+from napari_prelabel.models.catalog_diffusion import DIFFUSIONS
 
 
 def test_importing_the_tables_loads_no_torch():
@@ -50,8 +51,11 @@ def test_a_source_is_one_that_open_clip_names_with_its_normalisation(name):
 def test_a_bundle_fits_its_model(name):
     bundle = BUNDLES[name]
     entry = MODELS[bundle.clip]
-    assert bundle.windows.crop // entry.patch >= 12
-    assert bundle.windows.stride <= bundle.windows.crop
+    side = bundle.windows.crop or bundle.windows.short_side
+    assert side // entry.patch >= 12
+    assert bundle.windows.crop == 0 or bundle.windows.stride <= bundle.windows.crop
+    assert ("nerve" in bundle.methods) == bool(bundle.diffusion)
+    assert bundle.diffusion in ("", *DIFFUSIONS)
     assert set(bundle.methods) <= set(METHODS)
     assert set(bundle.bases) <= set(BASES)
     assert bundle.method in bundle.methods

@@ -120,6 +120,9 @@ MODELS: Mapping[str, ClipEntry] = {
 }
 
 _FULL = Windows(short_side=448, crop=384, stride=112)
+# CLIPer's: the whole image at once (methods.md 1.5).
+_WHOLE = Windows(short_side=336, crop=0)
+_ALL = ("base", "freecp", "nerve", "reme")
 _DEMO_NOTICE = (
     "The demo models know the words of their list and drawn scenes only; choose the full models "
     "for your own images."
@@ -136,16 +139,37 @@ BUNDLES: Mapping[str, Bundle] = {
         # Best of `python -m napari_prelabel.bench.tune` on 12 validation scenes.
         freecp=FreeCP(rp_threshold=0.20, ap_threshold=0.70, empty_pixel="base"),
     ),
-    "vitb16": Bundle("CLIP ViT-B/16 (OpenAI)", "openai-vitb16", _FULL),
-    "vitl14": Bundle("CLIP ViT-L/14 (OpenAI)", "openai-vitl14", _FULL),
-    "vitl14-336": Bundle("CLIP ViT-L/14 at 336 (OpenAI)", "openai-vitl14-336", _FULL),
-    "vitb16-laion": Bundle("CLIP ViT-B/16 (LAION-2B)", "laion-vitb16", _FULL),
-    "vitl14-laion": Bundle("CLIP ViT-L/14 (LAION-2B)", "laion-vitl14", _FULL),
+    "vitb16": Bundle(
+        "CLIP ViT-B/16 (OpenAI)", "openai-vitb16", _FULL, diffusion="sd21-base", methods=_ALL
+    ),
+    "vitl14": Bundle(
+        "CLIP ViT-L/14 (OpenAI)", "openai-vitl14", _FULL, diffusion="sd21-base", methods=_ALL
+    ),
+    "vitl14-336": Bundle(
+        "CLIP ViT-L/14 at 336 (OpenAI)",
+        "openai-vitl14-336",
+        _FULL,
+        diffusion="sd21-base",
+        methods=_ALL,
+    ),
+    "vitl14-sd15": Bundle(
+        "CLIP ViT-L/14 (OpenAI), diffusion 1.5",
+        "openai-vitl14",
+        _FULL,
+        diffusion="sd15",
+        methods=_ALL,
+    ),
+    "vitb16-laion": Bundle(
+        "CLIP ViT-B/16 (LAION-2B)", "laion-vitb16", _FULL, diffusion="sd21-base", methods=_ALL
+    ),
+    "vitl14-laion": Bundle(
+        "CLIP ViT-L/14 (LAION-2B)", "laion-vitl14", _FULL, diffusion="sd21-base", methods=_ALL
+    ),
     "rn50x16": Bundle(
         "CLIP RN50x16 (OpenAI)",
         "openai-rn50x16",
         _FULL,
-        methods=("base",),
+        methods=("base", "reme"),
         bases=("vanilla", "maskclip", "sclip", "clearclip", "naclip"),
         method="base",
         base="maskclip",
@@ -155,6 +179,16 @@ BUNDLES: Mapping[str, Bundle] = {
     ),
     "vitl14-shape": Bundle(
         "ViT-L/14, random weights", "vitl14-random", _FULL, notice=_SHAPE_NOTICE
+    ),
+    "sd21-shape": Bundle(
+        "Stable Diffusion 2.1 and ViT-L/14, random weights",
+        "vitl14-random",
+        _WHOLE,
+        notice=_SHAPE_NOTICE,
+        diffusion="sd21-random",
+        methods=_ALL,
+        method="nerve",
+        base="clearclip",
     ),
 }
 
