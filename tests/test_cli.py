@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from napari_prelabel import __version__, cli
 from napari_prelabel.formats import FORMATS
 from napari_prelabel.job import Job
-from napari_prelabel.models import catalog, fetch
+from napari_prelabel.models import catalog, fetch, shelf
 
 
 @pytest.fixture
@@ -238,7 +238,7 @@ def test_bench_speed_keeps_all_classes_on_random_weights(prelabel, tmp_path, mon
     ("arguments", "sentence"),
     [
         (["accuracy", "--data", "coco"], "data must be one of synthetic"),
-        (["accuracy", "--split", "train"], "no split 'train'"),
+        (["accuracy", "--split", "all"], "no split 'all'"),
         (["accuracy", "--methods", "magic"], "'magic' is no method"),
         (["accuracy", "--methods", ","], "at least one"),
         (["accuracy", "--bases", "magic"], "base must be one of"),
@@ -254,6 +254,7 @@ def test_bench_errors_are_one_sentence(arguments, sentence, prelabel):
 def test_models_are_listed_and_fetched(prelabel, monkeypatch):
     listed = prelabel("models", "list").stdout
     assert all(name in listed for name in catalog.BUNDLES)
+    assert all(name in listed for name in shelf.names())
     assert "Fetched models lie in" in listed
     asked = []
 
@@ -267,6 +268,10 @@ def test_models_are_listed_and_fetched(prelabel, monkeypatch):
     assert result.exit_code == 1
     assert asked == []
     assert "599 MB" in result.stdout
+    assert "licence: MIT, OpenAI" in result.stdout
+    assert prelabel("models", "fetch", "dinov2b", "--yes").exit_code == 0
+    assert asked == ["dinov2b"]
+    asked.clear()
     assert prelabel("models", "fetch", "vitb16", "--yes").exit_code == 0
     assert asked == ["openai-vitb16"]
     assert prelabel("models", "fetch", "nothing").exit_code == 2
