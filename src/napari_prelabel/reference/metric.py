@@ -17,6 +17,8 @@ from .values import Metric
 if TYPE_CHECKING:
     from .store import ReferenceSet
 
+# Encoders whose numbers have no common scale of their own; the others are compared by cosine.
+FITTED = ("texture",)
 # As many directions as rows are compared along: more add noise and time.
 DIRECTIONS = 24
 # Rows that a fit reads at most, spread evenly over the set.
@@ -28,13 +30,12 @@ def fit(
     rows: npt.NDArray[np.floating[Any]],
     classes: npt.ArrayLike,
     directions: int | None = DIRECTIONS,
-) -> Metric:
+) -> Metric | None:
     """Fit the map x -> (x - mean) @ matrix from rows whose classes are known.
 
     The covariance within classes is that of all rows about the mean of their class, shrunk
     towards a multiple of the identity (Ledoit and Wolf 2004), which keeps it invertible however
-    few rows there are. With one class, or one row of each, there is no direction between or no
-    spread within: what is known of the two is used, and nothing else.
+    few rows there are. Of one class there is only the spread within, which is whitened.
 
     Parameters
     ----------
@@ -44,7 +45,8 @@ def fit(
 
     Returns
     -------
-    Metric of a (d,) mean and a (d, e) matrix, e = min(d, directions)
+    Metric of a (d,) mean and a (d, e) matrix, e = min(d, directions); None where there
+    is no spread to learn from: one row of every class, or all rows of a class alike
 
     Raises
     ------
@@ -65,25 +67,19 @@ def fit(
     centres = np.zeros((len(found), x.shape[1]))
     np.add.at(centres, owner, z)
     centres /= counts[:, None]
-    whiten = _inverse_root(_covariance(z - centres[owner]))
+    within = z - centres[owner]
+    if not np.abs(within).max() > 1e-9:
+        return None
+    from sklearn.covariance import ledoit_wolf
+
+    covariance, _ = ledoit_wolf(within, assume_centered=True)
+    whiten = _inverse_root(covariance)
     moved = z @ whiten
     spread, turn = np.linalg.eigh(moved.T @ moved / len(moved))
     order = np.argsort(-spread, kind="stable")[:directions]
     stretch = np.sqrt(np.maximum(spread[order], 0))
-    top = float(stretch.max(initial=0.0))
-    stretch = stretch / top if top > 0 else np.ones(len(order))
     matrix = (whiten @ (turn[:, order] * stretch)) / unit[:, None]
     return Metric(mean.astype(np.float32), matrix.astype(np.float32))
-
-
-def _covariance(residuals: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """(d, d) shrunk covariance of rows about 0; the identity where they do not spread."""
-    if not residuals.any():
-        return np.eye(residuals.shape[1])
-    from sklearn.covariance import ledoit_wolf
-
-    found: npt.NDArray[np.float64] = ledoit_wolf(residuals, assume_centered=True)[0]
-    return found
 
 
 def _inverse_root(covariance: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -94,12 +90,15 @@ def _inverse_root(covariance: npt.NDArray[np.float64]) -> npt.NDArray[np.float64
 
 
 def fit_set(references: "ReferenceSet", directions: int | None = DIRECTIONS) -> Metric | None:
-    """The metric of a set, from the words that count in it; None for a set without any.
+    """The metric of a set as it is now; None for encoders that are compared by cosine.
 
-    Reads at most SAMPLE rows, evenly spread; rows without a word, switched off or filtered away
-    teach nothing. A row of several words counts with its first.
+    Reads at most SAMPLE rows, evenly spread; rows without a word or switched off teach nothing,
+    and cleaning steps, which may be left away later, take none away. A row of several words
+    counts with its first.
     """
-    links = references.links()
+    if references.encoder.name not in FITTED or not references.n_segments:
+        return None
+    links = references.links(abstract=False, outliers=False, synonyms=False)
     live = np.flatnonzero(np.diff(links.indptr) > 0)
     if not len(live):
         return None
