@@ -16,21 +16,23 @@ from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 TEXT_WIDTH, TEXT_LENGTH = 32, 8
+FACTOR, CHANNELS = 4, 8
+"""Pixels per latent each way, and channels of a latent."""
 
 AUTOENCODER: dict[str, Any] = {
     "down_block_types": ("DownEncoderBlock2D",) * 3,
     "up_block_types": ("UpDecoderBlock2D",) * 3,
     "block_out_channels": (16, 32, 64),
     "layers_per_block": 1,
-    "latent_channels": 4,
+    "latent_channels": CHANNELS,
     "norm_num_groups": 8,
     "mid_block_add_attention": False,
     "sample_size": 128,
 }
 UNET: dict[str, Any] = {
     "sample_size": 32,
-    "in_channels": 4,
-    "out_channels": 4,
+    "in_channels": CHANNELS,
+    "out_channels": CHANNELS,
     "down_block_types": ("CrossAttnDownBlock2D",) * 3,
     "up_block_types": ("CrossAttnUpBlock2D",) * 3,
     "block_out_channels": (48, 96, 144),
@@ -49,9 +51,6 @@ SCHEDULER: dict[str, Any] = {
     "set_alpha_to_one": False,
     "steps_offset": 1,
 }
-FACTOR = 4
-"""Pixels per latent, each way."""
-
 TEXT: dict[str, Any] = {
     "hidden_size": TEXT_WIDTH,
     "intermediate_size": 4 * TEXT_WIDTH,
@@ -62,13 +61,18 @@ TEXT: dict[str, Any] = {
 
 
 def build_autoencoder() -> AutoencoderKL:
-    """The untrained autoencoder: (B, 3, H, W) in [-1, 1] to latents (B, 4, H / 4, W / 4)."""
+    """The untrained autoencoder: (B, 3, H, W) in [-1, 1] to latents (B, 8, H / 4, W / 4)."""
     return AutoencoderKL(**AUTOENCODER).to(memory_format=torch.channels_last)
 
 
 def build_unet() -> UNet2DConditionModel:
     """The untrained UNet, self-attention at every level."""
-    return UNet2DConditionModel(**UNET).to(memory_format=torch.channels_last)
+    unet = UNet2DConditionModel(**UNET)
+    for path, module in unet.named_modules():
+        if path.endswith((".attn1.to_q", ".attn1.to_k")):
+            # The default is three times smaller: attention would stay uniform for a short training.
+            torch.nn.init.xavier_normal_(module.weight)
+    return unet.to(memory_format=torch.channels_last)
 
 
 def build_scheduler() -> DDIMScheduler:
