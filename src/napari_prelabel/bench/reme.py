@@ -1,0 +1,315 @@
+"""ReME on the drawn scenes: learning curve from corrections, and the paper's ablation of cleaning.
+
+The ablation builds one set from captions of training scenes, gives a share of its pairs of
+segment and phrase a word of another scene, and cleans copies of it in the ways that the paper
+compares (methods.md 3.4, 3.5, 3.8). Every copy then labels the same images.
+"""
+
+import tempfile
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ..engine.cache import Encodings
+from ..engine.embed import Looker, embed
+from ..engine.encode import REME_TEMPLATES
+from ..engine.reme import Retriever
+from ..engine.timing import Stopwatch
+from ..errors import JobError
+from ..job import ReME
+from ..methods.pairs import lowest
+from ..methods.segments import Proposals, Segments, propose
+from ..models.clip import Clip, load_clip
+from ..models.segmenter import load_segmenter
+from ..models.visual import ClipPatches, VisualEncoder, load_visual
+from ..pixels import content_hash
+from ..reference import correct
+from ..reference import pair as pairing
+from ..reference.clean import clean
+from ..reference.metric import fit_set
+from ..reference.phrases import Extract, extractor
+from ..reference.store import ReferenceSet
+from ..reference.values import Addition, Cleaning, EncoderId, Rows, Segment, Source
+from ..settings import Proposals as Cut
+from ..synthetic.scenes import scene, split_seeds
+from ..vocabulary import Vocabulary
+from .accuracy import NO_BASE, Tally
+from .data import DataSet
+
+# The scenes lie far from the split's start, where the demo models' training began.
+FIRST = 900_000
+PAPER_CUT = Cut("felzenszwalb")
+_OFF = Cleaning(abstract=False, outliers="off", synonyms="off")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is measured.
+
+    corrected : numbers of corrected images of the learning curve.
+    captioned : scenes with captions of the ablation. wrong : share of pairs made wrong.
+    drop : delta of all filters. most : segments kept of a corrected image.
+    """
+
+    corrected: tuple[int, ...] = (10, 30, 100)
+    captioned: int = 200
+    wrong: float = 0.3
+    drop: float = 0.3
+    most: int = 400
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("wrong", "drop"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise JobError(name, f"{name} is a share between 0 and 1.")
+
+
+CLEANINGS: dict[str, Cleaning] = {
+    "base set": _OFF,
+    "enrichment": replace(_OFF, synonyms="neighbours"),
+    "enrichment, 30 pairs": replace(_OFF, synonyms="global"),
+    "abstract": replace(_OFF, abstract=True),
+    "filtering": replace(_OFF, outliers="fixed"),
+    "filtering, adaptive": replace(_OFF, outliers="adaptive"),
+    "both": replace(_OFF, outliers="fixed", synonyms="neighbours"),
+}
+"""Variants of the ablation by the set's own cleaning."""
+CLIP_FILTERS = {"CLIP score, global": False, "CLIP score, per group": True}
+"""The paper's rejected filters (a) and (b): whether each root's pairs are ranked by themselves."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Corpus:
+    """Captioned scenes as additions.
+
+    placed : per addition, CLIP's unit rows of its segments. wrong : how many pairs were made so.
+    """
+
+    additions: tuple[Addition, ...]
+    placed: tuple[Rows, ...]
+    wrong: int = 0
+
+
+@dataclass(eq=False)
+class Bench:
+    """Models and caches shared by all variants."""
+
+    clip: Clip
+    encoder: VisualEncoder
+    proposals: Cut = PAPER_CUT
+    extract: Extract = field(default_factory=lambda: extractor("rules"))
+
+    def __post_init__(self) -> None:
+        self.place = ClipPatches(self.clip)
+        self.watch = Stopwatch(torch.device("cpu"))
+        self.looker = Looker(self.encoder, Encodings(1 << 30), self.watch, load_segmenter)
+
+    @classmethod
+    def load(cls, clip: str = "demo-clip", encoder: str = "demo-visual") -> "Bench":
+        """With the models of these names, on the processor."""
+        return cls(load_clip(clip), load_visual(encoder))
+
+    def words(self, texts: Sequence[str]) -> Rows:
+        """Unit rows (n, e) of phrases over the four templates."""
+        return np.asarray(self.clip.encode_classes(texts, REME_TEMPLATES).cpu(), np.float32)
+
+    def new_set(self, folder: Path) -> ReferenceSet:
+        of = EncoderId(self.encoder.name, self.encoder.digest, self.encoder.width)
+        text = EncoderId(self.clip.name, self.clip.digest, self.clip.embed_dim)
+        return ReferenceSet.create(folder, of, text)
+
+    def label(
+        self, held: ReferenceSet, data: DataSet, name: str, settings: ReME
+    ) -> Generator[str, None, Tally]:
+        """Label all images of a data set; yields before each."""
+        retriever = Retriever(
+            held, self.looker, self.watch, lambda texts: torch.from_numpy(self.words(texts))
+        )
+        tally = Tally(name, NO_BASE)
+        count = len(data.vocabulary.classes)
+        for sample in data.samples:
+            yield f"{sample.name} {name}"
+            own = content_hash(sample.image)
+            found = retriever.label(sample.image, own, data.vocabulary, settings)
+            tally.add(sample, found.ids, count)
+        return tally
+
+
+def measure(
+    bench: Bench, data: DataSet, plan: Plan = Plan()
+) -> Generator[str, None, tuple[list[Tally], dict[str, Any]]]:
+    """Run the learning curve and the ablation.
+
+    Yields what is done; returns one tally per row, and facts about the caption set.
+    """
+    tallies = []
+    with tempfile.TemporaryDirectory() as folder:
+        for count in plan.corrected:
+            yield f"{count} corrections"
+            held = from_corrections(bench, Path(folder) / f"corrected-{count}", count, plan, data)
+            name = f"reme, {count} corrections"
+            settings = ReME(words="names", proposals=bench.proposals)
+            tallies.append((yield from bench.label(held, data, name, settings)))
+        yield f"{plan.captioned} captions"
+        corpus = from_captions(bench, plan)
+        facts: dict[str, Any] = {"captioned": plan.captioned, "wrong_pairs": corpus.wrong}
+        for number, (name, cleaning, additions) in enumerate(variants(bench, corpus, plan)):
+            held = bench.new_set(Path(folder) / f"captions-{number}")
+            held.add(additions)
+            done = clean(held, cleaning, bench.words)
+            facts[name] = {
+                "pairs": int(held.links().nnz), "dropped": done.dropped, "added": done.added,
+                "abstract": list(done.abstract),
+            }  # fmt: skip
+            settings = ReME(words="text", proposals=bench.proposals)
+            label = f"reme captions, {name}"
+            tallies.append((yield from bench.label(held, data, label, settings)))
+    return tallies, facts
+
+
+def variants(
+    bench: Bench, corpus: Corpus, plan: Plan
+) -> Iterator[tuple[str, Cleaning, Sequence[Addition]]]:
+    """Name, cleaning and additions of every row of the ablation."""
+    for name, cleaning in CLEANINGS.items():
+        yield name, replace(cleaning, drop=plan.drop), corpus.additions
+    for name, per_group in CLIP_FILTERS.items():
+        yield name, _OFF, by_clip_score(bench, corpus, plan.drop, per_group=per_group)
+
+
+def from_corrections(
+    bench: Bench, folder: Path, count: int, plan: Plan, data: DataSet
+) -> ReferenceSet:
+    """A set of training scenes with their truth as corrections, and its metric."""
+    held = bench.new_set(folder)
+    classes = data.vocabulary.classes[: len(data.vocabulary.classes) - data.distractors]
+    known = Vocabulary(classes)
+    additions = []
+    for seed in split_seeds("train")[FIRST : FIRST + count]:
+        shown = scene(seed, "train")
+        source, rows = _look(bench, shown.image, f"train-{seed}")
+        made = correct.addition(shown.image, shown.labels, known, rows, source, most=plan.most)
+        additions.append(made.addition)
+    held.add(additions)
+    held.put_metric(fit_set(held))
+    return held
+
+
+def from_captions(bench: Bench, plan: Plan) -> Corpus:
+    """Training scenes named by their captions, then a share of the pairs made wrong."""
+    additions, placed = [], []
+    for seed in split_seeds("train")[FIRST : FIRST + plan.captioned]:
+        shown = scene(seed, "train")
+        made, rows = _paired(bench, shown.image, shown.captions, f"train-{seed}")
+        if made.segments:
+            additions.append(made)
+            placed.append(rows)
+    corpus = Corpus(tuple(additions), tuple(placed))
+    return spoilt(corpus, plan.wrong, np.random.default_rng(plan.seed))
+
+
+def spoilt(corpus: Corpus, share: float, rng: np.random.Generator) -> Corpus:
+    """Give a share of the pairs a phrase of another image, of a root that this one has not."""
+    every = [told for addition in corpus.additions for s in addition.segments for told in _told(s)]
+    wrong = rng.permutation(len(every)) < int(share * len(every))
+    additions, first, count = [], 0, 0
+    for addition in corpus.additions:
+        own = {root for segment in addition.segments for root in segment.roots}
+        others = [told for told in every if told[1] not in own]
+        segments = []
+        for segment in addition.segments:
+            told = _told(segment)
+            for place, spoil in enumerate(wrong[first : first + len(told)]):
+                if spoil and others:
+                    told[place] = others[int(rng.integers(len(others)))]
+                    count += 1
+            first += len(told)
+            segments.append(_named(segment, list(dict.fromkeys(told))))
+        additions.append(replace(addition, segments=tuple(segments)))
+    return Corpus(tuple(additions), corpus.placed, count)
+
+
+def by_clip_score(
+    bench: Bench, corpus: Corpus, drop: float, *, per_group: bool
+) -> tuple[Addition, ...]:
+    """Additions without the share of pairs of the lowest CLIP score, of all or of each root."""
+    scores: list[float] = []
+    roots: list[str] = []
+    for addition, rows in zip(corpus.additions, corpus.placed, strict=True):
+        for segment, row in zip(addition.segments, rows, strict=True):
+            scores += (bench.words(segment.words) @ row).tolist()
+            roots += segment.roots if per_group else [""] * len(segment.words)
+    values, group = np.asarray(scores), np.asarray(roots)
+    gone = np.zeros(len(values), bool)
+    for root in np.unique(group):
+        members = np.flatnonzero(group == root)
+        gone[members[lowest(values[members], drop)]] = True
+    left = iter((~gone).tolist())
+    kept = []
+    for addition in corpus.additions:
+        told = [[t for t in _told(segment) if next(left)] for segment in addition.segments]
+        if any(told):
+            kept.append(_with_words(addition, told))
+    return tuple(kept)
+
+
+def _look(bench: Bench, image: npt.NDArray[np.uint8], name: str) -> tuple[Source, correct.Pool]:
+    """An image's source, and what pools its visual features."""
+    own = content_hash(image)
+    features = bench.looker.features(image, own)
+    source = Source(own, name, (image.shape[0], image.shape[1]))
+    return source, lambda segments: embed(bench.encoder, features, segments)
+
+
+def _paired(
+    bench: Bench, image: npt.NDArray[np.uint8], captions: Sequence[str], name: str
+) -> tuple[Addition, Rows]:
+    """An image's named segments, and CLIP's rows of them."""
+    source, pool = _look(bench, image, name)
+    seen = bench.place.encode(image)
+    placed = np.empty((0, bench.place.width), np.float32)
+
+    def both(segments: Segments) -> Rows:
+        nonlocal placed
+        placed = embed(bench.place, seen, segments)
+        return pool(segments)
+
+    cut = bench.proposals
+    settings = Proposals(cut.kind, cut.preset, cut.scale, cut.sigma, cut.min_size, cut.finest)
+    made = pairing.addition(
+        image,
+        captions,
+        propose(image, settings),
+        source,
+        extract=bench.extract,
+        words=bench.words,
+        place=lambda segments: embed(bench.place, seen, segments),
+        pool=both,
+    )
+    return made.addition, placed
+
+
+def _told(segment: Segment) -> list[tuple[str, str]]:
+    """(phrase, root) of a segment."""
+    return list(zip(segment.words, segment.roots, strict=True))
+
+
+def _named(segment: Segment, told: Sequence[tuple[str, str]]) -> Segment:
+    words, roots = tuple(w for w, _ in told), tuple(r for _, r in told)
+    return replace(segment, words=words, roots=roots)
+
+
+def _with_words(addition: Addition, told: Sequence[Sequence[tuple[str, str]]]) -> Addition:
+    """An addition with only these phrases of each segment, and segments that have any."""
+    kept = [number for number, words in enumerate(told) if words]
+    return Addition(
+        addition.source,
+        addition.embeddings[kept],
+        tuple(_named(addition.segments[number], told[number]) for number in kept),
+        tuple(addition.thumbnails[number] for number in kept),
+    )

@@ -1,0 +1,121 @@
+"""The ablation's parts on hand-made sets, and one small run of all of it."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+
+from napari_prelabel.bench import accuracy, reme
+from napari_prelabel.bench.data import DataSet, Sample
+from napari_prelabel.bench.reme import Bench, Corpus, Plan, by_clip_score, spoilt
+from napari_prelabel.errors import JobError
+from napari_prelabel.models.clip import Clip
+from napari_prelabel.models.visual import ClipPatches
+from napari_prelabel.reference.values import Addition, Segment, Source
+from napari_prelabel.synthetic.classes import CLASSES
+from napari_prelabel.synthetic.scenes import scene
+from napari_prelabel.vocabulary import Vocabulary
+
+CONFIG = {
+    "embed_dim": 8,
+    "vision_cfg": {"image_size": 32, "layers": 2, "width": 16, "head_width": 8, "patch_size": 16},
+    "text_cfg": {"context_length": 8, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
+}
+WORDS = {"cow": (1, 0), "oak": (0, 1), "red oak": (0, 1), "sea": (0.6, 0.8)}
+
+
+def addition(number, *words):
+    segments = tuple(
+        Segment((0, 0, 2, 2), 4, told, "caption", tuple(w.split()[-1] for w in told))
+        for told in words
+    )
+    rows = np.eye(len(words), 3, dtype=np.float32)
+    source = Source(f"{number:064x}", f"{number}", (4, 4))
+    return Addition(source, rows, segments, (b"",) * len(words))
+
+
+@pytest.fixture
+def corpus():
+    return Corpus(
+        (addition(1, ("cow", "oak"), ("sea",)), addition(2, ("red oak",), ("cow", "sea"))),
+        (
+            np.array([[1, 0], [0, 1]], np.float32),  # cow 1.0, oak 0.0; sea 0.8
+            np.array([[0.8, 0.6], [0, 1]], np.float32),  # red oak 0.6; cow 0.0, sea 0.8
+        ),
+    )
+
+
+@pytest.fixture
+def bench():
+    return SimpleNamespace(words=lambda texts: np.array([WORDS[t] for t in texts], np.float32))
+
+
+def told(additions):
+    return [[s.words for s in a.segments] for a in additions]
+
+
+def test_the_global_filter_drops_the_lowest_scores_of_all(bench, corpus):
+    kept = by_clip_score(bench, corpus, 0.5, per_group=False)
+    assert told(kept) == [[("cow",), ("sea",)], [("sea",)]]
+    np.testing.assert_array_equal(kept[1].embeddings, corpus.additions[1].embeddings[1:])
+    assert len(kept[1].thumbnails) == 1
+
+
+def test_the_grouped_filter_drops_the_lowest_of_each_root(bench, corpus):
+    kept = by_clip_score(bench, corpus, 0.5, per_group=True)
+    assert told(kept) == [[("cow",)], [("red oak",), ("sea",)]]
+    assert by_clip_score(bench, corpus, 1.0, per_group=True) == ()
+
+
+def test_wrong_pairs_have_words_that_their_image_has_not(corpus):
+    extra = Corpus((*corpus.additions, addition(3, ("kite",), ("kite",))), (*corpus.placed,) * 2)
+    found = spoilt(extra, 0.5, np.random.default_rng(0))
+    assert found.wrong == 4
+    changed = 0
+    for before, after in zip(extra.additions, found.additions, strict=True):
+        own = {root for s in before.segments for root in s.roots}
+        for old, new in zip(before.segments, after.segments, strict=True):
+            strange = set(new.words) - set(old.words)
+            changed += len(strange)
+            assert not {w.split()[-1] for w in strange} & own
+            assert new.roots == tuple(w.split()[-1] for w in new.words)
+    assert changed == 4
+    assert spoilt(extra, 0.0, np.random.default_rng(0)).wrong == 0
+
+
+def test_shares_lie_between_none_and_all():
+    with pytest.raises(JobError, match="wrong is a share"):
+        Plan(wrong=1.2)
+
+
+def test_one_small_run(monkeypatch):
+    monkeypatch.setattr(reme, "scene", lambda seed, split: scene(seed, split, (64, 80)))
+    torch.manual_seed(0)
+    clip = Clip("small", open_clip.CLIP(**CONFIG), "digest")
+    bench = Bench(clip, ClipPatches(clip))
+    shown = scene(1_000_000, "val", (64, 64))
+    names = "\n".join(c.name for c in CLASSES)
+    words = Vocabulary.parse(f"{names}\npiano")
+    true = tuple(int(i) for i in np.unique(shown.labels))
+    data = DataSet("drawn", "val", words, true, (), 1, (Sample("s", shown.image, shown.labels),))
+    steps = reme.measure(bench, data, Plan(corrected=(2,), captioned=3, most=40))
+    seen = []
+    while True:
+        try:
+            seen.append(next(steps))
+        except StopIteration as end:
+            tallies, facts = end.value
+            break
+    names = [t.method for t in tallies]
+    assert names[0] == "reme, 2 corrections"
+    assert names[1:] == [f"reme captions, {n}" for n in (*reme.CLEANINGS, *reme.CLIP_FILTERS)]
+    assert seen[:2] == ["2 corrections", "s reme, 2 corrections"]
+    assert facts["wrong_pairs"] > 0
+    assert facts["filtering"]["pairs"] <= facts["base set"]["pairs"]
+    assert facts["both"]["added"] >= 0
+    rows = accuracy.report(tallies, data)["rows"]
+    assert json.loads(json.dumps(rows)) == rows
+    assert all(0 <= row["miou"] <= 100 for row in rows)
