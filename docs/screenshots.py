@@ -4,12 +4,14 @@ Run `make docs-images`, or `xvfb-run -s "-screen 0 1600x1000x24" python docs/scr
 """
 
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import napari
 import psutil
+import screenshots_reference
 from PIL import Image
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
@@ -50,7 +52,7 @@ def run(dock: PrelabelDock) -> None:
 
 def main(theme: str) -> None:
     remember._path = lambda: FOLDER / "absent" / "dock.json"
-    remember.save = lambda _: None
+    remember.save = lambda *_: None
     viewer = napari.Viewer()
     viewer.theme = theme
     viewer.window.resize(*SIZE)
@@ -71,6 +73,8 @@ def main(theme: str) -> None:
     psutil.Process(worker["pid"]).kill()
     wait(lambda: not dock.session.running)
     shoot(viewer, "dock-failed")
+    with tempfile.TemporaryDirectory() as sets:
+        screenshots_reference.picture(viewer, Path(sets), wait, shoot)
     runner.close_shared_pool()
     viewer.close()
 

@@ -283,7 +283,7 @@ def test_evaluation_is_told_in_plain_words(made, fake):
     assert task.job.method == "reme"
     assert task.job.reference.digest == made.shelf.overview.digest
     assert "88 % fewer pixels" in made.trust.verdict.text()
-    assert "“Join words that mean the same”" in made.trust.advice.text()
+    assert "“Synonyms”" in made.trust.advice.text()
     assert "Hardest: second, 31 %" in made.trust.advice.text()
     made.open(None)
     assert made.trust.table.isHidden()
@@ -342,8 +342,7 @@ def test_an_image_that_is_not_open_is_a_sentence(made, viewer):
     shown = entry(made, 0)
     viewer.layers.clear()
     made.places.show(shown)
-    wait(lambda: bool(made.bar.notices.texts))
-    assert "is not open here" in made.bar.notices.texts[0]
+    wait(lambda: "is not open here" in made.bar.notices.texts[0])
 
 
 def test_odd_ones_are_listed_with_their_pictures(made, monkeypatch):
@@ -380,9 +379,10 @@ def test_the_set_goes_to_the_pre_label_dock_with_its_words(made, viewer):
 
 def test_closing_the_dock_lets_go_of_the_viewer(viewer, fake, two, dock):
     dock.why.button.click()
-    assert viewer.mouse_drag_callbacks
+    follows = dock.tool._pressed
+    assert follows in viewer.mouse_drag_callbacks
     viewer.window.remove_dock_widget(dock)
-    assert not viewer.mouse_drag_callbacks
+    assert follows not in viewer.mouse_drag_callbacks
     add_image(viewer, "later", 5)
     two[0][1].layer.paint((40, 40), 1)
     QApplication.processEvents()

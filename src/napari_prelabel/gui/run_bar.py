@@ -16,6 +16,12 @@ STAGES = {
     "encode": "Looking at the image: window",
     "score": "Comparing with the words: window",
     "purify": "Cleaning up: window",
+    "diffusion": "Looking at the image with the diffusion model",
+    "walk": "Following outlines",
+    "segment": "Cutting the image into segments",
+    "retrieve": "Comparing with the reference set",
+    "learn": "Learning from image",
+    "evaluate": "Checking: step",
     "decide": "Deciding",
 }
 # Where in the bar each stage begins and ends, in per mille.
@@ -25,6 +31,12 @@ SHARES = {
     "encode": (100, 600),
     "score": (600, 700),
     "purify": (700, 970),
+    "diffusion": (600, 800),
+    "walk": (800, 970),
+    "segment": (100, 300),
+    "retrieve": (600, 970),
+    "learn": (50, 1000),
+    "evaluate": (50, 1000),
     "decide": (970, 1000),
 }
 KEYS = "\n\nKeys on the canvas: Shift+R run, Shift+U undo the run"

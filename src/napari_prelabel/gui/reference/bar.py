@@ -63,9 +63,11 @@ class WorkBar(QWidget):
         step = self._clock.timed(0, step)
         self.bar.setRange(0, max(step.total, 0) if step.total > 1 else 0)
         self.bar.setValue(step.done)
-        text = step.message or STAGES.get(step.stage, "Working")
-        if step.total > 1 and not step.message:
+        text = STAGES[step.stage]
+        if step.total > 1 or step.message:
             text += f" {min(step.done + 1, step.total)} of {step.total}"
+        if step.message:
+            text += f": {step.message}"
         if step.seconds_left is not None and step.seconds_left >= 1:
             text += f", about {step.seconds_left:.0f} s left"
         self._tell(text)

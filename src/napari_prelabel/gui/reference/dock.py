@@ -237,7 +237,7 @@ class ReferenceDock(QWidget):
         self.cleaning.show_set(overview)
         cleaned = overview.cleaned if overview is not None else None
         self.sections["cleaning"].tell(shortly(cleaned) if overview is not None else "")
-        for name in ("why", "trust", "odd"):
+        for name in ("content", "why", "trust", "odd", "cleaning"):
             self.sections[name].setVisible(overview is not None)
         self._offer()
         for dock in self._docks():
@@ -283,12 +283,14 @@ class ReferenceDock(QWidget):
             self._fail(sentence(error))
             return
         folder = str(overview.folder if overview is not None else new.folder())
+        cleaned = overview.cleaned if overview is not None else None
         facts = {
             "encoder": encoder,
             "name": overview.name if overview is not None else new.set_name,
             "author": new.author.text().strip(),
             "licence": new.licence.text().strip(),
-            "cleaning": self.cleaning.settings(),
+            # What a person corrected is trusted until they ask for cleaning.
+            "cleaning": cleaned.settings if cleaned is not None else None,
             "position": new.position.isChecked(),
         }
         new.remember()

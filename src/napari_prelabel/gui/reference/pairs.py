@@ -1,7 +1,7 @@
 """Images of the viewer with the labels drawn over them: what a set can learn from."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,7 +9,7 @@ import numpy.typing as npt
 from napari.layers import Image, Labels
 
 from ...errors import ImageError, VocabularyError
-from ...labels import MODEL, Ids
+from ...labels import MODEL, Ids, relabel
 from ...vocabulary import Class, Vocabulary, key
 from ..annotation import planes_of
 from ..images import Source, guess_channel_axis
@@ -193,14 +193,26 @@ def reviewed(taken: Iterable[Taken]) -> "Iterator[Reviewed]":
 
 
 def joined(vocabularies: Iterable[Vocabulary]) -> Vocabulary:
-    """One vocabulary with the classes of all, each name once, and the words that go with them."""
+    """One vocabulary with the classes of all, each word once, and the background words."""
+    every = list(vocabularies)
     classes: list[Class] = []
     seen: set[str] = set()
-    for vocabulary in vocabularies:
+    for vocabulary in every:
         for c in vocabulary.classes:
             if key(c.name) in seen:
                 continue
             synonyms = tuple(s for s in c.synonyms if key(s) not in seen)
             seen |= {key(c.name), *map(key, synonyms)}
             classes.append(Class(len(classes) + 1, c.name, synonyms, c.colour, c.descriptions))
-    return Vocabulary(tuple(classes))
+    background = {key(word): word for v in every for word in v.background if key(word) not in seen}
+    return Vocabulary(tuple(classes), tuple(background.values()))
+
+
+def in_words_of(item: "Reviewed", vocabulary: Vocabulary) -> "Reviewed":
+    """The same labels with the ids that another vocabulary gives their names."""
+    mapping = {
+        c.id: found.id
+        for c in item.vocabulary.classes
+        if (found := vocabulary.find(c.name)) is not None and found.id != c.id
+    }
+    return replace(item, ids=relabel(item.ids, mapping), vocabulary=vocabulary)

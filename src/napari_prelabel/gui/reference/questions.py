@@ -9,7 +9,7 @@ from ...errors import ImageError, JobError
 from ...job import Job, Reference
 from ..images import Source
 from ..result import ResultLayer
-from .pairs import Pair, Taken, joined, reviewed, source_of
+from .pairs import Pair, Taken, in_words_of, joined, reviewed, source_of
 from .shelf import Overview
 from .why import image_named
 
@@ -31,7 +31,8 @@ def evaluate_task(overview: Overview, taken: Sequence[Taken], base: Job | None) 
     job = Job(vocabulary, method="reme", reference=reference)
     if base is not None:
         job = replace(base, vocabulary=vocabulary, method="reme", reference=reference, region=None)
-    return Evaluate(str(overview.folder), tuple(reviewed(taken)), job)
+    pairs = tuple(in_words_of(item, vocabulary) for item in reviewed(taken))
+    return Evaluate(str(overview.folder), pairs, job)
 
 
 def explain_task(

@@ -15,14 +15,15 @@ NOTHING, SET = "nothing", "set"
 TITLES = {
     NOTHING: "nothing at all",
     SET: "this set",
-    "set, no abstract": "… with general words",
-    "set, no outliers": "… with outliers",
-    "set, no synonyms": "… without synonyms",
+    "set, general words kept": "… general words kept",
+    "set, outliers kept": "… outliers kept",
+    "set, no synonyms added": "… no synonyms",
+    "set, not cleaned": "… not cleaned at all",
 }
 STEPS = {
-    "set, no abstract": "“Drop words that are too general”",
-    "set, no outliers": "“Drop outliers”",
-    "set, no synonyms": "“Join words that mean the same”",
+    "set, general words kept": "“Drop words that are too general”",
+    "set, outliers kept": "“Outliers”",
+    "set, no synonyms added": "“Synonyms”",
 }
 HELP = (
     "Labels every ticked image from the other images of the set, never from itself, and compares "

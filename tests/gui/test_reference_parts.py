@@ -1,0 +1,252 @@
+"""Parts of the Reference dock by themselves: gallery, tables, sentences, recent sets, the bar."""
+
+import time
+from typing import get_args
+
+import numpy as np
+import pytest
+from qtpy.QtCore import QEvent, QPointF, Qt
+from qtpy.QtGui import QMouseEvent
+from qtpy.QtWidgets import QApplication
+
+from napari_prelabel.engine.tasks import Evaluation, EvaluationRow
+from napari_prelabel.gui import recent_sets
+from napari_prelabel.gui.reference.bar import WorkBar
+from napari_prelabel.gui.reference.cleaning_box import CleaningBox, shortly, summary
+from napari_prelabel.gui.reference.encoders import choice, choices, fetchable
+from napari_prelabel.gui.reference.gallery import PAGE, STEP, Gallery, _tick_rect, about
+from napari_prelabel.gui.reference.reader import Reader
+from napari_prelabel.gui.reference.shelf import Entry, Overview
+from napari_prelabel.gui.reference.trust_box import advice, verdict
+from napari_prelabel.gui.reference.why_answer import percent
+from napari_prelabel.gui.run_bar import SHARES, STAGES
+from napari_prelabel.job import Progress, Stage
+from napari_prelabel.reference.values import Cleaned, Cleaning, Record, Segment, Source
+
+from fake_pool import _png  # isort: skip
+from gui_steps import wait  # isort: skip
+
+MANY = 200_000
+
+
+def entry(row, on=True, **source):
+    told = Source("0" * 64, f"image {row}", (40, 50), **source)
+    segment = Segment((1, 2, 11, 22), 150, ("cell",))
+    record = Record(row, segment, told, ("cell",), (("blob", "outlier"),), on)
+    return Entry(record, _png(np.full((10, 20, 3), 90, np.uint8)))
+
+
+@pytest.fixture
+def gallery(qtbot):
+    asked = []
+
+    def ask(rows, then):
+        asked.append(len(rows))
+        then(tuple(entry(int(r)) for r in rows))
+
+    made = Gallery(ask)
+    qtbot.addWidget(made)
+    made.asked = asked
+    made.resize(340, 300)
+    made.show()
+    return made
+
+
+# Gallery
+
+
+def test_two_hundred_thousand_segments_open_at_once_and_only_those_in_view_are_read(gallery):
+    start = time.perf_counter()
+    gallery.show_rows(np.arange(MANY))
+    QApplication.processEvents()
+    assert time.perf_counter() - start < 1.0
+    assert gallery.pictures.rowCount() == STEP
+    assert sum(gallery.asked) <= 2 * PAGE
+    gallery.scrollToBottom()
+    wait(lambda: gallery.pictures.rowCount() == 2 * STEP)
+
+
+def test_a_picture_that_was_read_is_not_read_again(gallery):
+    gallery.show_rows(np.arange(3))
+    wait(lambda: gallery.pictures.entry(gallery.pictures.index(0)) is not None)
+    before = len(gallery.asked)
+    gallery.viewport().update()
+    QApplication.processEvents()
+    assert len(gallery.asked) == before
+    gallery.pictures.forget(np.array([1]))
+    QApplication.processEvents()
+    wait(lambda: len(gallery.asked) > before)
+
+
+def click(gallery, where):
+    for kind in (QEvent.Type.MouseButtonPress, QEvent.Type.MouseButtonRelease):
+        at = QPointF(where)
+        event = QMouseEvent(
+            kind, at, at, Qt.MouseButton.LeftButton, Qt.MouseButton.LeftButton,
+            Qt.KeyboardModifier.NoModifier,
+        )  # fmt: skip
+        QApplication.sendEvent(gallery.viewport(), event)
+
+
+def test_a_click_on_the_tick_switches_and_one_beside_it_chooses(gallery):
+    gallery.show_rows(np.arange(4))
+    index = gallery.pictures.index(2)
+    wait(lambda: gallery.pictures.entry(index) is not None)
+    switched, chosen = [], []
+    gallery.switch.connect(lambda rows, on: switched.append((rows, on)))
+    gallery.chosen.connect(chosen.append)
+    cell = gallery.visualRect(index)
+    click(gallery, _tick_rect(cell).center())
+    assert switched == [([2], False)]
+    click(gallery, cell.center())
+    assert chosen[-1].record.row == 2
+    assert len(switched) == 1
+
+
+def test_the_space_bar_switches_the_chosen_one(gallery, qtbot):
+    gallery.show_rows(np.arange(2))
+    wait(lambda: gallery.pictures.entry(gallery.pictures.index(1)) is not None)
+    switched = []
+    gallery.switch.connect(lambda rows, on: switched.append((rows, on)))
+    gallery.setCurrentIndex(gallery.pictures.index(1))
+    qtbot.keyClick(gallery, Qt.Key.Key_Space)
+    assert switched == [([1], False)]
+
+
+def test_all_that_is_known_of_a_segment_is_told():
+    told = about(entry(3, False, author="Ann", reviewed="2026-11-20T10:00:00+00:00", licence="CC0"))
+    for fact in ("cell", "image 3", "20 × 10 pixels", "20 November 2026", "Ann", "CC0",
+                 "“blob” was dropped", "switched off"):  # fmt: skip
+        assert fact in told
+    assert "no licence told" in about(entry(1, reviewed="long ago"))
+
+
+# Sentences
+
+
+def row(name, to_fix):
+    return EvaluationRow(name, 50.0, 60.0, to_fix, None)
+
+
+@pytest.mark.parametrize(
+    ("after", "told"), [(20.0, "75 % fewer"), (80.0, "does not help yet"), (79.9, "not help yet")]
+)
+def test_a_verdict_in_plain_words(after, told):
+    assert told in verdict(Evaluation((row("nothing", 80.0), row("set", after)), {}))
+
+
+def test_no_verdict_without_pixels_and_no_advice_without_a_better_row():
+    nothing = Evaluation((row("nothing", 0.0), row("set", 0.0)), {})
+    assert "no labelled pixels" in verdict(nothing)
+    assert verdict(Evaluation((), {})) == advice(Evaluation((), {})) == ""
+    assert advice(Evaluation((row("set", 5.0), row("set, outliers kept", 9.0)), {})) == ""
+
+
+def test_what_cleaning_did_is_told_step_by_step():
+    everything = Cleaning(abstract=True, outliers="fixed", synonyms="neighbours")
+    told = summary(Cleaned(everything, ("thing",), (("sea", "ocean"),), 40, 7, 3))
+    assert "thing (40 segments dropped)" in told
+    assert "Outliers: 7 segments" in told
+    assert "sea = ocean" in told
+    assert summary(None).startswith("Not cleaned yet")
+    off = Cleaned(Cleaning(outliers="off", synonyms="off"))
+    assert summary(off).startswith("No step is on")
+    assert shortly(Cleaned(everything, (), (("a", "b"),), 1, 2)) == "3 dropped, 1 synonym"
+
+
+@pytest.mark.parametrize(("weight", "text"), [(0.832, "83%"), (0.001, "< 1 %")])
+def test_small_weights_are_not_nothing(weight, text):
+    assert percent(weight) == text
+
+
+# Cleaning settings
+
+
+def test_cleaning_settings_come_back_and_a_word_can_be_kept(qtbot):
+    box = CleaningBox()
+    qtbot.addWidget(box)
+    wanted = Cleaning(True, "adaptive", 0.2, "share", 12, 0.75, ("thing",))
+    box.show_settings(wanted)
+    assert box.settings() == wanted
+    cleaned = Cleaned(wanted, ("stuff",))
+    hashes: frozenset = frozenset()
+    box.show_set(Overview(recent_sets.home(), "s", "texture", 1, 1, "d", (), cleaned, (), hashes))
+    assert box.words.rows == ["stuff", "thing"]
+    box.words.model_.ticked.emit("stuff", True)
+    assert box.settings().keep == ("stuff", "thing")
+
+
+# Encoders
+
+
+def test_encoders_say_what_they_need(monkeypatch, tmp_path):
+    monkeypatch.setenv("PRELABEL_MODELS", str(tmp_path))
+    names = [c.name for c in choices()]
+    assert names[0] == "texture"
+    assert not any(name.endswith("random") for name in names)
+    assert choice("texture").installed
+    assert "346.3 MB to fetch. Licence: Apache-2.0" in choice("dinov2b").note
+    assert fetchable("texture") is None
+    assert fetchable("dinov2b").folder == tmp_path / "dinov2b"
+
+
+# Threads
+
+
+def test_a_reader_answers_in_order_tells_errors_and_is_silent_once_closed(qapp):
+    reader, got, failed = Reader(), [], []
+    reader.failed.connect(failed.append)
+    reader.ask(lambda: time.sleep(0.05) or 1, got.append)
+    reader.ask(lambda: 1 / 0, got.append)
+    reader.ask(lambda: 3, got.append)
+    wait(lambda: got == [1, 3])
+    assert isinstance(failed[0], ZeroDivisionError)
+    reader.ask(lambda: time.sleep(0.05) or 4, got.append)
+    reader.close()
+    reader.ask(lambda: 5, got.append)
+    time.sleep(0.1)
+    qapp.processEvents()
+    assert got == [1, 3]
+
+
+# Bars
+
+
+def test_every_stage_has_its_words_and_its_place_in_the_bar():
+    assert set(STAGES) == set(SHARES) == set(get_args(Stage))
+
+
+def test_the_bar_names_the_image_and_how_many_there_are(qtbot):
+    bar = WorkBar()
+    qtbot.addWidget(bar)
+    bar.offer("Make", "", True)
+    bar.busy("Reading …")
+    assert not bar.button.isEnabled()
+    bar.progress(Progress("learn", 1, 3, message="slide 2"))
+    assert bar.stage.text() == "Learning from image 2 of 3: slide 2"
+    assert (bar.bar.value(), bar.bar.maximum()) == (1, 3)
+    bar.idle("Done.")
+    assert bar.button.isEnabled()
+
+
+# Recent sets
+
+
+def test_recent_sets_keep_their_order_and_lose_those_that_are_gone(tmp_path):
+    folders = [tmp_path / name / "cells" for name in ("a", "b")]
+    for folder in folders:
+        folder.mkdir(parents=True)
+        (folder / "manifest.json").write_text("{}")
+    known = recent_sets.used(folders[1], recent_sets.used(folders[0], []))
+    assert known == [folders[1], folders[0]]
+    wait(lambda: recent_sets.recent() == known)
+    assert [t for t, _ in recent_sets.titles(known)] == ["cells (b)", "cells (a)"]
+    (folders[1] / "manifest.json").unlink()
+    assert recent_sets.recent() == [folders[0]]
+
+
+def test_a_second_set_of_a_name_gets_a_number_and_a_safe_folder(tmp_path):
+    assert recent_sets.folder_for("a/b:c", tmp_path).name == "a_b_c"
+    (tmp_path / "cells").mkdir()
+    assert recent_sets.folder_for("cells", tmp_path).name == "cells 2"
+    assert recent_sets.folder_for("..", tmp_path).name == "set"
