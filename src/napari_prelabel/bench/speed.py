@@ -27,8 +27,8 @@ from ..vocabulary import Class, Vocabulary
 Image = npt.NDArray[np.uint8]
 _EVERY = 0.004
 _OTHER = "other"
-# Passes through CLIP that every run needs for its windows, and those that depend on the words.
-_WINDOWS = ("trunk", "dense")
+# Passes through the models that every run needs, and those that depend on the words.
+_WINDOWS = ("trunk", "dense", "diffusion")
 _BESIDE = ("load", "text", "crops")
 
 
@@ -96,15 +96,20 @@ def measure(
     with "other" sum to its wall time `seconds`; overhead_ratio (what is neither a pass, text nor
     loading, over the passes of the windows), changed_word_ratio (a run with one word changed,
     its text included, over the run before it, without ambiguity purification),
-    changed_word_ratio_ambiguity (with it), peak_mb over the loaded model, and the number and
-    seconds of the crops. docs/benchmarks.md defines the figures.
+    changed_word_ratio_ambiguity (with it), peak_mb over the loaded model, the number and seconds
+    of the crops, and for NERVE added_peak_mb, the memory of all but the models' passes.
+    docs/benchmarks.md defines the figures.
 
     Raises JobError when the engine knew a changed word.
     """
     images = (scene(s, "test", size).image for s in iter(split_seeds("test")[seed:]))
     plain = replace(job, freecp=replace(job.freecp, ambiguity=False))
     words = new_words(job.vocabulary.names)
-    peak = memory_run(engine, job, next(images))
+    if job.method == "nerve":  # its diffusion model is loaded in mid-run
+        run_once(engine, job, next(images))
+    image = next(images)
+    peak = memory_run(engine, job, image)
+    added = _added_memory(engine, job, image) if job.method == "nerve" else None
     first, changed = _pairs(engine, plain, images, repeats, words)
     full, full_changed = first, changed
     if job.method == "freecp" and job.freecp.ambiguity:
@@ -122,6 +127,8 @@ def measure(
         "seconds": round(run.seconds, 4),
         "windows": run.windows,
     }
+    if added is not None:
+        figures["added_peak_mb"] = round(added / 1e6, 1)
     if full is not first:
         figures |= {
             "changed_word_ratio_ambiguity": _ratio(full_changed, full),
@@ -129,6 +136,14 @@ def measure(
             "crops_seconds": round(run.took("crops"), 3),
         }
     return figures | _setting(engine, job, size, repeats)
+
+
+def _added_memory(engine: Engine, job: Job, image: Image) -> int:
+    """Bytes that NERVE's graph, walk and decision need at their peak, the passes being known."""
+    other = replace(job, nerve=replace(job.nerve, temperature=2 * job.nerve.temperature))
+    with peak_memory(engine.device) as peak:
+        run_once(engine, other, image)
+    return peak.bytes
 
 
 def _setting(engine: Engine, job: Job, size: tuple[int, int], repeats: int) -> dict[str, Any]:
