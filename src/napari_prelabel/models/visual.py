@@ -1,0 +1,214 @@
+"""Visual encoders: an image as patch features, and segments as pooled vectors (methods.md 3.7)."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from transformers import Dinov2Config, Dinov2Model
+
+from ..errors import ImageError, ModelError
+from ..methods.pooling import pool, segment_weights
+from . import texture
+from .catalog import BUNDLES
+from .catalog_visual import VISUALS, VisualEntry, visual_entry
+from .clip import SEED, Clip, load_clip, pick_device
+from .folder import installed_folder, load_folder, precision_of, read_config
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""ImageNet's, with which DINOv2 was trained."""
+
+CLIP_PREFIX = "clip:"
+_CLIP_SIDE = 448
+
+Labels = NDArray[np.integer] | NDArray[np.bool_] | Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Features:
+    """Patch features of one image.
+
+    tokens : (N, E) float32 on the CPU, not normalised, patches row by row
+    grid : (h, w), N = h · w; it spans the whole image, whatever its shape
+    """
+
+    tokens: Tensor
+    grid: tuple[int, int]
+
+
+class VisualEncoder(Protocol):
+    """What reference sets need of an encoder.
+
+    digest : hex SHA-256 that changes with weights, configuration, side and precision.
+    width : E, length of a vector.
+    """
+
+    name: str
+    digest: str
+    width: int
+
+    def encode(self, image: NDArray[np.uint8]) -> Features:
+        """Patch features of an image (H, W, 3) uint8; ImageError for anything else."""
+        ...
+
+    def pool(
+        self, features: Features, segments: Labels, count: int | None = None
+    ) -> Tensor | NDArray[np.float32]:
+        """Unit rows (k, E) float32 of segments of the image; see `pool_segments`."""
+        ...
+
+
+def pool_segments(features: Features, segments: Labels, count: int | None = None) -> Tensor:
+    """Mask average pooling of features.
+
+    Parameters
+    ----------
+    segments : labels (H, W) of an integer type, ids 0 .. count - 1, every other id no segment;
+        or masks (k, H, W) bool, which may overlap. Any height and width: the grid spans them.
+    count : number of ids; None takes the largest id and one, or the number of masks
+
+    Returns
+    -------
+    (k, E) float32 unit rows, on the CPU
+
+    Raises ImageError for segments of another shape or type.
+    """
+    given = torch.as_tensor(segments)
+    is_masks = given.ndim == 3 and given.dtype == torch.bool
+    is_labels = given.ndim == 2 and not given.is_floating_point() and given.dtype != torch.bool
+    if not (is_masks or is_labels) or 0 in given.shape[-2:]:
+        raise ImageError(
+            "Segments must be labels (height, width) of whole numbers or masks "
+            f"(k, height, width) of booleans, not {tuple(given.shape)} {given.dtype}."
+        )
+    if count is None or is_masks:
+        count = len(given) if is_masks else max(int(given.max()) + 1, 0)
+    return pool(features.tokens, segment_weights(given, count, features.grid))
+
+
+class Dinov2Patches:
+    """DINOv2's patch tokens after the final norm; the class token is dropped."""
+
+    def __init__(
+        self,
+        name: str,
+        model: Dinov2Model,
+        side: int,
+        digest: str,
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> None:
+        self.name = name
+        self.width = int(model.config.hidden_size)
+        self.digest = hashlib.sha256(f"{digest} {side} {dtype}".encode()).hexdigest()
+        self._model = model.eval().requires_grad_(False).to(device, dtype)
+        self._side, self._device, self._dtype = side, device, dtype
+        self._grid = (side // int(model.config.patch_size),) * 2
+
+    @torch.no_grad()
+    def encode(self, image: NDArray[np.uint8]) -> Features:
+        """Patch features of an image (H, W, 3) uint8, squashed to the encoder's side."""
+        pixels = squashed(image, self._side).to(self._device)
+        mean, std = (pixels.new_tensor(v)[:, None, None] for v in (MEAN, STD))
+        found = self._model(((pixels - mean) / std).to(self._dtype)[None]).last_hidden_state
+        return Features(found[0, 1:].float().cpu(), self._grid)
+
+    def pool(self, features: Features, segments: Labels, count: int | None = None) -> Tensor:
+        """`pool_segments`."""
+        return pool_segments(features, segments, count)
+
+
+class ClipPatches:
+    """CLIP's dense features by ClearCLIP, unit rows in the space of words."""
+
+    def __init__(self, clip: Clip) -> None:
+        side = next((b.windows.short_side for b in BUNDLES.values() if b.clip == clip.name), None)
+        self._clip = clip
+        self._side = (side or _CLIP_SIDE) // clip.patch * clip.patch
+        self.name = CLIP_PREFIX + clip.name
+        self.width = clip.embed_dim
+        self.digest = hashlib.sha256(f"{clip.digest} {self._side} clearclip".encode()).hexdigest()
+
+    @torch.no_grad()
+    def encode(self, image: NDArray[np.uint8]) -> Features:
+        """Patch features of an image (H, W, 3) uint8, squashed to the encoder's side."""
+        trunk = self._clip.encode_trunk(squashed(image, self._side)[None])
+        return Features(self._clip.dense(trunk, "clearclip")[0].float().cpu(), trunk.grid)
+
+    def pool(self, features: Features, segments: Labels, count: int | None = None) -> Tensor:
+        """`pool_segments`."""
+        return pool_segments(features, segments, count)
+
+
+def squashed(image: NDArray[np.uint8], side: int) -> Tensor:
+    """(H, W, 3) uint8 of any size to (3, side, side) float32 in [0, 1], its shape not kept.
+
+    Raises ImageError for another shape or type, or for an image without pixels.
+    """
+    image = np.asarray(image)
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+        raise ImageError(
+            "A visual encoder takes an image (height, width, 3) of uint8, not "
+            f"{image.shape} {image.dtype}: convert it first."
+        )
+    small = Image.fromarray(np.ascontiguousarray(image)).resize(
+        (side, side), Image.Resampling.BICUBIC
+    )
+    return torch.from_numpy(np.array(small)).permute(2, 0, 1).float() / 255
+
+
+def load_visual(name: str, device: str = "cpu", precision: str = "float32") -> VisualEncoder:
+    """Load an encoder: "texture", which needs no weights, a row of VISUALS, or "clip:" and the name
+    of a CLIP of the catalogue.
+
+    Raises ModelError when it is unknown, not installed or broken, ChecksumMismatch when its
+    weights are not the published ones, JobError for an unknown precision.
+    """
+    if name == texture.NAME:
+        return texture.Texture()
+    if name.startswith(CLIP_PREFIX):
+        return ClipPatches(load_clip(name.removeprefix(CLIP_PREFIX), device, precision))
+    if name not in VISUALS:
+        known = ", ".join([texture.NAME, *VISUALS, f"{CLIP_PREFIX}NAME"])
+        raise ModelError(
+            name, f"There is no visual encoder {name!r}: choose one of {known}, NAME a CLIP."
+        )
+    entry = visual_entry(name)
+    dtype, place = precision_of(precision), pick_device(device)
+    if entry.source == "random":
+        model, digest = _random(entry), f"{name} seed {SEED}"
+    else:
+        folder = installed_folder(name, entry)
+        _check_shape(name, entry, read_config(name, folder, ("dinov2",)))
+        model, digest = load_folder(Dinov2Model, name, folder, entry, torch.float32)
+    return Dinov2Patches(name, model, entry.side, digest, place, dtype)
+
+
+def _random(entry: VisualEntry) -> Dinov2Model:
+    """The true architecture with seeded random weights."""
+    width, blocks, heads = entry.shape
+    config = Dinov2Config(
+        hidden_size=width,
+        num_hidden_layers=blocks,
+        num_attention_heads=heads,
+        patch_size=entry.patch,
+        image_size=518,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(SEED)
+        return Dinov2Model(config)
+
+
+def _check_shape(name: str, entry: VisualEntry, config: dict[str, object]) -> None:
+    keys = ("hidden_size", "num_hidden_layers", "num_attention_heads", "patch_size")
+    found = tuple(config.get(k) for k in keys)
+    if found != (*entry.shape, entry.patch):
+        raise ModelError(
+            name,
+            f"The configuration of {name} has width, blocks, heads and patch {found} instead of "
+            f"{(*entry.shape, entry.patch)}: fetch it again.",
+        )
