@@ -1,5 +1,6 @@
 """Leave-one-image-out: what a set is worth on the images it was made from, or on others."""
 
+import copy
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -12,9 +13,11 @@ from ..job import Job, Progress
 from ..labels import Ids
 from ..metrics import bootstrap, confusion, miou, pixel_accuracy
 from ..pixels import content_hash
+from ..reference.metric import fit_set
 from ..reference.store import ReferenceSet
 from ..settings import Reference
 from ..vocabulary import IGNORE, UNLABELLED, Vocabulary
+from .reme import Retriever
 from .tasks import Evaluate, Evaluation, EvaluationRow, Reviewed
 from .timing import Stopwatch
 
@@ -42,7 +45,8 @@ def evaluate(
     Rows: "nothing" (all pixels still to do), "set", then the set without each cleaning step that
     took or gave anything, and without all of them where there were several.
 
-    Raises JobError without images, and when their vocabularies differ.
+    Raises JobError without images, when their vocabularies differ, and when a set holds nothing
+    but the image it is measured on.
     """
     vocabulary = _vocabulary(task.pairs)
     job = replace(
@@ -60,11 +64,12 @@ def evaluate(
     for number, pair in enumerate(task.pairs):
         name, truth = content_hash(pair.image), _truth(pair)
         found[NOTHING].append(confusion(truth, np.zeros_like(truth), count))
+        stranger = _stranger(retriever, name, pair.name)
         for step, (row, variant) in enumerate(variants.items()):
             if cancelled():
                 raise Cancelled
             yield Progress("evaluate", number * len(variants) + step, total, message=pair.name)
-            ids = retriever.label(pair.image, name, vocabulary, variant.reme).ids
+            ids = stranger.label(pair.image, name, vocabulary, variant.reme).ids
             found[row].append(confusion(truth, ids, count))
     yield Progress("evaluate", total, total)
     tables = {row: np.stack(matrices) for row, matrices in found.items()}
@@ -90,6 +95,24 @@ def _vocabulary(pairs: Sequence[Reviewed]) -> Vocabulary:
                 "of classes together.",
             )
     return first
+
+
+def _stranger(retriever: Retriever, name: str, shown: str) -> Retriever:
+    """The retriever as if it had never seen an image: its metric too is fitted to the others."""
+    held = retriever.references
+    if not len(held.image_rows(name)):
+        return retriever
+    if held.n_images == 1:
+        raise JobError(
+            "pairs",
+            f"The reference set {held.name} was made from {shown} alone: correct another image to "
+            "measure the set on this one.",
+        )
+    if held.metric is None:
+        return retriever
+    other = copy.copy(retriever)
+    other.metric = fit_set(held, without={name})
+    return other
 
 
 def _truth(pair: Reviewed) -> Ids:

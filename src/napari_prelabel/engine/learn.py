@@ -75,8 +75,7 @@ def clean(
     """Clean a set, as one step of its `undo`."""
     del cancelled, watch
     held = ReferenceSet.open(task.folder)
-    with held.one_step():
-        return (yield from _cleaned(engine, held, task.cleaning, task.text))
+    return (yield from _cleaned(engine, held, task.cleaning, task.text))
 
 
 class Learner:
@@ -171,7 +170,7 @@ def open_or_create(engine: "Engine", task: Learn | LearnCaptions, looker: Looker
 def _cleaned(
     engine: "Engine", held: ReferenceSet, settings: Cleaning, text: str = ""
 ) -> Generator[Progress, None, Cleaned]:
-    """Run the cleaning, pass its progress on, and fit the metric of the set to what is left.
+    """Run the cleaning and pass its progress on.
 
     text : bundle whose CLIP compares roots, "" for the set's own; without either, words are not
         enriched.
@@ -189,8 +188,5 @@ def _cleaned(
             done, total = next(steps)
         except StopIteration as end:
             cleaned: Cleaned = end.value
-            break
+            return cleaned
         yield Progress("learn", done, total)
-    if held.metric is not None:
-        held.put_metric(fit_set(held))
-    return cleaned

@@ -66,6 +66,7 @@ class Retriever:
                 f"The reference set {references.name} is empty: add a corrected image first.",
             )
         self.references = references
+        self.metric = references.metric
         self._looker = looker
         self._watch = watch
         self._text = text
@@ -192,7 +193,7 @@ class Retriever:
 
     def _comparable(self, rows: Rows) -> Rows:
         """Rows as the set's metric compares them, unit length."""
-        metric = self.references.metric
+        metric = self.metric
         if metric is None:
             return rows
         moved = (rows - metric.mean) @ metric.matrix

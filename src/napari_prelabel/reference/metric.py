@@ -6,6 +6,7 @@ lie apart most, longest first: linear discriminants (Fisher 1936, Rao 1948), eac
 spread it keeps. NumPy only at module level; scikit-learn gives the shrunk covariance.
 """
 
+from collections.abc import Container
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -89,8 +90,14 @@ def _inverse_root(covariance: npt.NDArray[np.float64]) -> npt.NDArray[np.float64
     return root
 
 
-def fit_set(references: "ReferenceSet", directions: int | None = DIRECTIONS) -> Metric | None:
+def fit_set(
+    references: "ReferenceSet",
+    directions: int | None = DIRECTIONS,
+    without: Container[str] = (),
+) -> Metric | None:
     """The metric of a set as it is now; None for encoders that are compared by cosine.
+
+    without : hashes of images that must teach nothing, as when a set is measured on them.
 
     Reads at most SAMPLE rows, evenly spread; rows without a word or switched off teach nothing,
     and cleaning steps, which may be left away later, take none away. A row of several words
@@ -98,7 +105,7 @@ def fit_set(references: "ReferenceSet", directions: int | None = DIRECTIONS) -> 
     """
     if references.encoder.name not in FITTED or not references.n_segments:
         return None
-    links = references.links(abstract=False, outliers=False, synonyms=False)
+    links = references.links(abstract=False, outliers=False, synonyms=False, without=without)
     live = np.flatnonzero(np.diff(links.indptr) > 0)
     if not len(live):
         return None

@@ -1,0 +1,258 @@
+"""Learning through the engine: corrections and captions become a set, which is then measured."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from napari_prelabel.engine.cache import Encodings
+from napari_prelabel.engine.run import Engine
+from napari_prelabel.engine.tasks import (
+    Clean,
+    Evaluate,
+    Learn,
+    LearnCaptions,
+    Reviewed,
+)
+from napari_prelabel.errors import Cancelled, EncoderMismatch, ImageError, JobError
+from napari_prelabel.job import Job
+from napari_prelabel.pixels import content_hash
+from napari_prelabel.reference.captions import read_captions
+from napari_prelabel.reference.store import ReferenceSet
+from napari_prelabel.reference.values import Cleaning, EncoderId
+from napari_prelabel.settings import Reference
+from napari_prelabel.vocabulary import IGNORE, Vocabulary
+
+WORDS = Vocabulary.parse("grass: lawn\nwater")
+RED, BLUE = (60, 170, 60), (40, 70, 190)
+
+
+@pytest.fixture(scope="module")
+def engine():
+    return Engine("cpu", Encodings(), Encodings())
+
+
+def reviewed(seed, words=WORDS):
+    """Grass above, water below, of one shade with noise; the border is somewhere else each time."""
+    rng = np.random.default_rng(seed)
+    border = int(rng.integers(15, 30))
+    image = np.empty((44, 61, 3), np.uint8)
+    image[:border], image[border:] = RED, BLUE
+    noise = rng.integers(-20, 20, image.shape)
+    ids = np.ones(image.shape[:2], np.uint16)
+    ids[border:] = 2
+    return Reviewed(f"{seed}.png", (image + noise).clip(0, 255).astype(np.uint8), ids, words)
+
+
+def done(steps):
+    seen = []
+    while True:
+        try:
+            seen.append(next(steps))
+        except StopIteration as end:
+            return end.value, seen
+
+
+def learn(engine, folder, *seeds, **options):
+    pairs = tuple(reviewed(seed) for seed in seeds)
+    return done(engine.do(Learn(str(folder), "texture", pairs, **options)))
+
+
+@pytest.fixture(scope="module")
+def taught(engine, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("taught") / "set"
+    learn(engine, folder, 1, 2, 3)
+    return folder
+
+
+def test_corrections_make_a_set(engine, tmp_path):
+    facts = {"name": "lake", "author": "Ada", "licence": "CC0"}
+    learned, steps = learn(engine, tmp_path / "set", 1, 2, **facts)
+    held = ReferenceSet.open(learned.folder)
+    assert (learned.images, learned.segments) == (2, held.n_segments)
+    assert learned.added == held.n_segments > 20
+    assert learned.digest == held.digest
+    assert (held.name, held.encoder.name, held.text) == ("lake", "texture", None)
+    assert held.sources()[0].author == "Ada"
+    assert held.counts.licences == {"CC0": 2}
+    assert [(e.phrase, e.synonyms) for e in held.labels()] == [("grass", ("lawn",)), ("water", ())]
+    assert held.metric.mean.shape == (held.width,)
+    stages = [s for s in steps if s.stage == "learn"]
+    assert [(s.done, s.total) for s in stages] == [(0, 2), (1, 2), (2, 2)]
+
+
+def test_one_more_image_is_added_and_an_old_one_replaced(engine, tmp_path):
+    learn(engine, tmp_path / "set", 1)
+    learned, _ = learn(engine, tmp_path / "set", 1, 2)
+    held = ReferenceSet.open(learned.folder)
+    assert learned.images == 2
+    assert len(held.image_rows(content_hash(reviewed(1).image))) == held.n_segments - len(
+        held.image_rows(content_hash(reviewed(2).image))
+    )
+
+
+def test_learning_is_one_step_back(engine, tmp_path):
+    first, _ = learn(engine, tmp_path / "set", 1)
+    learn(engine, tmp_path / "set", 2, cleaning=Cleaning())
+    held = ReferenceSet.open(tmp_path / "set")
+    assert held.cleaned.dropped_outliers > 0
+    held.undo()
+    assert (held.digest, held.n_images, held.cleaned) == (first.digest, 1, None)
+
+
+def test_a_cancelled_task_changes_nothing(engine, tmp_path, monkeypatch):
+    first, _ = learn(engine, tmp_path / "set", 1)
+    monkeypatch.setattr("napari_prelabel.engine.learn.MAX_ROWS", 1)  # commits after every image
+    asked = iter([False, False, True])
+    task = Learn(str(tmp_path / "set"), "texture", (reviewed(2), reviewed(3), reviewed(4)))
+    with pytest.raises(Cancelled):
+        done(engine.do(task, lambda: next(asked)))
+    assert ReferenceSet.open(tmp_path / "set").digest == first.digest
+
+
+def test_a_set_of_another_encoder_is_refused(engine, tmp_path):
+    ReferenceSet.create(tmp_path / "set", EncoderId("dinov2b", "0" * 64, 768))
+    with pytest.raises(EncoderMismatch, match="made with dinov2b"):
+        learn(engine, tmp_path / "set", 1)
+
+
+def test_labels_that_do_not_fit_stop_before_anything_is_written(engine, tmp_path):
+    pair = reviewed(1)
+    wrong = Reviewed("wrong.png", pair.image, pair.ids[:-1], WORDS)
+    with pytest.raises(ImageError, match=r"wrong\.png"):
+        done(engine.do(Learn(str(tmp_path / "set"), "texture", (pair, wrong))))
+    assert ReferenceSet.open(tmp_path / "set").n_images == 0
+
+
+def test_an_image_without_labels_gives_no_segment(engine, tmp_path):
+    pair = reviewed(1)
+    empty = Reviewed("empty.png", pair.image, np.full_like(pair.ids, IGNORE), WORDS)
+    learned, _ = done(engine.do(Learn(str(tmp_path / "set"), "texture", (empty,))))
+    assert (learned.segments, learned.images, learned.added) == (0, 1, 0)
+    assert ReferenceSet.open(learned.folder).metric is None
+
+
+def test_places_count_when_asked_for(engine, tmp_path):
+    learned, _ = learn(engine, tmp_path / "set", 1, position=True)
+    held = ReferenceSet.open(learned.folder)
+    assert held.width == held.encoder.width + 2
+
+
+def test_a_set_is_cleaned_by_a_task(engine, tmp_path):
+    learned, _ = learn(engine, tmp_path / "set", 1, 2)
+    cleaned, steps = done(engine.do(Clean(learned.folder, Cleaning(drop=0.4))))
+    after = ReferenceSet.open(learned.folder)
+    assert cleaned == after.cleaned
+    assert cleaned.dropped_outliers > 0
+    assert [(s.done, s.total) for s in steps] == [(1, 2), (2, 2)]
+    after.undo()
+    assert after.digest == learned.digest
+
+
+def test_synonyms_need_a_text_model(engine, tmp_path):
+    learned, _ = learn(engine, tmp_path / "set", 1)
+    wanted = Cleaning(outliers="off", synonyms="global", k=1)
+    cleaned, _ = done(engine.do(Clean(learned.folder, wanted)))
+    assert cleaned.synonyms == ()
+    cleaned, _ = done(engine.do(Clean(learned.folder, wanted, "demo")))
+    assert cleaned.synonyms == (("grass", "water"),)
+
+
+def evaluation(engine, folder, *pairs):
+    job = Job(WORDS, "reme", reference=Reference(str(folder)))
+    return done(engine.do(Evaluate(str(folder), pairs, job)))
+
+
+def test_every_image_is_labelled_from_the_others(engine, taught):
+    found, steps = evaluation(engine, taught, reviewed(1), reviewed(2))
+    nothing, held = found.rows
+    assert (nothing.name, held.name) == ("nothing", "set")
+    assert (nothing.miou, nothing.pixels_to_fix) == (0.0, 100.0)
+    assert held.miou > 60  # of a metric that two noisy images teach
+    assert held.pixels_to_fix == pytest.approx(100 - held.pixel_accuracy)
+    assert held.interval[0] <= held.miou <= held.interval[1]
+    assert set(found.per_image) == {"1.png", "2.png"}
+    assert found.per_image["1.png"]["nothing"] == 100.0
+    assert [s.done for s in steps if s.stage == "evaluate"] == [0, 1, 2]
+
+
+def test_an_image_never_answers_for_itself(engine, tmp_path):
+    pair = reviewed(1)
+    swapped = Reviewed("1.png", pair.image, np.uint16(3) - pair.ids, WORDS)
+    other = reviewed(2)
+    done(engine.do(Learn(str(tmp_path / "set"), "texture", (swapped, other))))
+    found, _ = evaluation(engine, tmp_path / "set", pair)
+    assert found.rows[1].pixel_accuracy > 90  # its own, wrong references would give 0
+    assert found.rows[1].interval is None
+
+
+def test_cleaning_steps_are_left_away_one_by_one(engine, tmp_path):
+    learn(engine, tmp_path / "set", 1, 2, 3, cleaning=Cleaning(abstract=True, drop=0.4))
+    found, _ = evaluation(engine, tmp_path / "set", reviewed(1))
+    assert [row.name for row in found.rows] == ["nothing", "set", "set, outliers kept"]
+
+
+def test_pixels_left_unlabelled_are_not_judged(engine, taught):
+    pair = reviewed(1)
+    ids = pair.ids.copy()
+    ids[:, 20:] = 0
+    found, _ = evaluation(engine, taught, Reviewed("1.png", pair.image, ids, WORDS))
+    assert found.rows[0].pixels_to_fix == 100.0
+    told = Vocabulary.parse("grass\nwater\n- stone")
+    found, _ = evaluation(engine, taught, Reviewed("1.png", pair.image, ids, told))
+    assert found.rows[0].pixels_to_fix == pytest.approx(100 * 20 / 61)
+
+
+def test_what_cannot_be_measured_is_refused(engine, taught):
+    with pytest.raises(JobError, match="Tick at least one"):
+        evaluation(engine, taught)
+    learn(engine, taught.parent / "one", 1)
+    with pytest.raises(JobError, match=r"was made from 1\.png alone"):
+        evaluation(engine, taught.parent / "one", reviewed(1))
+    with pytest.raises(JobError, match="other classes"):
+        evaluation(engine, taught, reviewed(1), reviewed(2, Vocabulary.parse("water\ngrass")))
+
+
+def test_images_of_one_name_are_told_apart(engine, taught):
+    found, _ = evaluation(engine, taught, reviewed(1), reviewed(1))
+    assert set(found.per_image) == {"1.png", "1.png (2)"}
+
+
+@pytest.fixture
+def captioned(tmp_path):
+    folder = tmp_path / "plain"
+    folder.mkdir()
+    for seed in (1, 2):
+        Image.fromarray(reviewed(seed).image).save(folder / f"{seed}.png")
+
+    def tell(*captions):
+        lines = [
+            json.dumps({"image": f"{n}.png", "caption": told, "licence": "CC0"})
+            for n, told in enumerate(captions, start=1)
+        ]
+        (tmp_path / "told.jsonl").write_text("\n".join(lines))
+        return read_captions(tmp_path / "told.jsonl", folder).images
+
+    return tell
+
+
+def test_captions_make_a_set(engine, tmp_path, captioned):
+    images = captioned("Green grass beside the blue water.", "A lawn and a lake.")
+    task = LearnCaptions(str(tmp_path / "set"), "texture", images, text="demo", extractor="rules")
+    learned, steps = done(engine.do(task))
+    held = ReferenceSet.open(learned.folder)
+    assert {e.phrase for e in held.labels()} >= {"green grass", "blue water", "lawn", "lake"}
+    assert {e.root for e in held.labels()} >= {"grass", "water"}
+    assert held.text.width > 0
+    assert held.records([0])[0].segment.origin == "caption"
+    assert held.counts.licences == {"CC0": 2}
+    assert [s.done for s in steps if s.stage == "learn"] == [0, 1, 2]
+    with pytest.raises(Cancelled):
+        done(engine.do(task, lambda: True))
+
+
+def test_captions_that_name_nothing_are_told(engine, tmp_path, captioned):
+    task = LearnCaptions(str(tmp_path / "set"), "texture", captioned("!"), extractor="rules")
+    with pytest.raises(JobError, match="No caption names anything"):
+        done(engine.do(task))
