@@ -23,6 +23,7 @@ THUMBNAIL = 64
 # A segment's picture shows at least this much around it, in steps, so that neighbours share one.
 _WINDOW, _STEP = 64, 32
 _PROPOSALS = Proposals()
+_EVEN = 8
 
 
 Pool = Callable[[Segments], Rows]
@@ -52,7 +53,8 @@ def addition(
     image : (H, W, 3) uint8. ids : (H, W) uint16 of the vocabulary; 0 and 65535 give no segment.
     pool : gives the encoder's unit row (count, width) of each segment of this image.
     most : of more segments a part is drawn, by the image's hash, that leaves every class its
-        regions and its share of superpixels, half of `most` parted evenly.
+        regions and its share of superpixels, an eighth of `most` parted evenly so that rare
+        classes keep some: more would tell that they are common, and cost pixels.
 
     Raises ImageError for labels that do not fit the image or hold an id of no class.
     """
@@ -143,7 +145,7 @@ def _drawn(
         return every
     order = np.random.default_rng(seed).permutation(rest)
     found, inverse = np.unique(classes[order], return_inverse=True)
-    even = room // (2 * len(found))
+    even = room // (_EVEN * len(found))
     rank = np.empty(len(order), np.intp)
     for number in range(len(found)):
         mine = np.flatnonzero(inverse == number)

@@ -1,9 +1,9 @@
 """Which differences between segments tell classes apart: a linear map fitted to a set's own rows.
 
 Rows are whitened by their spread within the classes, so that what changes between segments of one
-class (light, stain, shade) counts little, and then turned onto the directions in which the classes
-lie apart most, longest first: linear discriminants (Fisher 1936, Rao 1948), each stretched by the
-spread it keeps. NumPy only at module level; scikit-learn gives the shrunk covariance.
+class (light, stain, shade) counts little, and then turned onto the directions in which all rows lie
+apart most: the linear discriminants (Fisher 1936, Rao 1948) first, then what else is left over.
+NumPy only at module level; scikit-learn gives the shrunk covariance.
 """
 
 from collections.abc import Container
@@ -78,8 +78,7 @@ def fit(
     moved = z @ whiten
     spread, turn = np.linalg.eigh(moved.T @ moved / len(moved))
     order = np.argsort(-spread, kind="stable")[:directions]
-    stretch = np.sqrt(np.maximum(spread[order], 0))
-    matrix = (whiten @ (turn[:, order] * stretch)) / unit[:, None]
+    matrix = (whiten @ turn[:, order]) / unit[:, None]
     return Metric(mean.astype(np.float32), matrix.astype(np.float32))
 
 
