@@ -1,0 +1,112 @@
+"""`prelabel reference`: every command once, on small files, with its sentences."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from napari_prelabel.cli import app
+from napari_prelabel.reference.store import ReferenceSet
+
+SENTENCE = 2
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    root = tmp_path_factory.mktemp("pictures")
+    for folder in ("images", "labels"):
+        (root / folder).mkdir()
+    rng = np.random.default_rng(0)
+    for name in ("a", "b", "c"):
+        border = int(rng.integers(12, 25))
+        image = np.empty((36, 50, 3), np.uint8)
+        image[:border], image[border:] = (60, 170, 60), (40, 70, 190)
+        image = (image + rng.integers(-20, 20, image.shape)).clip(0, 255).astype(np.uint8)
+        Image.fromarray(image).save(root / "images" / f"{name}.png")
+        ids = np.zeros(image.shape[:2], np.uint8)
+        ids[border:] = 1
+        Image.fromarray(ids).save(root / "labels" / f"{name}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def built(pictures, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("built") / "lake"
+    reference("build", folder, *files(pictures), "--licence", "CC0", "--author", "Ada")
+    return folder
+
+
+def files(pictures, classes="grass, water", *rest):
+    where = ("--images", pictures / "images", "--labels", pictures / "labels")
+    return (*where, "--classes", classes, "--from-zero", *rest)
+
+
+def reference(command, *arguments, code=0):
+    done = CliRunner().invoke(app, ["reference", command, *map(str, arguments)])
+    assert done.exit_code == code, done.output + repr(done.exception)
+    return " ".join(done.output.split())
+
+
+def test_a_set_is_built_and_told(built, tmp_path):
+    told = reference("info", built, "--json", tmp_path / "info.json")
+    assert "lake" in told
+    assert "3 images: CC0" in told
+    facts = json.loads((tmp_path / "info.json").read_text())
+    assert [c["word"] for c in facts["classes"]] == ["grass", "water"]
+    assert facts["counts"]["images"] == 3
+    assert facts["encoder"]["name"] == "texture"
+    assert facts["cleaned"] is None
+
+
+def test_a_set_is_not_built_twice(built, pictures):
+    assert "is a reference set already" in reference(
+        "build", built, *files(pictures), code=SENTENCE
+    )
+
+
+def test_a_set_is_measured(built, pictures, tmp_path):
+    told = reference(
+        "evaluate", built, *files(pictures), "--limit", 2, "--json", tmp_path / "e.json"
+    )
+    assert "2 images, percent" in told
+    figures = json.loads((tmp_path / "e.json").read_text())
+    assert [row["name"] for row in figures["rows"]] == ["nothing", "set"]
+    assert set(figures["per_image"]) == {"a", "b"}
+
+
+def test_a_set_is_extended_cleaned_undone_and_merged(built, pictures, tmp_path):
+    folder = tmp_path / "set"
+    told = reference("build", folder, *files(pictures, "lawn, lake"), "--name", "mine")
+    assert "of 3 images" in told
+    assert "of 3 images" in reference("add", folder, *files(pictures))  # the same ones again
+    held = ReferenceSet.open(folder)
+    assert {e.phrase for e in held.labels()} == {"grass", "water"}
+    assert "outliers" in reference("clean", folder, "--drop", "0.2", "--keep", "grass")
+    assert held.digest != ReferenceSet.open(folder).digest
+    assert "Cleaning dropped" in reference("info", folder)
+    reference("undo", folder)
+    assert held.digest == ReferenceSet.open(folder).digest
+    assert "mine holds" in reference("merge", folder, built)
+    assert "must be one of" in reference("clean", folder, "--outliers", "some", code=SENTENCE)
+
+
+def test_captions_name_plain_images(pictures, tmp_path):
+    lines = [{"image": "a.png", "caption": "Green grass beside the blue water."}]
+    (tmp_path / "told.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    where = ("--images", pictures / "images", "--captions", tmp_path / "told.jsonl")
+    told = reference("build", tmp_path / "set", *where)
+    assert "of 1 images" in told
+    assert "of 1 images" in reference("add", tmp_path / "set", *where)
+    assert "green grass" in {e.phrase for e in ReferenceSet.open(tmp_path / "set").labels()}
+
+
+def test_faults_of_the_files_are_sentences(pictures, tmp_path):
+    folder = tmp_path / "set"
+    only = files(pictures)[:2]
+    assert "Give --labels" in reference("build", folder, *only, code=SENTENCE)
+    told = reference("build", folder, *files(pictures, "grass"), code=SENTENCE)
+    assert told.count("name all of them") == 3
+    assert not folder.exists()
+    assert "There is no reference set" in reference("info", folder, code=SENTENCE)

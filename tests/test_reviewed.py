@@ -1,0 +1,88 @@
+"""Pairs of image and label files: found by name, read when asked for, refused with a sentence."""
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from napari_prelabel.errors import FileFormatError, ImageError
+from napari_prelabel.formats import LabelImage, export
+from napari_prelabel.reviewed import find_pairs
+from napari_prelabel.vocabulary import IGNORE, Vocabulary
+
+WORDS = Vocabulary.parse("sky\ntree")
+
+
+@pytest.fixture
+def folders(tmp_path):
+    images, labels = tmp_path / "images", tmp_path / "labels"
+    (images / "day").mkdir(parents=True)
+    (labels / "day").mkdir(parents=True)
+    for number, name in enumerate(("a", "day/b")):
+        Image.new("RGB", (7, 5), (number, 9, 9)).save(images / f"{name}.png")
+        ids = np.full((5, 7), number, np.uint8)
+        ids[0, 0] = 255
+        Image.fromarray(ids).save(labels / f"{name}.png")
+    return images, labels
+
+
+def test_pairs_meet_by_name(folders):
+    pairs, notes = find_pairs(*folders, WORDS)
+    assert [p.name for p in pairs] == ["a", "day/b"]
+    assert notes == ()
+    assert pairs[1].image.shape == (5, 7, 3)
+    assert np.unique(pairs[1].ids).tolist() == [1, IGNORE]
+    assert pairs[1].vocabulary == WORDS
+    assert [p.name for p in pairs[1:]] == ["day/b"]
+    assert list(pairs.faults()) == []
+
+
+def test_ids_may_count_from_zero(folders):
+    pairs, _ = find_pairs(*folders, WORDS, from_zero=True)
+    assert [np.unique(p.ids).tolist() for p in pairs] == [[1, IGNORE], [2, IGNORE]]
+    few, _ = find_pairs(*folders, Vocabulary.parse("sky"), from_zero=True)
+    assert [f.partition("holds")[2] for f in few.faults()] == [
+        " id 1, but from 0 on there are 1 classes: name all of them."
+    ]
+
+
+def test_the_table_beside_labels_names_them(folders):
+    images, labels = folders
+    for path in labels.rglob("*.png"):
+        path.unlink()
+    export([LabelImage(np.ones((5, 7), np.uint16), WORDS, "a")], labels, "tiff")
+    pairs, _ = find_pairs(images, labels)
+    assert pairs[0].vocabulary.names == WORDS.names
+
+
+def test_files_without_a_partner_are_told(folders):
+    images, labels = folders
+    (images / "a.png").rename(images / "c.png")
+    pairs, notes = find_pairs(images, labels, WORDS)
+    assert [p.name for p in pairs] == ["day/b"]
+    assert notes[0].startswith("1 of 2 images")
+    assert notes[1].startswith("a.png of")
+    (images / "day" / "b.png").unlink()
+    with pytest.raises(FileFormatError, match=r"needs labels/a\.png"):
+        find_pairs(images, labels, WORDS)
+    with pytest.raises(FileFormatError, match="is no folder"):
+        find_pairs(images, labels / "none", WORDS)
+
+
+def test_labels_of_another_size_or_vocabulary(folders):
+    images, labels = folders
+    Image.fromarray(np.ones((5, 6), np.uint8)).save(labels / "a.png")
+    Image.fromarray(np.full((5, 7), 9, np.uint8)).save(labels / "day" / "b.png")
+    pairs, _ = find_pairs(images, labels, WORDS)
+    size, strange = pairs.faults()
+    assert "choose the labels that belong to the image" in size
+    assert "9" in strange
+
+
+def test_stacks_are_refused(folders):
+    images, labels = folders
+    (images / "a.png").unlink()
+    tifffile.imwrite(images / "a.tif", np.zeros((2, 5, 7), np.uint8))
+    pairs, _ = find_pairs(images, labels, WORDS)
+    with pytest.raises(ImageError, match="a stack of 2 planes"):
+        pairs[[p.picture.name for p in pairs.files].index("a")]
