@@ -1,18 +1,21 @@
 """Training of the demo diffusion model: crops, losses, stages, resuming, export, heads."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
+from PIL import Image
 from typer.testing import CliRunner
 
+from napari_prelabel.models import catalog_diffusion
 from napari_prelabel.models.catalog_diffusion import DIFFUSIONS, DiffusionEntry
 from napari_prelabel.models.denoising import HeadMaps
 from napari_prelabel.models.diffusion import load_folder
 from napari_prelabel.synthetic.scenes import scene
-from napari_prelabel.synthetic.train import diffusion, diffusion_parts, heads
+from napari_prelabel.synthetic.train import diffusion, diffusion_card, diffusion_parts, heads
 from napari_prelabel.synthetic.train.__main__ import app
 from napari_prelabel.synthetic.train.cache import open_cache
 from napari_prelabel.synthetic.train.diffusion import Plan
@@ -262,6 +265,8 @@ def test_the_table_has_every_head_and_knows_good_from_none():
     assert rows["nothing", "1"].auc == rows["chance", "mean"].auc == 0.5
     assert rows["nothing", "0"].entropy == pytest.approx(1, abs=1e-4)
     assert rows["labels", "0"].entropy < 0.8
+    assert rows["labels", "0"].grid == 4
+    assert np.isnan(rows["colour", "mean"].entropy)
     assert rows["labels", "0"].precision > rows["nothing", "0"].precision
 
 
@@ -283,6 +288,41 @@ def test_the_commands(tmp_path, images, monkeypatch):
     rows = json.loads(told.read_text())
     assert {row["layer"] for row in rows} > set(ENTRY.layers) | {"colour", "chance"}
     assert f" {rows[0]['auc']} " in result.output
+    steps = [{"stage": "unet", "step": step, "loss": 1 / step} for step in (50, 100)]
+    (tmp_path / "steps.jsonl").write_text("".join(json.dumps(row) + "\n" for row in steps))
+    small = replace(ENTRY, side=32, timestep=50)
+    monkeypatch.setitem(catalog_diffusion.DIFFUSIONS, "demo-diffusion", small)
+    monkeypatch.setattr(diffusion_card, "samples", lambda _: np.zeros((8, 8, 3), np.uint8))
+    arguments = [str(tmp_path), str(tmp_path / "export"), str(told), "--notes", "By hand."]
+    result = runner.invoke(app, ["diffusion-card", *arguments])
+    assert result.exit_code == 0, result.output
+    text = (tmp_path / "export" / "README.md").read_text()
+    colour = next(row for row in rows if row["layer"] == "colour")
+    assert f"gets {colour['auc']} and {colour['precision']}, chance 0.5 and" in text
+    assert "By hand." in text
+    assert "| unet | 1 |" in text
+    for row in rows:
+        assert row["layer"] in ("colour", "chance") or str(row["auc"]) in text
+    assert "| mid_block.attentions.0 | 2 x 2 |" in text
+    with Image.open(tmp_path / "export" / "attention.png") as picture:
+        assert picture.size == (640, 480)
+
+
+def test_the_loss_curve_is_a_line_of_the_log():
+    rows = [{"stage": "autoencoder", "step": 9, "loss": 5.0}]
+    rows += [{"stage": "unet", "step": s, "loss": v} for s, v in ((50, 1.0), (100, 0.5))]
+    svg = diffusion_card.loss_curve(rows)
+    assert 'points="340.0,10.0 630.0,120.0"' in svg
+    assert ">0.50<" in svg
+    assert ">100<" in svg
+
+
+def test_samples_are_drawn_by_the_pipeline(tmp_path):
+    first, second = diffusion_parts.build_autoencoder(), diffusion_parts.build_unet()
+    folder = diffusion_parts.export(first.state_dict(), 1.0, second.state_dict(), 0, tmp_path / "x")
+    picture = diffusion_card.samples(folder, count=2, side=16, steps=2)
+    assert picture.shape == (32, 16, 3)
+    assert picture.std() > 0
 
 
 def test_an_entry_names_its_files():

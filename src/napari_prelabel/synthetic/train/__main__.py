@@ -91,11 +91,45 @@ def diffusion_heads(
     for side in sides or [entry.side]:
         for timestep in timesteps or [entry.timestep]:
             rows += head_table(model, scenes, side, timestep)
-    print("side timestep layer head AUC mAP entropy")
+    print("side timestep layer head grid AUC mAP entropy")
     for row in sorted(rows, key=lambda r: -r.auc):
         print(*asdict(row).values())
     if to is not None:
         to.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n", "utf-8")
+
+
+@app.command("diffusion-card")
+def diffusion_card(
+    out: Annotated[Path, typer.Argument(help="folder of a diffusion training")],
+    folder: Annotated[Path, typer.Argument(help="pipeline folder that the card describes")],
+    heads: Annotated[Path, typer.Argument(help="JSON of diffusion-heads")],
+    notes: Annotated[str, typer.Option(help="what a reader must know of this training")],
+    scenes: int = 12_000,
+    count: Annotated[int, typer.Option(help="validation scenes of the JSON")] = 24,
+) -> None:
+    """Write the demo diffusion model's card, loss curve and pictures beside its weights."""
+    import json
+
+    from PIL import Image
+
+    from ...models.catalog_diffusion import DIFFUSIONS
+    from ...models.diffusion import load_folder
+    from .diffusion_card import attention_picture, card, loss_curve, samples
+    from .heads import validation_scenes
+
+    entry = DIFFUSIONS["demo-diffusion"]
+    log, steps = (
+        [json.loads(line) for line in (out / file).read_text().splitlines()]
+        for file in ("log.jsonl", "steps.jsonl")
+    )
+    rows = json.loads(heads.read_text())
+    text = card(log, rows, entry.layers, entry.side, entry.timestep, count, scenes, notes)
+    (folder / "README.md").write_text(text, encoding="utf-8")
+    (folder / "loss.svg").write_text(loss_curve(steps), encoding="utf-8")
+    Image.fromarray(samples(folder)).save(folder / "samples.png", optimize=True)
+    model = load_folder(folder, "demo-diffusion", entry)
+    picture = attention_picture(model, validation_scenes(3))
+    Image.fromarray(picture).save(folder / "attention.png", optimize=True)
 
 
 @app.command("card")

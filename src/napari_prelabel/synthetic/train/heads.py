@@ -27,6 +27,7 @@ class HeadScore:
     layer : name of the layer; "colour" is plain distance of RGB values; "chance" is no score.
     head : number of the head, or "mean" over the layer's heads.
     auc, precision : area under the ROC curve over all pairs; mean average precision over anchors.
+    grid : tokens along a side of the layer; 0 for colour and chance.
     entropy : mean of the rows' entropies over that of the uniform row, 0..1; nan for colour.
     """
 
@@ -34,6 +35,7 @@ class HeadScore:
     timestep: int
     layer: str
     head: str
+    grid: int
     auc: float
     precision: float
     entropy: float
@@ -52,6 +54,12 @@ class Pairs:
 class _Pool:
     scores: list[Floats] = field(default_factory=list)
     entropies: list[float] = field(default_factory=list)
+    grid: int = 0
+
+    def add(self, scores: Floats, entropy: float = float("nan"), grid: int = 0) -> None:
+        self.scores.append(scores)
+        self.entropies.append(entropy)
+        self.grid = grid
 
 
 def validation_scenes(count: int) -> list[Scene]:
@@ -114,21 +122,19 @@ def head_table(
         same.append(pairs.same)
         image = shown.image.astype(np.float32)
         apart = np.linalg.norm(image[pairs.anchors][:, None] - image[pairs.others], axis=-1)
-        pools["colour", "mean"].scores.append(-apart)
-        pools["chance", "mean"].scores.append(np.zeros_like(apart))
+        pools["colour", "mean"].add(-apart)
+        pools["chance", "mean"].add(np.zeros_like(apart))
         maps = model.attention(shown.image, side=side, timestep=timestep, layers=model.every_layer)
-        told = head_scores(maps, pairs, shown.labels.shape)
-        for layer, (scores, entropies) in zip(model.every_layer, told, strict=True):
+        seen = zip(maps.grids, head_scores(maps, pairs, shown.labels.shape), strict=True)
+        for layer, ((grid, _), (scores, entropies)) in zip(model.every_layer, seen, strict=True):
             for number, (one, entropy) in enumerate(zip(scores, entropies, strict=True)):
-                pools[layer, str(number)].scores.append(one)
-                pools[layer, str(number)].entropies.append(entropy)
-            pools[layer, "mean"].scores.append(scores.mean(axis=0))
-            pools[layer, "mean"].entropies.append(float(np.mean(entropies)))
+                pools[layer, str(number)].add(one, entropy, grid)
+            pools[layer, "mean"].add(scores.mean(axis=0), float(np.mean(entropies)), grid)
     truth = np.concatenate(same)
     rows = []
     for (layer, head), pool in pools.items():
-        scores = np.concatenate(pool.scores)
-        entropy = float(np.mean(pool.entropies)) if pool.entropies else float("nan")
+        scores, entropy = np.concatenate(pool.scores), float(np.mean(pool.entropies))
         figures = auc(scores.ravel(), truth.ravel()), average_precision(scores, truth), entropy
-        rows.append(HeadScore(side, timestep, layer, head, *(round(v, 4) for v in figures)))
+        told = (round(value, 4) for value in figures)
+        rows.append(HeadScore(side, timestep, layer, head, pool.grid, *told))
     return rows
