@@ -59,6 +59,15 @@ class Affinities:
         key = cache_key("graph", seen, sorted(told.items()))
         return Graph.from_entry(self._cache.get(key, make))
 
+    def keep(self, image: Rgb, name: str) -> None:
+        """Keep the pixels of an image (H, W, 3) uint8 beside its graph."""
+        self._cache.put(cache_key("pixels", name), {"image": torch.tensor(image)})
+
+    def kept(self, name: str) -> Rgb | None:
+        """The pixels of an image by its content hash, None when they are not here any more."""
+        entry = self._cache.find(cache_key("pixels", name))
+        return None if entry is None else entry["image"].numpy()
+
     def _attention(self, image: Rgb, settings: Nerve) -> Entry:
         with self._watch.time("diffusion", forward=True):
             found = self.model.attention(image, timestep=settings.timestep)

@@ -9,7 +9,17 @@ from ..pixels import content_hash
 from .evaluation import evaluate
 from .learn import clean, learn
 from .learn_captions import learn_captions
-from .tasks import Clean, Evaluate, Explain, Explanation, Learn, LearnCaptions
+from .scribble import read_image, scribble
+from .tasks import (
+    Clean,
+    Evaluate,
+    Explain,
+    Explanation,
+    Learn,
+    LearnCaptions,
+    ReadImage,
+    Scribble,
+)
 from .timing import Stopwatch
 
 if TYPE_CHECKING:
@@ -46,4 +56,6 @@ TASKS: dict[type, Callable[["Engine", Any, Cancelled, Stopwatch], Doing]] = {
     Clean: clean,
     Evaluate: evaluate,
     Explain: explain,
+    ReadImage: read_image,
+    Scribble: scribble,
 }

@@ -1,13 +1,13 @@
 """What the worker does besides segmenting: frozen requests and their answers. Loads no torch."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from ..job import Job
+from ..job import Job, Nerve, Precision
 from ..reference.captions import Captioned
 from ..reference.values import Cleaning
 from ..settings import Proposals
@@ -174,4 +174,62 @@ class Clean:
     text: str = ""
 
 
-Task = Learn | LearnCaptions | Evaluate | Explain | Clean
+@dataclass(frozen=True, slots=True, eq=False)
+class ReadImage:
+    """Make the diffusion graph of an image ahead of its scribbles; the worker keeps both.
+
+    image : (H, W, 3) uint8 RGB. models : a bundle with a diffusion model.
+    nerve : of it only what decides the graph counts, so that a run of NERVE before shares it.
+    """
+
+    replaces: ClassVar[bool] = True
+    image: Rgb
+    models: str = "demo"
+    nerve: Nerve = field(default_factory=Nerve)
+    precision: Precision = "float32"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRead:
+    """name : of the image in the worker, its content hash."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scribble:
+    """Carry strokes to the edge of the object, on an image that was read before.
+
+    name : of an ImageRead; models, nerve, precision : those it was read with.
+    corner : (y, x) where the arrays below lie in the image; what is outside does not change.
+    strokes : (h, w) uint16, 1 .. n for the n kinds of ink, 0 where nothing is drawn.
+    locked : (h, w) bool, pixels that must not change. radius : in pixels.
+    """
+
+    replaces: ClassVar[bool] = True
+    name: str
+    corner: tuple[int, int]
+    strokes: Ids
+    locked: npt.NDArray[np.bool_]
+    radius: float
+    models: str = "demo"
+    nerve: Nerve = field(default_factory=Nerve)
+    precision: Precision = "float32"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scribbled:
+    """ids : (h, w) uint16, the ink that takes a pixel, 0 none. reach : (h, w) bool, the radius."""
+
+    ids: Ids
+    reach: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """The worker has no image of this name, any more or ever: read it again."""
+
+    name: str
+
+
+Task = Learn | LearnCaptions | Evaluate | Explain | Clean | ReadImage | Scribble

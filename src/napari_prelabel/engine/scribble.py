@@ -1,0 +1,74 @@
+"""Scribble-to-object in the worker: the image is read once, then every preview is one walk.
+
+Pixels travel once. A preview names them by their content hash and brings only the box around its
+strokes; a worker that was started anew says so, and is sent them again.
+"""
+
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import ndimage
+
+from ..errors import Cancelled, ImageError
+from ..job import Progress
+from ..methods.scribble import propose
+from ..models.catalog import bundle_of
+from ..pixels import content_hash
+from .tasks import ImageRead, ReadImage, Scribble, Scribbled, Unread
+from .timing import Stopwatch
+
+if TYPE_CHECKING:
+    from .run import Engine
+
+
+def read_image(
+    engine: "Engine", task: ReadImage, cancelled: Callable[[], bool], watch: Stopwatch
+) -> Generator[Progress, None, ImageRead]:
+    """Keep an image and its graph; a graph that a run of NERVE made is taken as it is.
+
+    Raises JobError for models without diffusion, ModelError when it is not installed, Cancelled.
+    """
+    yield Progress("models", 0, 1)
+    affinities = engine.affinities(bundle_of(task.models), task.precision, watch)
+    if cancelled():
+        raise Cancelled
+    yield Progress("diffusion", 0, 1)
+    name = content_hash(task.image)
+    affinities.keep(task.image, name)
+    affinities.graph(task.image, name, task.nerve)
+    return ImageRead(name)
+
+
+def scribble(
+    engine: "Engine", task: Scribble, cancelled: Callable[[], bool], watch: Stopwatch
+) -> Generator[Progress, None, Scribbled | Unread]:
+    """The objects under the strokes, in the strokes' own box.
+
+    Raises ImageError when the box does not lie in the image.
+    """
+    yield Progress("walk", 0, 1)
+    if cancelled():
+        raise Cancelled
+    affinities = engine.affinities(bundle_of(task.models), task.precision, watch)
+    image = affinities.kept(task.name)
+    if image is None:
+        return Unread(task.name)
+    (y, x), (h, w) = task.corner, task.strokes.shape
+    box = slice(y, y + h), slice(x, x + w)
+    size = image.shape[:2]
+    if min(y, x) < 0 or y + h > size[0] or x + w > size[1] or task.locked.shape != (h, w):
+        raise ImageError(
+            f"Strokes of {h} x {w} pixels at ({y}, {x}) do not lie in the image of {size[0]} x "
+            f"{size[1]}: scribble on the image that was read."
+        )
+    strokes, locked = np.zeros(size, np.uint16), np.ones(size, np.bool_)
+    strokes[box], locked[box] = task.strokes, task.locked
+    graph = affinities.graph(image, task.name, task.nerve)
+    found = propose(
+        strokes, np.zeros_like(strokes), graph, radius=task.radius, locked=locked, image=image
+    )
+    reach = np.zeros((h, w), np.bool_)
+    if task.strokes.any():
+        reach = ndimage.distance_transform_edt(task.strokes == 0) <= task.radius
+    return Scribbled(found.labels[box], reach)
