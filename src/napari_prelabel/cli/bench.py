@@ -156,3 +156,35 @@ def affinity(
         ((r["affinity"], f"{r['auc']:.3f}") for r in rows),
     )
     screen.write_json(json_file, {"rows": rows, "split": split, "images": len(scenes.samples)})
+
+
+@app.command()
+def reference(
+    data: Annotated[Path, typer.Option(help="Folder of images/ and masks/ with equal names.")],
+    only: Annotated[str, typer.Option(help="Pattern of the images' names: 'stained_*'.")] = "*",
+    annotated: Annotated[int, typer.Option(min=1, help="Images taken as corrected.")] = 10,
+    draws: Annotated[int, typer.Option(min=1, help="Random choices of them.")] = 5,
+    seed: Annotated[int, typer.Option(help="Of the choices.")] = 0,
+    position: Annotated[
+        bool, typer.Option("--position", help="Also compare the place in the frame.")
+    ] = False,
+    json_file: screen.JsonFile = None,
+) -> None:
+    """Pixels that are left to fix: nothing, a random forest, ReME from the same few images."""
+    from ..bench import reference as measure
+
+    found = measure.load_folder(data, only)
+    steps = measure.measure(found, annotated=annotated, draws=draws, seed=seed, position=position)
+    with screen.bar() as bar:
+        task = bar.add_task("", total=draws * len(measure.METHODS))
+        while True:
+            try:
+                number, method = next(steps)
+            except StopIteration as end:
+                figures = measure.report(found, end.value, annotated)
+                break
+            bar.update(task, description=f"draw {number + 1} {method}")
+            bar.advance(task)
+    title = f"{found.name}: {annotated} of {len(found.samples)} images corrected, percent"
+    screen.print_table(title, measure.HEAD, measure.rows_of(figures))
+    screen.write_json(json_file, figures)
