@@ -14,6 +14,7 @@ from transformers import Dinov2Config, Dinov2Model
 from napari_prelabel.errors import ChecksumMismatch, ImageError, JobError, ModelError
 from napari_prelabel.models import catalog, catalog_visual
 from napari_prelabel.models.catalog_visual import CONFIG, VISUALS, WEIGHTS, VisualEntry
+from napari_prelabel.models.fetch import fetch
 from napari_prelabel.models.visual import (
     MEAN,
     STD,
@@ -240,3 +241,14 @@ def test_a_pickle_beside_the_configuration_is_not_opened(folder):
     (folder / WEIGHTS).rename(folder / "pytorch_model.bin")
     with pytest.raises(ModelError, match="not installed"):
         load_visual("tiny")
+
+
+def test_fetching_goes_by_the_files_of_the_row(folder, monkeypatch):
+    assert fetch("tiny") == folder  # all of it is there
+    with pytest.raises(ModelError, match="random weights"):
+        fetch("dinov2b-random")
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(ModelError, match=r"127\.0\.0\.1"):
+        fetch("dinov2l")
+    parts = catalog_visual.CAPTIONERS["llava-1.5-7b"].files
+    assert parts[-1] == "model-00003-of-00003.safetensors"

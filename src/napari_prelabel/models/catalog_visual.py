@@ -20,7 +20,7 @@ class FolderEntry:
     source : repository on the model hub, "sample" (ships with the package) or "random" (true
         architecture, seeded weights, nothing is fetched).
     size : bytes to fetch, about; the exact numbers are asked for when fetching.
-    files : what to fetch; an index also brings the parts that it names.
+    files : what to fetch; all of them must be there.
     sha256 : checksum of `WEIGHTS`; None takes the one the hub states.
     """
 
@@ -59,6 +59,11 @@ class CaptionerEntry(FolderEntry):
     kind: Literal["llava", "blip2"] = "llava"
 
 
+def _parts(count: int) -> tuple[str, ...]:
+    """Names that the hub gives to weights in several files."""
+    return tuple(f"model-{i:05d}-of-{count:05d}.safetensors" for i in range(1, count + 1))
+
+
 _BASE, _LARGE = (768, 12, 12), (1024, 24, 16)
 
 VISUALS: Mapping[str, VisualEntry] = {
@@ -87,13 +92,13 @@ CAPTIONERS: Mapping[str, CaptionerEntry] = {
         "llava-hf/llava-1.5-7b-hf",
         "Llama 2 Community License",
         14_100_000_000,
-        (CONFIG, INDEX, "preprocessor_config.json", *_TOKENIZER),
+        (CONFIG, INDEX, "preprocessor_config.json", *_TOKENIZER, *_parts(3)),
     ),
     "blip2-opt-2.7b": CaptionerEntry(
         "Salesforce/blip2-opt-2.7b",
         "MIT; its language model OPT is for research that is not commercial",
         15_000_000_000,
-        (CONFIG, INDEX, "preprocessor_config.json", *_TOKENIZER),
+        (CONFIG, INDEX, "preprocessor_config.json", *_TOKENIZER, *_parts(2)),
         kind="blip2",
     ),
 }

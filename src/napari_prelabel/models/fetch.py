@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 from ..errors import Cancelled, ChecksumMismatch, ModelError
 from .catalog import HOME_VARIABLE, entry_of, folder_of, installed, model_dir
 from .catalog_diffusion import DIFFUSIONS
+from .catalog_visual import folder_entry
 
 HUB_VARIABLE = "HF_ENDPOINT"  # the name that the hub's own tools read
 _SCHEMES = ("http", "https")
@@ -69,8 +70,9 @@ def fetch(
     ChecksumMismatch, or ModelError when the model is unknown, random, not a safetensors file, out
     of reach, without a checksum, or being fetched by another process.
     """
-    if name in DIFFUSIONS:
-        return fetch_folder(name, DIFFUSIONS[name], on_bytes, cancelled)
+    row = DIFFUSIONS.get(name) or folder_entry(name)
+    if row is not None:
+        return fetch_folder(name, row, on_bytes, cancelled)
     entry = entry_of(name)
     if entry.source == "random":
         raise ModelError(name, f"{name} has random weights: there is nothing to fetch.")
