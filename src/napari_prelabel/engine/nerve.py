@@ -20,7 +20,7 @@ from ..pixels import Rgb
 from . import score
 from .cache import Encodings, Entry, cache_key
 from .encode import Queries
-from .layout import Blend, Layout
+from .layout import Blend, Layout, Tile
 from .timing import Stopwatch
 
 if TYPE_CHECKING:
@@ -146,8 +146,10 @@ def label(
 def _decided(
     blend: Blend, maps: Tensor, queries: Queries, settings: nerve.Parameters
 ) -> Iterator[score.Decided]:
-    for tile in blend.tiles(maps[None]):
+    def decided(tile: Tile) -> score.Decided:
         background = None
         if queries.background:
             background = np.asarray(nerve.background_score(tile.scores, settings).cpu())
-        yield tile, decide(tile.scores.cpu().numpy(), background)
+        return tile, decide(tile.scores.cpu().numpy(), background)
+
+    return score.ahead(decided, blend.tiles(maps[None]))

@@ -1,7 +1,8 @@
 """From encoded windows to scores of pixels: the base methods (methods.md 4) and FreeCP (2)."""
 
-from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 
 import numpy as np
 from torch import Tensor
@@ -112,7 +113,8 @@ def _decide_base(
     blend: Blend, maps: Maps, queries: Queries, scale: float, min_score: float
 ) -> Iterator[Decided]:
     """Scale, softmax over queries, maximum over a class's names, argmax (methods.md 4)."""
-    for tile in blend.tiles(maps.scores):
+
+    def decided(tile: Tile) -> Decided:
         logits = tile.scores[None] * scale
         p = freecp.class_probability(logits, queries.owner, queries.n_classes)[0].cpu().numpy()
         background = None
@@ -120,18 +122,39 @@ def _decide_base(
             # A pixel is empty where a background word wins or no class reaches min_score.
             least = np.nextafter(np.float32(min_score), np.float32(-1))
             background = np.maximum(p[queries.n_classes :].max(0), least)
-        yield tile, decide(p[: queries.n_classes], background)
+        return tile, decide(p[: queries.n_classes], background)
+
+    return ahead(decided, blend.tiles(maps.scores))
 
 
 def _decide_freecp(blend: Blend, maps: Maps, queries: Queries) -> Iterator[Decided]:
     """Argmax of the blended maps, with background words against 1 - max (methods.md 2.7)."""
-    fallback = None if maps.probability is None else blend.tiles(maps.probability)
-    for tile in blend.tiles(maps.scores, sparse=fallback is None):
-        scores, channels = tile.scores, tile.channels
-        if fallback is not None:
-            scores = freecp.fill_empty(scores, next(fallback).scores)
+
+    def decided(tile: Tile) -> Decided:
+        scores = tile.scores
         background = freecp.background_score(scores).cpu().numpy() if queries.background else None
         ids, score, second = decide(scores.cpu().numpy(), background)
-        names = np.concatenate([[0], channels.numpy() + 1]).astype(np.uint16)
+        names = np.concatenate([[0], tile.channels.numpy() + 1]).astype(np.uint16)
         # Where nothing is left the first class wins, as in the published code: it is always there.
-        yield tile, (names[ids], score, names[second])
+        return tile, (names[ids], score, names[second])
+
+    if maps.probability is None:
+        return ahead(decided, blend.tiles(maps.scores, sparse=True))
+    filled = (
+        replace(tile, scores=freecp.fill_empty(tile.scores, below.scores))
+        for tile, below in zip(blend.tiles(maps.scores), blend.tiles(maps.probability), strict=True)
+    )
+    return ahead(decided, filled)
+
+
+def ahead(decided: Callable[[Tile], Decided], tiles: Iterable[Tile]) -> Iterator[Decided]:
+    """Decide each tile in a second thread while the next one is blended; in their order."""
+    with ThreadPoolExecutor(1) as pool:
+        waiting: Future[Decided] | None = None
+        for tile in tiles:
+            newest = pool.submit(decided, tile)
+            if waiting is not None:
+                yield waiting.result()
+            waiting = newest
+        if waiting is not None:
+            yield waiting.result()
