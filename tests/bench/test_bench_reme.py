@@ -91,6 +91,13 @@ def test_shares_lie_between_none_and_all():
         Plan(wrong=1.2)
 
 
+def test_counts_are_read_from_text():
+    assert reme.counts_of("10, 30,100") == (10, 30, 100)
+    for wrong in ("", "10,", "a", "0", "-3"):
+        with pytest.raises(JobError, match="like 10,30,100"):
+            reme.counts_of(wrong)
+
+
 def test_one_small_run(monkeypatch):
     monkeypatch.setattr(reme, "scene", lambda seed, split: scene(seed, split, (64, 80)))
     torch.manual_seed(0)

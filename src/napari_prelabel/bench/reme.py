@@ -21,7 +21,7 @@ from ..engine.encode import REME_TEMPLATES
 from ..engine.reme import Retriever
 from ..engine.timing import Stopwatch
 from ..errors import JobError
-from ..job import ReME
+from ..job import Job, ReME
 from ..methods.pairs import lowest
 from ..methods.segments import Proposals, Segments, propose
 from ..models.clip import Clip, load_clip
@@ -38,7 +38,9 @@ from ..reference.values import Addition, Cleaning, EncoderId, Rows, Segment, Sou
 from ..settings import Proposals as Cut
 from ..synthetic.scenes import scene, split_seeds
 from ..vocabulary import Vocabulary
-from .accuracy import NO_BASE, Tally
+from . import accuracy
+from .accuracy import NO_BASE, Runner, Tally
+from .accuracy import variants as variants_of
 from .data import DataSet
 
 # The scenes lie far from the split's start, where the demo models' training began.
@@ -138,6 +140,30 @@ class Bench:
             found = retriever.label(sample.image, own, data.vocabulary, settings)
             tally.add(sample, found.ids, count)
         return tally
+
+
+def counts_of(text: str) -> tuple[int, ...]:
+    """Numbers of corrected images from text such as "10,30"; JobError for anything else."""
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isdecimal() and int(word) for word in words):
+        raise JobError("corrections", f"Write numbers of images like 10,30,100, not {text!r}.")
+    return tuple(int(word) for word in words)
+
+
+def compare(
+    runner: Runner, bench: Bench, data: DataSet, job: Job, plan: Plan
+) -> Generator[str, None, tuple[list[Tally], dict[str, Any]]]:
+    """`measure`, with the job's base and FreeCP before it."""
+    steps = accuracy.measure(runner, data, job, variants_of(("base", "freecp")), (job.base,))
+    while True:
+        try:
+            sample, method, _ = next(steps)
+        except StopIteration as end:
+            tallies: list[Tally] = end.value
+            break
+        yield f"{sample.name} {method}"
+    found, facts = yield from measure(bench, data, plan)
+    return [*tallies, *found], facts
 
 
 def measure(

@@ -158,6 +158,70 @@ def affinity(
     screen.write_json(json_file, {"rows": rows, "split": split, "images": len(scenes.samples)})
 
 
+@app.command("reme-ablation")
+def reme_ablation(
+    split: Annotated[str, typer.Option(help="val or test.")] = "test",
+    corrections: Annotated[
+        str, typer.Option(help="Numbers of corrected images, with commas.")
+    ] = "10,30,100",
+    captions: Annotated[int, typer.Option(min=1, help="Scenes of the caption set.")] = 200,
+    wrong: Annotated[float, typer.Option(min=0, max=1, help="Share of pairs made wrong.")] = 0.3,
+    encoder: Annotated[str, typer.Option(help="demo-visual, clip:demo-clip.")] = "demo-visual",
+    models: screen.Bundle = "demo",
+    limit: Annotated[int | None, typer.Option(min=1, help="Take only the first images.")] = None,
+    json_file: screen.JsonFile = None,
+) -> None:
+    """ReME from corrections and from captions, cleaned in each way, beside base and FreeCP."""
+    from ..bench import accuracy as measure
+    from ..bench import reme
+    from ..bench.data import load_synthetic
+    from ..jobs import job_with
+    from ..models.catalog import bundle_of
+
+    scenes = load_synthetic(split, limit)
+    screen.check_models(models)
+    job = job_with(scenes.vocabulary, {"models": models})
+    plan = reme.Plan(reme.counts_of(corrections), captions, wrong)
+    with screen.err.status("loading") as status:
+        models_of = reme.Bench.load(bundle_of(models).clip, encoder)
+        steps = reme.compare(screen.engine("cpu"), models_of, scenes, job, plan)
+        while True:
+            try:
+                status.update(screen.plain(next(steps)))
+            except StopIteration as end:
+                tallies, facts = end.value
+                break
+    figures = measure.report(tallies, scenes) | {"models": models, "encoder": encoder, **facts}
+    title = f"{scenes.name} {split}: {len(scenes.samples)} images, percent"
+    screen.print_table(title, measure.HEAD, measure.rows_of(figures))
+    screen.write_json(json_file, figures)
+
+
+@app.command("reference-speed")
+def reference_speed(
+    segments: Annotated[int, typer.Option(min=1, help="References of the set.")] = 200_000,
+    width: Annotated[int, typer.Option(min=1, help="Values of each.")] = 1024,
+    labels: Annotated[int, typer.Option(min=1)] = 5_000,
+    classes: Annotated[int, typer.Option(min=1)] = 150,
+    queries: Annotated[int, typer.Option(min=1, help="Segments of the image.")] = 300,
+    top_k: Annotated[int, typer.Option(min=1, help="Of the run with the nearest only.")] = 64,
+    repeats: Annotated[int, typer.Option(min=1, help="Rounds; the middle counts.")] = 3,
+    no_faiss: Annotated[
+        bool, typer.Option("--no-faiss", help="Without faiss, which holds the set in memory.")
+    ] = False,
+    json_file: screen.JsonFile = None,
+) -> None:
+    """Seconds and memory of retrieval from a large set, beside one faiss top-1 search."""
+    from ..bench.reference_speed import Size, measure
+
+    size = Size(segments, width, labels, classes, queries)
+    with screen.err.status("running"):
+        figures = measure(size, top_k=top_k, repeats=repeats, faiss_too=not no_faiss)
+    for name, value in figures.items():
+        screen.out.print(f"{name}: {value}")
+    screen.write_json(json_file, figures)
+
+
 @app.command()
 def reference(
     data: Annotated[Path, typer.Option(help="Folder of images/ and masks/ with equal names.")],

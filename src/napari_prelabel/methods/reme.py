@@ -30,7 +30,7 @@ Blocks = Iterable[tuple[int, Rows]]
 Comparable = Callable[[Float32], Float32]
 """Rows (n, d) float32 of the set -> unit rows (n, d') that compare with the queries."""
 
-_ROWS_AT_ONCE = 8192
+_ROWS_AT_ONCE = 4096
 _QUERIES_AT_ONCE = 1024
 _GATHERED = 1 << 22
 
@@ -322,6 +322,7 @@ class _All:
     def __init__(self, queries: Tensor, answers: Float32, parameters: Parameters) -> None:
         self.queries = queries * parameters.scale
         self.answers = _tensor(answers)
+        self.memory = np.empty(0, np.float32)
         k = len(queries)
         self.top = queries.new_full((k, 1), -torch.inf)
         self.total = queries.new_zeros((k, 1))
@@ -338,13 +339,23 @@ class _All:
         rows, told = rows.to(self.queries.device), told.to(self.queries.device)
         for first in range(0, len(self.queries), _QUERIES_AT_ONCE):
             here = slice(first, first + _QUERIES_AT_ONCE)
-            logits = _product(self.queries[here], rows.T)
+            logits = self._logits(self.queries[here], rows)
             top = torch.maximum(self.top[here], logits.amax(1, keepdim=True))
             fade = (self.top[here] - top).exp_()
             weights = logits.sub_(top).exp_()
             self.total[here].mul_(fade).add_(weights.sum(1, keepdim=True))
             self.sums[here].mul_(fade).add_(_product(weights, told))
             self.top[here] = top
+
+    def _logits(self, queries: Tensor, rows: Tensor) -> Tensor:
+        """queries @ rows.T, on a processor into memory that is used again: new pages cost time."""
+        size = len(queries) * len(rows)
+        if queries.device.type != "cpu":
+            return queries @ rows.T
+        if len(self.memory) < size:
+            self.memory = np.empty(size, np.float32)
+        out = self.memory[:size].reshape(len(queries), len(rows))
+        return torch.from_numpy(np.matmul(queries.numpy(), rows.numpy().T, out=out))
 
     def result(self) -> Float32:
         found: Float32 = (self.sums / self.total.clamp(min=1e-30)).cpu().numpy()
