@@ -157,10 +157,21 @@ def test_training_resumes_where_it_stopped(folder):
         torch.testing.assert_close(a, b)
     assert not torch.equal(*(r.queue for r in (resumed, visual.start(plan, half.queue.device))))
     entries = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    assert {"encoder", "random", "histogram", "step", "scenes"} <= set(entries[-1])
+    assert {"exported", "random", "histogram", "step", "scenes"} <= set(entries[-1])
+    assert entries[-2]["best"] == resumed.best >= entries[-2]["encoder"]["nearest"]
     loaded = Dinov2Model.from_pretrained(folder / "export", local_files_only=True)
     for a, b in zip(loaded.parameters(), resumed.average.encoder.parameters(), strict=True):
         torch.testing.assert_close(a, b.half())
+
+
+def test_only_the_best_so_far_is_exported(tmp_path, short):
+    run = visual.start(Plan(tmp_path), torch.device("cpu"))
+    run.best = 100.1
+    visual.validate(run, Plan(tmp_path), short)
+    assert not (tmp_path / "export").exists()
+    run.best = 0.0
+    visual.validate(run, Plan(tmp_path), short)
+    assert (tmp_path / "export" / "model.safetensors").is_file()
 
 
 @pytest.mark.usefixtures("short")

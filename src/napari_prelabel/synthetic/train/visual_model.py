@@ -16,6 +16,8 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 PATCH, SIDE = 8, 256
 """Patch in pixels; side that images are squashed to when the encoder is used."""
 
+WEIGHTS_FILE = "model.safetensors"
+
 
 def config() -> Dinov2Config:
     """Six blocks of width 192 with layer scale; position embeddings for 128 pixels."""
@@ -86,7 +88,7 @@ def export(state: dict[str, Tensor], folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     kept = {k.removeprefix("encoder."): v for k, v in state.items() if k.startswith("encoder.")}
     half = {k: v.detach().cpu().half().contiguous() for k, v in kept.items()}
-    weights, described = folder / "model.safetensors", folder / "config.json"
+    weights, described = folder / WEIGHTS_FILE, folder / "config.json"
     save_file(half, f"{weights}.part", {"format": "pt"})
     Path(f"{weights}.part").chmod(0o644)
     os.replace(f"{weights}.part", weights)
