@@ -151,17 +151,23 @@ def _slic(image: Image, settings: Proposals) -> Iterator[Labels]:
 
 
 def _slic_of(image: Image, size: int, compactness: float) -> Labels:
-    """Superpixels of about `size` pixels."""
-    pixels = image.shape[0] * image.shape[1]
-    if pixels <= size:
-        return np.ones(image.shape[:2], np.int32)
-    found: Labels = segmentation.slic(
-        image,
-        n_segments=max(2, round(pixels / size)),
-        compactness=compactness,
-        max_num_iter=5,
-        start_label=1,
-    )
+    """Superpixels of about `size` pixels.
+
+    In noise, clusters of colour fall into crumbs, which SLIC then joins into one. Where fewer
+    than half of the wanted segments are left, squarer ones are asked for.
+    """
+    wanted = round(image.shape[0] * image.shape[1] / size)
+    found = np.ones(image.shape[:2], np.int32)
+    for times in (1, 4, 16) if wanted > 1 else ():
+        found = segmentation.slic(
+            image,
+            n_segments=wanted,
+            compactness=times * compactness,
+            max_num_iter=5,
+            start_label=1,
+        )
+        if 2 * int(found.max()) >= wanted:
+            break
     return found
 
 
