@@ -1,6 +1,7 @@
 """Segments that look unlike the others of their word: quality control of one's own corrections."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -64,7 +65,7 @@ def deviations(rows: Rows) -> npt.NDArray[np.float64]:
 
 def _measured(held: ReferenceSet, rows: npt.NDArray[np.int64]) -> Rows:
     """Unit rows as they are compared."""
-    found = held.rows(rows)
+    found: npt.NDArray[Any] = held.rows(rows)
     if held.metric is not None:
         found = (found - held.metric.mean) @ held.metric.matrix
     length = np.linalg.norm(found, axis=1, keepdims=True)

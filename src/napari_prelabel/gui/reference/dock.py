@@ -34,7 +34,7 @@ from .questions import evaluate_task, explain_task
 from .set_box import SetBox
 from .shelf import Overview, Shelf, counted
 from .trust_box import TrustBox
-from .why import MARK, WhyBox, WhyTool
+from .why import WhyBox, WhyTool
 from .why_answer import WhyAnswer
 
 if TYPE_CHECKING:
@@ -167,8 +167,7 @@ class ReferenceDock(QWidget):
     def _pairs(self) -> list[Pair]:
         docks = [d for d in self._docks() if d.words.vocabulary is not None]
         typed = docks[0].words.vocabulary if docks else None
-        layers = [x for x in self.viewer.layers if MARK not in x.metadata]
-        pairs = find_pairs(layers, typed)
+        pairs = find_pairs(self.viewer.layers, typed)
         for pair in pairs:
             if pair.result is not None:
                 pair.result.listeners.add(self._soon.start)

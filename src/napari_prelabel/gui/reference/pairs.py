@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from ...engine.tasks import Reviewed
 
 Plane = tuple[int, ...]
+# In the metadata of Labels layers that only show something: no labels to learn from.
+MARK = "prelabel_mark"
+MARKS = frozenset({MARK, "prelabel_preview"})
 
 
 @dataclass(slots=True, eq=False)
@@ -72,7 +75,7 @@ def find_pairs(layers: Sequence[Any], typed: Vocabulary | None = None) -> list[P
     images = [x for x in reversed(layers) if isinstance(x, Image)]
     found = []
     for layer in reversed(layers):
-        if not isinstance(layer, Labels):
+        if not isinstance(layer, Labels) or not MARKS.isdisjoint(layer.metadata):
             continue
         image = _image_of(layer, images, layers)
         if image is not None:

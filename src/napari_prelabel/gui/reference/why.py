@@ -12,8 +12,8 @@ from qtpy.QtWidgets import QPushButton, QWidget
 from ..parts import column, label
 from ..result import ResultLayer
 from .entries import EntryList
+from .pairs import MARK
 
-MARK = "prelabel_mark"
 NAME = "asked segment"
 HELP = (
     "Press the button, then click a place that ReME labelled: the references that decided it are "
