@@ -109,26 +109,14 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
             connection.close()
 
 
-def check(path: Path, rows: int, labels: int) -> None:
-    """Raise ReferenceSetError unless the tables are ours and as long as promised."""
-    with reading(path) as connection:
-        found = connection.execute("SELECT name, sql FROM sqlite_master").fetchall()
-        if dict(found) != _TABLES:
-            raise damaged(path, "has other tables than a reference set")
-        for table, column, wanted in (
-            ("segment", "row", rows),
-            ("thumbnail", "row", rows),
-            ("label", "id", labels),
-        ):
-            first, last = (f"(SELECT {of}({column}) FROM {table})" for of in ("min", "max"))
-            wanted_ends = (0, wanted - 1) if wanted else (None, None)
-            if connection.execute(f"SELECT {first}, {last}").fetchone() != wanted_ends:
-                raise damaged(path, f"does not hold {wanted:,} entries of {table}")
+def runs(path: Path, images: int, rows: int, labels: int) -> tuple[Run, ...]:
+    """The images of a shard, in the order of their rows.
 
-
-def runs(path: Path, images: int, rows: int) -> tuple[Run, ...]:
-    """The images of a shard; raises ReferenceSetError unless their rows follow each other."""
+    Raises ReferenceSetError unless the tables are ours and as long as promised, and the rows of
+    the images follow each other.
+    """
     with reading(path) as connection:
+        _check(connection, path, rows, labels)
         told = connection.execute(f"{_IMAGE} ORDER BY id LIMIT ?", (images + 1,)).fetchall()
     found = tuple(
         Run(Source(h, name, (height, width), author, reviewed, licence), start, count)
@@ -144,6 +132,21 @@ def runs(path: Path, images: int, rows: int) -> tuple[Run, ...]:
     if len(found) != images or at != rows:
         raise damaged(path, f"does not hold {images:,} images of {rows:,} segments")
     return found
+
+
+def _check(connection: sqlite3.Connection, path: Path, rows: int, labels: int) -> None:
+    found = connection.execute("SELECT name, sql FROM sqlite_master").fetchall()
+    if dict(found) != _TABLES:
+        raise damaged(path, "has other tables than a reference set")
+    for table, column, wanted in (
+        ("segment", "row", rows),
+        ("thumbnail", "row", rows),
+        ("label", "id", labels),
+    ):
+        first, last = (f"(SELECT {of}({column}) FROM {table})" for of in ("min", "max"))
+        wanted_ends = (0, wanted - 1) if wanted else (None, None)
+        if connection.execute(f"SELECT {first}, {last}").fetchone() != wanted_ends:
+            raise damaged(path, f"does not hold {wanted:,} entries of {table}")
 
 
 def is_hash(text: str) -> bool:

@@ -119,8 +119,7 @@ def open_shard(folder: Path, entry: ShardEntry, width: int) -> Shard:
         raise damaged(paths[1], "points outside the links")
     if len(columns) and not 0 <= columns.min() <= columns.max() < entry.labels:
         raise damaged(paths[2], "links to phrases that are not there")
-    catalogue.check(paths[3], entry.rows, entry.labels)
-    runs = catalogue.runs(paths[3], entry.images, entry.rows)
+    runs = catalogue.runs(paths[3], entry.images, entry.rows, entry.labels)
     if any(i >= entry.images for i in entry.removed):
         raise damaged(paths[3], "lacks images that the manifest removes")
     return Shard(folder, entry, embeddings, pointers, columns, runs)
