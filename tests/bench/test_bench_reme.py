@@ -118,7 +118,9 @@ def test_one_small_run(monkeypatch):
             break
     names = [t.method for t in tallies]
     assert names[0] == "reme, 2 corrections"
-    assert names[1:] == [f"reme captions, {n}" for n in (*reme.CLEANINGS, *reme.CLIP_FILTERS)]
+    ways = [f"both, {way}" for way in reme.RETRIEVALS]
+    wanted = [*reme.CLEANINGS, *ways, *reme.CLIP_FILTERS]
+    assert names[1:] == [f"reme captions, {name}" for name in wanted]
     assert seen[:2] == ["2 corrections", "s reme, 2 corrections"]
     assert facts["wrong_pairs"] > 0
     assert facts["filtering"]["pairs"] <= facts["base set"]["pairs"]

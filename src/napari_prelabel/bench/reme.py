@@ -83,6 +83,14 @@ CLEANINGS: dict[str, Cleaning] = {
 """Variants of the ablation by the set's own cleaning."""
 CLIP_FILTERS = {"CLIP score, global": False, "CLIP score, per group": True}
 """The paper's rejected filters (a) and (b): whether each root's pairs are ranked by themselves."""
+RETRIEVALS: dict[str, dict[str, Any]] = {
+    "literal, T = 1": {"temperature": 1.0, "text_temperature": 1.0},
+    "T1 = 0.02": {"temperature": 0.02},
+    "T1 = 0.01": {"temperature": 0.01},
+    "top 30": {"top_k": 30},
+    "column": {"normalise": "column"},
+}
+"""Ways to ask the set that was filtered and enriched, beside the default."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -193,8 +201,12 @@ def measure(
                 "abstract": list(done.abstract),
             }  # fmt: skip
             settings = ReME(words="text", proposals=bench.proposals)
-            label = f"reme captions, {name}"
-            tallies.append((yield from bench.label(held, data, label, settings)))
+            asked = {name: settings}
+            if name == "both":
+                asked |= {f"both, {k}": replace(settings, **v) for k, v in RETRIEVALS.items()}
+            for label, way in asked.items():
+                row = yield from bench.label(held, data, f"reme captions, {label}", way)
+                tallies.append(row)
     return tallies, facts
 
 
