@@ -65,9 +65,10 @@ DIFFUSIONS: Mapping[str, DiffusionEntry] = {
     "demo-diffusion": DiffusionEntry(
         "sample",
         "BSD-3-Clause, trained on drawn scenes",
-        (f"down_blocks.1.attentions.0.{_BLOCK}",),
-        128,
-        100,
+        # Best of `python -m napari_prelabel.synthetic.train diffusion-heads` on validation scenes.
+        (f"up_blocks.2.attentions.0.{_BLOCK}",),
+        192,
+        50,
     ),
     "sd21-base": DiffusionEntry(
         # Stability AI withdrew its own repository in November 2025; this one keeps the files.
