@@ -308,7 +308,7 @@ def test_a_click_asks_which_references_caused_a_label(made, two, viewer, fake):
     task = fake.asked[-1]
     assert isinstance(task, Explain)
     assert task.point == (30, 60)
-    assert made.why.answer.text().startswith("“bright” took 83%")
+    assert made.why.answer.text().startswith("“bright” took 83 %")
     assert "asked segment" in viewer.layers
     assert [p.labels.name for p in made.learn.table.rows] == ["second labels", "first labels"]
     card = made.why.list.cards[0]
@@ -336,6 +336,8 @@ def test_show_moves_the_camera_to_the_segment_in_its_image(made, viewer):
     wait(lambda: abs(viewer.scene.camera.center[1] - 29.5) < 2)
     active = viewer.layers.selection.active
     assert active.name == f"{shown.record.source.name} labels"
+    seen = [x.name for x in viewer.layers if x.visible]
+    assert seen[-3:] == [shown.record.source.name, active.name, "shown segment"]
 
 
 def test_an_image_that_is_not_open_is_a_sentence(made, viewer):

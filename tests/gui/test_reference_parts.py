@@ -154,7 +154,7 @@ def test_what_cleaning_did_is_told_step_by_step():
     assert shortly(Cleaned(everything, (), (("a", "b"),), 1, 2)) == "3 dropped, 1 synonym"
 
 
-@pytest.mark.parametrize(("weight", "text"), [(0.832, "83%"), (0.001, "< 1 %")])
+@pytest.mark.parametrize(("weight", "text"), [(0.832, "83 %"), (0.001, "< 1 %")])
 def test_small_weights_are_not_nothing(weight, text):
     assert percent(weight) == text
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from napari.layers import Image, Layer
+from napari.layers import Image, Labels, Layer, Shapes
 from qtpy.QtCore import QObject, Signal
 
-from ..images import Source, guess_channel_axis
+from ..images import Source, corners_of, guess_channel_axis, placement
 from .pairs import Pair, source_of
 from .reader import Reader
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 Plane = tuple[int, ...]
 # How much of the canvas a segment takes, and the least world side that is shown around it.
 SHARE, LEAST = 0.3, 24.0
+NAME = "shown segment"
 _INDEX = re.compile(r" \[(\d+)\]")
 
 
@@ -41,10 +42,12 @@ class Places(QObject):
         self._viewer, self._pairs = viewer, pairs
         self._reader = Reader()
         self._reader.failed.connect(lambda error: self.missed.emit(str(error)))
+        self._frame: Shapes | None = None
 
     def close(self) -> None:
         """For a dock that is closed."""
         self._reader.close()
+        self.clear()
 
     def show(self, entry: "Entry") -> None:
         """Move the camera to a segment and take up the labels it lies in."""
@@ -62,8 +65,10 @@ class Places(QObject):
 
     def _open(self, plane: Plane) -> list[Place]:
         """Planes that are open and may be meant, those with labels first."""
-        pairs = [(source_of(p), p.labels) for p in self._pairs() if not p.problem]
-        images = [x for x in self._viewer.layers if isinstance(x, Image) and not x.multiscale]
+        open_ = self._viewer.layers
+        known = [p for p in self._pairs() if not p.problem and {p.image, p.labels} <= {*open_}]
+        pairs = [(source_of(p), p.labels) for p in known]
+        images = [x for x in open_ if isinstance(x, Image) and not x.multiscale]
         bare = [(Source(x), x) for x in images if guess_channel_axis(x) is None]
         return [
             Place(source, layer, plane)
@@ -74,6 +79,7 @@ class Places(QObject):
     def _look(self, place: Place, box: tuple[int, int, int, int]) -> None:
         if place.layer not in self._viewer.layers:
             return
+        self._uncover(place)
         y0, x0, y1, x1 = box
         ends = [place.layer.data_to_world((*place.plane, y, x)) for y, x in ((y0, x0), (y1, x1))]
         low, high = (np.asarray(end, float) for end in ends)
@@ -84,8 +90,31 @@ class Places(QObject):
         side = max(float(np.abs(high - low)[-2:].max()), LEAST)
         self._viewer.scene.camera.center = (0.0, *middle[-2:])
         self._viewer.scene.camera.zoom = SHARE * min(self._viewer.canvas.size) / side
-        place.layer.visible = True
+        self._outline(place, box)
         self._viewer.layers.selection.active = place.layer
+
+    def _uncover(self, place: Place) -> None:
+        """Show the image and its labels, and hide the images and labels that lie over them."""
+        layers, image = self._viewer.layers, place.source.layer
+        for layer in layers[layers.index(image) :]:
+            if isinstance(layer, (Image, Labels)):
+                layer.visible = layer in (image, place.layer)
+
+    def _outline(self, place: Place, box: tuple[int, int, int, int]) -> None:
+        """Draw a frame around the segment, in place of the last one."""
+        self.clear()
+        corners = np.hstack([np.tile(np.asarray(place.plane, float), (4, 1)), corners_of(box)])
+        self._frame = Shapes(
+            [corners], shape_type="rectangle", name=NAME, ndim=corners.shape[1], opacity=1.0,
+            face_color="transparent", edge_color="white", edge_width=1, **placement(place.source),
+        )  # fmt: skip
+        self._viewer.add_layer(self._frame)
+
+    def clear(self) -> None:
+        """Take the frame away."""
+        if self._frame is not None and self._frame in self._viewer.layers:
+            self._viewer.layers.remove(self._frame)
+        self._frame = None
 
 
 def _same(places: Sequence[Place], content_hash: str) -> Place | None:

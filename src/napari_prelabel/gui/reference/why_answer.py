@@ -66,7 +66,9 @@ class WhyAnswer(QObject):
         note = CHANGED if old != reference.digest else ""
 
         def then(entries: Sequence[Entry]) -> None:
-            self._box.say(f"“{name}” took {found.share:.0%} of the weight. It comes from:", note)
+            self._box.say(
+                f"“{name}” took {percent(found.share)} of the weight. It comes from:", note
+            )
             self._box.list.show_lines(
                 [
                     Line(entry, f"{percent(cause.weight)}  {', '.join(cause.words)}", cause.source)
@@ -89,4 +91,4 @@ class WhyAnswer(QObject):
 
 def percent(weight: float) -> str:
     """A share in percent; small ones are not nothing."""
-    return f"{weight:.0%}" if weight >= 0.005 else "< 1 %"
+    return f"{100 * weight:.0f} %" if weight >= 0.005 else "< 1 %"
