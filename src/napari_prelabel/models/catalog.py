@@ -135,6 +135,8 @@ BUNDLES: Mapping[str, Bundle] = {
         "demo-clip",
         Windows(256, 128, 64),
         _DEMO_NOTICE,
+        diffusion="demo-diffusion",
+        methods=_ALL,
         base="clearclip",
         # Best of `python -m napari_prelabel.bench.tune` on 12 validation scenes.
         freecp=FreeCP(rp_threshold=0.20, ap_threshold=0.70, empty_pixel="base"),
