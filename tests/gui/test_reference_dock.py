@@ -283,6 +283,7 @@ def test_evaluation_is_told_in_plain_words(made, fake):
     assert task.job.method == "reme"
     assert task.job.reference.digest == made.shelf.overview.digest
     assert "88 % fewer pixels" in made.trust.verdict.text()
+    assert "on 2 images only" in made.trust.verdict.text()
     assert "“Synonyms”" in made.trust.advice.text()
     assert "Hardest: second, 31 %" in made.trust.advice.text()
     made.open(None)

@@ -17,7 +17,7 @@ from napari_prelabel.gui.reference.encoders import choice, choices, fetchable
 from napari_prelabel.gui.reference.gallery import PAGE, STEP, Gallery, _tick_rect, about
 from napari_prelabel.gui.reference.reader import Reader
 from napari_prelabel.gui.reference.shelf import Entry, Overview
-from napari_prelabel.gui.reference.trust_box import advice, verdict
+from napari_prelabel.gui.reference.trust_box import _miou, advice, verdict
 from napari_prelabel.gui.reference.why_answer import percent
 from napari_prelabel.gui.run_bar import SHARES, STAGES
 from napari_prelabel.job import Progress, Stage
@@ -140,6 +140,15 @@ def test_no_verdict_without_pixels_and_no_advice_without_a_better_row():
     assert "no labelled pixels" in verdict(nothing)
     assert verdict(Evaluation((), {})) == advice(Evaluation((), {})) == ""
     assert advice(Evaluation((row("set", 5.0), row("set, outliers kept", 9.0)), {})) == ""
+
+
+@pytest.mark.parametrize(
+    ("interval", "text"),
+    [(None, "50.0 %"), ((50.0, 50.0), "50.0 %"), ((49.0, 51.5), "50.0 % (49.0–51.5)"),
+     ((40.2, 61.0), "50.0 % (40–61)")],
+)  # fmt: skip
+def test_a_range_is_told_as_finely_as_it_needs(interval, text):
+    assert _miou(EvaluationRow("set", 50.0, 60.0, 5.0, interval)) == text
 
 
 def test_what_cleaning_did_is_told_step_by_step():

@@ -6,6 +6,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QWidget
 
 from ..parts import button, column, label
+from .shelf import counted
 from .table import Column, Table
 
 if TYPE_CHECKING:
@@ -31,6 +32,10 @@ HELP = (
 )
 # Differences below this, in percent of the pixels, are not worth a word.
 WORTH = 0.5
+# Ranges narrower than this, in percent, are told with a decimal.
+NARROW = 4.0
+# A verdict from fewer images says from how few.
+FEW = 5
 
 
 class TrustBox(QWidget):
@@ -77,7 +82,10 @@ def verdict(found: "Evaluation") -> str:
             "This set does not help yet: correct more images of the same kind, or switch odd "
             "segments off."
         )
-    return f"With this set you would fix {saved:.0f} % fewer pixels than drawing all by hand."
+    few = f" Measured on {counted(len(found.per_image), 'image')} only."
+    return f"With this set you would fix {saved:.0f} % fewer pixels than drawing all by hand." + (
+        few if 0 < len(found.per_image) < FEW else ""
+    )
 
 
 def advice(found: "Evaluation") -> str:
@@ -111,4 +119,6 @@ def _miou(row: "EvaluationRow") -> str:
     if row.interval is None:
         return f"{row.miou:.1f} %"
     low, high = row.interval
-    return f"{row.miou:.1f} % ({low:.0f}–{high:.0f})"
+    digits = 0 if high - low >= NARROW else 1
+    told = f"{low:.{digits}f}–{high:.{digits}f}"
+    return f"{row.miou:.1f} %" + (f" ({told})" if high - low >= 0.1 else "")
