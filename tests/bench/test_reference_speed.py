@@ -26,7 +26,7 @@ def test_every_figure_is_there(monkeypatch):
 
 
 def test_memory_of_the_retrieval_is_counted(monkeypatch):
-    def retrieve(queries, *_):
+    def retrieve(queries, *_, **__):
         block = np.ones(90_000_000, np.uint8)
         return block[: len(queries)]
 

@@ -205,7 +205,7 @@ def reference_speed(
     classes: Annotated[int, typer.Option(min=1)] = 150,
     queries: Annotated[int, typer.Option(min=1, help="Segments of the image.")] = 300,
     top_k: Annotated[int, typer.Option(min=1, help="Of the run with the nearest only.")] = 64,
-    repeats: Annotated[int, typer.Option(min=1, help="Rounds; the middle counts.")] = 3,
+    repeats: Annotated[int, typer.Option(min=1, help="Rounds; the fastest counts.")] = 3,
     no_faiss: Annotated[
         bool, typer.Option("--no-faiss", help="Without faiss, which holds the set in memory.")
     ] = False,
