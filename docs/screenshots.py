@@ -52,7 +52,7 @@ def run(dock: PrelabelDock) -> None:
 
 def main(theme: str) -> None:
     remember._path = lambda: FOLDER / "absent" / "dock.json"
-    remember.save = lambda *_: None
+    remember.save = remember.update = lambda *_: None
     viewer = napari.Viewer()
     viewer.theme = theme
     viewer.window.resize(*SIZE)

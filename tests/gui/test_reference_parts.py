@@ -254,6 +254,12 @@ def test_recent_sets_keep_their_order_and_lose_those_that_are_gone(tmp_path):
     assert recent_sets.recent() == [folders[0]]
 
 
+def test_settings_kept_at_once_do_not_lose_each_other():
+    for number in range(20):
+        recent_sets.keep(**{f"s{number}": number})
+    wait(lambda: len(recent_sets.settings()) == 20)
+
+
 def test_a_second_set_of_a_name_gets_a_number_and_a_safe_folder(tmp_path):
     assert recent_sets.folder_for("a/b:c", tmp_path).name == "a_b_c"
     (tmp_path / "cells").mkdir()

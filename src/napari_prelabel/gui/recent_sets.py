@@ -20,7 +20,7 @@ def settings() -> dict[str, Any]:
 
 def keep(**changed: Any) -> None:
     """Remember some settings beside the others."""
-    remember.save(settings() | changed, FILE)
+    remember.update(changed, FILE)
 
 
 def recent() -> list[Path]:

@@ -11,6 +11,7 @@ import platformdirs
 from ..errors import FileFormatError
 
 FILE = "dock.json"
+_LOCK = threading.Lock()
 
 
 def _path() -> Path:
@@ -30,10 +31,25 @@ def _save(path: Path, text: str) -> None:
         write_text(path, text)
 
 
+def update(changed: dict[str, Any], file: str) -> None:
+    """Keep some settings beside those that are kept already; updates never lose each other's."""
+    path = _path().with_name(file)
+    threading.Thread(target=_update, args=(path, changed), daemon=True).start()
+
+
+def _update(path: Path, changed: dict[str, Any]) -> None:
+    with _LOCK:
+        _save(path, json.dumps((_read(path) or {}) | changed, ensure_ascii=False))
+
+
 def load(file: str = FILE) -> dict[str, Any] | None:
     """The settings kept last, None when there are none or they cannot be read."""
+    return _read(_path().with_name(file))
+
+
+def _read(path: Path) -> dict[str, Any] | None:
     try:
-        data = json.loads(_path().with_name(file).read_text(encoding="utf-8"))
+        data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return data if isinstance(data, dict) else None
