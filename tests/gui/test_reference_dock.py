@@ -386,9 +386,16 @@ def test_closing_the_dock_lets_go_of_the_viewer(viewer, fake, two, dock):
     assert follows in viewer.mouse_drag_callbacks
     viewer.window.remove_dock_widget(dock)
     assert follows not in viewer.mouse_drag_callbacks
+    assert not two[0][1].listeners
     add_image(viewer, "later", 5)
     two[0][1].layer.paint((40, 40), 1)
     QApplication.processEvents()
+
+
+def test_refreshing_again_and_again_listens_once(dock, two):
+    for _ in range(5):
+        dock.learn.refresh()
+    assert len(two[0][1].listeners) == 1
 
 
 def test_a_wait_is_told_when_something_is_under_way(made, fake):

@@ -161,7 +161,10 @@ class ReferenceDock(QWidget):
         layer = getattr(event, "value", None)
         result = getattr(layer, "_prelabel_result", None)
         if event is not None and event.type == "inserted" and result is not None:
-            result.listeners.add(self._soon.start)
+            result.listeners.add(self._painted)
+        self._soon.start()
+
+    def _painted(self) -> None:
         self._soon.start()
 
     def _pairs(self) -> list[Pair]:
@@ -170,7 +173,7 @@ class ReferenceDock(QWidget):
         pairs = find_pairs(self.viewer.layers, typed)
         for pair in pairs:
             if pair.result is not None:
-                pair.result.listeners.add(self._soon.start)
+                pair.result.listeners.add(self._painted)
         return pairs
 
     def _docks(self) -> list[PrelabelDock]:
@@ -206,7 +209,7 @@ class ReferenceDock(QWidget):
             event.disconnect(self._follow)
         for pair in self.learn.table.rows:
             if pair.result is not None:
-                pair.result.listeners.discard(self._soon.start)
+                pair.result.listeners.discard(self._painted)
         for part in (self.asker, self.why_asker):
             part.leave()
         self.new.fetcher.close_download()
