@@ -1,7 +1,7 @@
 import pytest
 
 from napari_prelabel.errors import FileFormatError, JobError, VocabularyError
-from napari_prelabel.job import Job
+from napari_prelabel.job import Job, ReME
 from napari_prelabel.jobs import (
     choose,
     description_note,
@@ -11,6 +11,8 @@ from napari_prelabel.jobs import (
     vocabulary_of,
 )
 from napari_prelabel.models.catalog import bundle_of
+from napari_prelabel.reference.store import ReferenceSet
+from napari_prelabel.reference.values import EncoderId
 from napari_prelabel.vocabulary import Vocabulary
 
 
@@ -113,3 +115,14 @@ def test_sizes():
     for wrong in ("448", "448x", "10x600", "-3x40", "axb"):
         with pytest.raises(JobError, match="written like 448x600"):
             read_size(wrong)
+
+
+def test_a_set_brings_what_suits_its_encoder(tmp_path):
+    texture = ReferenceSet.create(tmp_path / "a", EncoderId("texture", "d", 3))
+    other = ReferenceSet.create(tmp_path / "b", EncoderId("dinov2l", "d", 3))
+    job = job_of("tree", None, reference=texture.folder)
+    assert (job.method, job.reme.top_k, job.reme.temperature) == ("reme", 100, 0.1)
+    assert job.reference.digest == texture.digest
+    assert job_of("tree", None, reference=other.folder).reme == ReME()
+    kept = job_of("tree", None, settings={"method": "base"}, reference=other.folder)
+    assert kept.method == "base"

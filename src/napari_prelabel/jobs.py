@@ -13,6 +13,7 @@ from .formats.table import read_json
 from .formats.vocabulary_files import SUFFIXES, read_vocabulary
 from .job import Job, Reference
 from .models.catalog import bundle_of
+from .models.catalog_visual import recommended
 from .reference.store import ReferenceSet
 from .vocabulary import Vocabulary, key
 
@@ -98,8 +99,10 @@ def job_with(
     """A job with the settings that are not None; without a job, the bundle's recommended ones."""
     given: dict[str, Any] = {k: v for k, v in settings.items() if v is not None}
     if reference is not None:
-        digest = ReferenceSet.open(reference).digest
-        given["reference"] = Reference(str(reference), digest)
+        held = ReferenceSet.open(reference)
+        given["reference"] = Reference(str(reference), held.digest)
+        if job is None:
+            given["reme"] = recommended(held.encoder.name)
     if job is not None:
         return replace(job, vocabulary=vocabulary, **given)
     bundle = bundle_of(given.get("models", DEFAULT_MODELS))

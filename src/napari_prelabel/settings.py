@@ -157,8 +157,8 @@ _LIMITS: dict[str, tuple[float, float | None]] = {
     "rp_threshold": (0, 1), "ap_threshold": (0, 1), "box_threshold": (0, 1),
     "alpha": (0, 1), "beta": (0, 1), "steps": (0, 1000), "tolerance": (0, 1),
     "radius": (1, 16), "lowest": (1, None), "cleanup": (0, 1),
-    "score_threshold": (0, 1), "background_threshold": (0, 1), "timestep": (0, 999), "top_k": (0, None),
-    "exponent": (0, 1), "finest": (1, None), "most": (1, None),
+    "score_threshold": (0, 1), "background_threshold": (0, 1), "timestep": (0, 999),
+    "top_k": (0, None), "exponent": (0, 1), "finest": (1, None), "most": (1, None),
 }  # fmt: skip
 # Settings that must be above 0.
 _POSITIVE = ("temperature", "text_temperature", "sharpness")

@@ -25,6 +25,7 @@ from ..errors import FileFormatError, JobError
 from ..job import Job, ReME
 from ..labels import Ids
 from ..metrics import confusion, miou, pixel_accuracy
+from ..models.catalog_visual import TEXTURE, recommended
 from ..pixels import Rgb, to_rgb
 from ..settings import Reference
 from ..vocabulary import IGNORE, UNLABELLED, Class, Vocabulary
@@ -32,7 +33,6 @@ from .data import Sample
 
 NOTHING, FOREST, REME = "nothing", "random_forest", "reme"
 METHODS = (NOTHING, FOREST, REME)
-TEXTURE = "texture"
 BACKGROUND = "background"
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 
@@ -161,7 +161,7 @@ def measure(
 ) -> Generator[tuple[int, str], None, list[Draw]]:
     """Run every method on every draw.
 
-    settings : of ReME, None for the job's own. position : an option of the set.
+    settings : of ReME, None for what suits the encoder. position : an option of the set.
 
     Yields (draw, method) before each; returns one entry per draw and method.
     """
@@ -250,7 +250,7 @@ class _Sets:
         self._place = place
         self._engine = Engine("cpu")
         self._vocabulary = vocabulary
-        self._settings = settings or ReME()
+        self._settings = settings or recommended(TEXTURE)
         self._position = position
 
     def learn(self, known: Sequence[Sample], number: int) -> Labeller:

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from ..errors import FileFormatError, ModelError
+from ..settings import ReME
 from .catalog import folder_of
 
+TEXTURE = "texture"
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 _DINO = "Apache-2.0, Meta"
@@ -102,6 +104,17 @@ CAPTIONERS: Mapping[str, CaptionerEntry] = {
         kind="blip2",
     ),
 }
+
+
+def recommended(encoder: str) -> ReME:
+    """What ReME works best with on rows of an encoder; methods.md's values where nothing else was
+    measured.
+
+    Whitened rows of `texture` are less alike than rows of a network: a softer choice among the
+    hundred nearest was better on images that have nothing to do with the ones reported
+    (docs/methods/reme-real-images.md).
+    """
+    return ReME(temperature=0.1, top_k=100) if encoder == TEXTURE else ReME()
 
 
 def folder_entry(name: str) -> FolderEntry | None:

@@ -8,8 +8,6 @@ from .catalog import BUNDLES, MODELS, folder_of, installed, model_dir
 from .catalog_diffusion import DIFFUSIONS, diffusion_installed
 from .catalog_visual import CAPTIONERS, SEGMENTERS, VISUALS, folder_installed
 
-TEXTURE = "texture"
-
 
 @dataclass(frozen=True, slots=True)
 class Part:
