@@ -100,7 +100,6 @@ def _look_at_it(viewer: napari.Viewer, dock: ReferenceDock, wait: Wait, shoot: S
     wait(lambda: gallery.pictures.data(first, Qt.ItemDataRole.DecorationRole) is not None)
     gallery.setCurrentIndex(first)
     wait(lambda: not dock.content.detail.isHidden())
-    dock.scroll.ensureWidgetVisible(dock.content.switch_button)
     shoot(viewer, "reference-content")
     look(dock, "trust")
     dock.trust.button.click()

@@ -40,7 +40,7 @@ from .why_answer import WhyAnswer
 if TYPE_CHECKING:
     from ...engine.tasks import Evaluation, Learned
 
-REFRESH_MS = 120
+REFRESH_MS, REVEAL_MS = 120, 60
 
 
 class ReferenceDock(QWidget):
@@ -83,6 +83,10 @@ class ReferenceDock(QWidget):
         self._soon = QTimer(self)
         self._soon.setSingleShot(True)
         self._soon.setInterval(REFRESH_MS)
+        # What is told of a segment grows into its place below the pictures first.
+        self._reveal = QTimer(self)
+        self._reveal.setSingleShot(True)
+        self._reveal.setInterval(REVEAL_MS)
 
     def _lay_out(self) -> None:
         body = QWidget()
@@ -130,6 +134,10 @@ class ReferenceDock(QWidget):
         self.shelf.failed.connect(self._fail)
         self.learn.changed.connect(self._offer)
         self.content.show_source.connect(self.places.show)
+        self.content.gallery.chosen.connect(lambda _: self._reveal.start())
+        self._reveal.timeout.connect(
+            lambda: self.scroll.ensureWidgetVisible(self.content.switch_button)
+        )
         self.content.merge.connect(lambda folder: self.shelf.merge(Path(folder)))
         self.cleaning.wanted.connect(self.clean)
         self.trust.wanted.connect(self.evaluate)
@@ -203,6 +211,7 @@ class ReferenceDock(QWidget):
             return
         self._left = True
         self._soon.stop()
+        self._reveal.stop()
         self.tool.switch(False)
         self.viewer.events.theme.disconnect(self._restyle)
         for event in self._layer_events():
