@@ -133,6 +133,28 @@ def test_marks_stay_with_their_segments_when_rows_move(held):
     assert words(held, held.image_rows(digest("c"))[0]) == ("bus",)
 
 
+def test_marks_follow_the_segments_of_an_image_that_is_replaced(held):
+    clean(held, replace(OFF, outliers="fixed", synonyms="neighbours", keep=("scene",)), text)
+    held.switch([2], False)
+    gone, named = words(held, 7), words(held, 12)
+    assert (gone, named) == (("scene",), ("tree", "oak"))
+    given = next(held._now.shards[0].additions())
+    turned = replace(
+        given,
+        segments=given.segments[::-1],
+        embeddings=np.asarray(given.embeddings[::-1], np.float32),
+    )
+    held.add([turned])
+    assert words(held, 12 - 7) == gone
+    assert set(words(held, 0)) == set(named)
+    assert [r.enabled for r in held.records(range(13))].index(False) == 12 - 2
+    drawn_anew = addition("a", *[("sky",)] * 13)
+    held.add([drawn_anew])
+    assert {words(held, row) for row in range(13)} == {("sky",)}
+    held.undo()
+    assert words(held, 12 - 7) == gone
+
+
 def test_segments_switched_off_have_no_say(held):
     held.switch(range(3, 8), False)
     done = clean(held, replace(OFF, outliers="fixed", keep=("scene",)))

@@ -296,6 +296,26 @@ def test_sources_and_roots_are_checked(tmp_path):
             held.add([replace(good, segments=segments)])
 
 
+def test_names_that_no_manifest_holds_are_refused(tmp_path, monkeypatch):
+    held = small_set(tmp_path / "set")
+    with pytest.raises(ReferenceSetError, match="over 1000 characters"):
+        held.add([addition("c", licence="x" * 1001)])
+    with pytest.raises(ReferenceSetError, match="shorten it"):
+        ReferenceSet.create(tmp_path / "other", ENCODER, name="x" * 1001)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert ReferenceSet.create(".", ENCODER).name == "here"
+
+
+def test_a_set_that_is_discarded_leaves_other_files(tmp_path):
+    held = small_set(tmp_path / "set")
+    (held.folder / "notes.txt").write_text("mine")
+    held.discard()
+    assert [p.name for p in (tmp_path / "set").iterdir()] == ["notes.txt"]
+    small_set(tmp_path / "other").discard()
+    assert not (tmp_path / "other").exists()
+
+
 def test_rows_that_are_not_there_are_refused(tmp_path):
     held = small_set(tmp_path / "set")
     with pytest.raises(ReferenceSetError, match="rows 0 to 5"):

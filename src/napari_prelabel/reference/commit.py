@@ -10,10 +10,10 @@ from pathlib import Path
 from ..formats.atomic import Fill, write_together
 from ..vocabulary import key
 from .manifest import CountEntry, Manifest
-from .marks import CleaningMarks, State, pack_cleaning, pack_metric, pack_state
+from .marks import CleaningMarks, State, moved_marks, pack_cleaning, pack_metric, pack_state
 from .shards import MAX_ROWS, Shard, chunks, pack
 from .snapshot import Snapshot
-from .values import Addition, Metric, Source
+from .values import Addition, Metric, Segment, Source
 
 # Shards of at most SMALL[i] rows are joined when this many of them stand at the end.
 SMALL = (256, 2048, 16_384)
@@ -32,6 +32,7 @@ class Draft:
         self._sources: dict[str, Source] = {s.hash: s for s in now.sources()}
         self._rows = {h: p.count for h, p in now.places.items()}
         self._state = now.state
+        self._marks = now.marks
         self.manifest: Manifest = now.manifest
 
     @property
@@ -43,9 +44,12 @@ class Draft:
         write_together(self._files, overwrite=True)
 
     def add(self, additions: Iterable[Addition]) -> None:
-        """New shards for images, which replace those of the same hash; small ones are joined."""
+        """New shards for images, which replace those of the same hash; small ones are joined.
+
+        Switches and cleaning stay with segments of a replaced image that came back as they were.
+        """
         given = {a.source.hash: a for a in additions}
-        self.remove(given.keys())
+        self._take_out(given.keys(), self._moves(given))
         pending = list(chunks(given.values()))
         for number, chunk in enumerate(pending):
             if number == len(pending) - 1:
@@ -76,6 +80,9 @@ class Draft:
 
     def remove(self, hashes: Iterable[str]) -> None:
         """Take images out: shards that become half empty are written anew."""
+        self._take_out(hashes, {})
+
+    def _take_out(self, hashes: Iterable[str], moves: Mapping[str, Mapping[int, int]]) -> None:
         gone = {h for h in hashes if h in self._sources}
         if not gone:
             return
@@ -87,9 +94,15 @@ class Draft:
         self.manifest = replace(self.manifest, shards=kept)
         for part in chunks(a for shard in sparse for a in shard.additions()):
             self._append(part)
-        off = {h: v for h, v in self._state.off.items() if h not in gone}
-        if off != self._state.off:
-            self._put_state(replace(self._state, off=off))
+        off = {
+            h: tuple(sorted(moves.get(h, {})[p] for p in places if p in moves.get(h, {})))
+            if h in gone
+            else places
+            for h, places in self._state.off.items()
+        }
+        self._put_state(replace(self._state, off={h: v for h, v in off.items() if v}))
+        if self._marks is not None and not gone.isdisjoint(self._marks.head.images):
+            self.put_cleaning(moved_marks(self._marks, gone, moves))
         self._count()
 
     def switch(self, named: Sequence[tuple[str, int]], on: bool) -> None:
@@ -121,6 +134,7 @@ class Draft:
     def put_cleaning(self, marks: CleaningMarks | None) -> None:
         """A cleaning's results, in place of the last."""
         entry = None
+        self._marks = marks
         if marks is not None:
             entry, files = pack_cleaning(self._folder, self._next(), marks)
             self._files |= files
@@ -135,6 +149,21 @@ class Draft:
         self.manifest = replace(self.manifest, metric=entry)
 
     # ---- parts ----
+
+    def _moves(self, given: Mapping[str, Addition]) -> dict[str, dict[int, int]]:
+        """Of every image that is replaced: the old places of its segments that stay -> the new."""
+        told = set(self._state.off) | set(self._marks.head.images if self._marks else ())
+        moves = {}
+        for content_hash in given.keys() & self._now.places.keys() & told:
+            place = self._now.places[content_hash]
+            old = place.shard.segments(range(place.local, place.local + place.count))
+            new = {_same(s): i for i, s in enumerate(given[content_hash].segments)}
+            moves[content_hash] = {
+                row - place.local: new[_same(segment)]
+                for row, segment in old.items()
+                if _same(segment) in new
+            }
+        return moves
 
     def _put_state(self, state: State) -> None:
         if state == self._state:
@@ -181,6 +210,11 @@ class Draft:
             sum(self._rows.values()), len(self._sources), dict(sorted(licences.items()))
         )
         self.manifest = replace(self.manifest, counts=counts)
+
+
+def _same(segment: Segment) -> object:
+    """What tells a segment from the others of its image."""
+    return segment.box, segment.area, frozenset(key(word) for word in segment.words)
 
 
 def _without(shard: Shard, gone: set[str]) -> Shard:

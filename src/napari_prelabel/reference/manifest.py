@@ -26,7 +26,8 @@ _STRICT = ConfigDict(extra="forbid", strict=True)
 Count = Annotated[int, Field(ge=0, lt=2**48)]
 Serial = Annotated[int, Field(ge=1, lt=2**48)]
 Hex = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Short = Annotated[str, Field(max_length=1000)]
+LONGEST = 1000
+Short = Annotated[str, Field(max_length=LONGEST)]
 
 SHARD = ("embeddings-{:06d}.npy", "pointers-{:06d}.npy", "columns-{:06d}.npy",
          "catalogue-{:06d}.sqlite")  # fmt: skip

@@ -6,7 +6,7 @@ when shards are joined or images leave.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -111,6 +111,26 @@ def open_cleaning(folder: Path, entry: CleaningEntry) -> CleaningMarks:
         if len(table) and ((table < 0) | (table >= np.asarray(limits, np.int64))).any():
             raise damaged(path, "points outside its tables")
     return CleaningMarks(head, dropped, added)
+
+
+def moved_marks(
+    marks: CleaningMarks, gone: Container[str], moves: Mapping[str, Mapping[int, int]]
+) -> CleaningMarks:
+    """A cleaning's results without those of images that are `gone`, but for the places in `moves`.
+
+    moves : hash -> old place -> the place of the same segment in what replaced its image.
+    """
+    images = marks.head.images
+    left = np.asarray([h in gone for h in images], bool)
+
+    def moved(table: Table) -> Table:
+        out = np.array(table)
+        at = np.flatnonzero(left[out[:, 0]])
+        places = [moves.get(images[i], {}).get(place, -1) for i, place in out[at, :2].tolist()]
+        out[at, 1] = places
+        return np.asarray(out[out[:, 1] >= 0], np.int32)
+
+    return CleaningMarks(marks.head, moved(marks.dropped), moved(marks.added))
 
 
 def pack_metric(folder: Path, serial: int, metric: Metric) -> tuple[MetricEntry, Files]:

@@ -16,7 +16,7 @@ from ..vocabulary import key
 from . import catalogue
 from .arrays import damaged, npy, open_npy
 from .catalogue import Run
-from .manifest import SHARD, ShardEntry
+from .manifest import LONGEST, SHARD, ShardEntry
 from .values import Addition, Segment
 
 Ints = npt.NDArray[np.int64]
@@ -200,6 +200,8 @@ def check_addition(addition: Addition, width: int, folder: Path) -> None:
         fault = "an embedding is not finite"
     elif not catalogue.is_hash(addition.source.hash):
         fault = "its hash is not a SHA-256 in hexadecimal digits"
+    elif len(addition.source.licence) > LONGEST:
+        fault = f"its licence is over {LONGEST} characters; give its name"
     elif any(s.roots and len(s.roots) != len(s.words) for s in addition.segments):
         fault = "a segment has another number of roots than of words"
     elif not all(catalogue.has_pixels(s) for s in addition.segments):

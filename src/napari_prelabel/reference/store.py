@@ -24,7 +24,7 @@ from ..errors import EncoderMismatch, ReferenceSetError
 from ..formats.atomic import write_atomic
 from . import commit
 from .commit import Draft
-from .manifest import HISTORY, MANIFEST, OURS, PARTS, Encoder, Manifest, read_manifest
+from .manifest import HISTORY, LONGEST, MANIFEST, OURS, PARTS, Encoder, Manifest, read_manifest
 from .marks import CleaningMarks
 from .shards import check_addition
 from .snapshot import Snapshot, open_snapshot
@@ -84,9 +84,14 @@ class ReferenceSet:
             raise ReferenceSetError(
                 place, f"{place} is not empty: choose an empty folder for the reference set."
             )
+        name = name or place.resolve().name
+        if len(name) > LONGEST:
+            raise ReferenceSetError(
+                place, f"The name of a reference set has at most {LONGEST} characters: shorten it."
+            )
         now = _now()
         manifest = Manifest(
-            name or place.name,
+            name,
             Encoder(encoder.name, encoder.digest, encoder.width),
             Encoder(text.name, text.digest, text.width) if text else None,
             position,
@@ -316,6 +321,15 @@ class ReferenceSet:
             before = read_manifest(self.folder, HISTORY.format(manifest.previous))
             self._grouped = False
             self._put(manifest, replace(before, serial=manifest.serial))
+
+    def discard(self) -> None:
+        """Delete the set: its own files, and its folder where nothing else lies in it."""
+        with self._locked(), _writable(self.folder):
+            (self.folder / MANIFEST).unlink(missing_ok=True)
+            _sweep(self.folder, set())
+        with contextlib.suppress(OSError):
+            (self.folder / LOCK).unlink(missing_ok=True)
+            self.folder.rmdir()
 
     @contextlib.contextmanager
     def one_step(self) -> Iterator[None]:
