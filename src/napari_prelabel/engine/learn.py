@@ -1,7 +1,8 @@
 """Learning: corrected images become segments of a reference set, and a set is cleaned."""
 
+import contextlib
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,7 +38,7 @@ def learn(
 ) -> Generator[Progress, None, Learned]:
     """Add the reviewed images of a task to its set, which is made where there is none.
 
-    All of it is one step of the set's `undo`; a cancelled task changes nothing.
+    All of it is one step of the set's `undo`; a task that ends early changes nothing.
 
     Raises EncoderMismatch, ReferenceSetError, ImageError, ModelError, Cancelled.
     """
@@ -45,19 +46,17 @@ def learn(
     yield Progress("models", 0, 1)
     with watch.time("load"):
         looker = engine.looker(task.encoder, None, watch)
-    held = open_or_create(engine, task, looker)
-    learner = Learner(held, looker, task.author, task.licence)
-    with held.one_step():
+    with learning(engine, task, looker) as held:
+        learner = Learner(held, looker, task.author, task.licence)
         for done, pair in enumerate(task.pairs):
             if cancelled():
-                learner.take_back()
                 raise Cancelled
             yield Progress("learn", done, len(task.pairs), message=pair.name)
             learner.take(pair)
         learner.finish()
         yield Progress("learn", len(task.pairs), len(task.pairs))
         if task.cleaning is not None:
-            yield from _cleaned(engine, held, task.cleaning)
+            yield from _cleaned(engine, held, task.cleaning, cancelled)
     return Learned(
         str(held.folder),
         held.digest,
@@ -72,10 +71,10 @@ def learn(
 def clean(
     engine: "Engine", task: Clean, cancelled: Stop, watch: Stopwatch
 ) -> Generator[Progress, None, Cleaned]:
-    """Clean a set, as one step of its `undo`."""
-    del cancelled, watch
+    """Clean a set, as one step of its `undo`; a cancelled task changes nothing."""
+    del watch
     held = ReferenceSet.open(task.folder)
-    return (yield from _cleaned(engine, held, task.cleaning, task.text))
+    return (yield from _cleaned(engine, held, task.cleaning, cancelled, task.text))
 
 
 class Learner:
@@ -94,7 +93,6 @@ class Learner:
         self._told = (author, licence)
         self._waiting: list[Addition] = []
         self._synonyms: dict[str, tuple[str, ...]] = {}
-        self._committed = False
 
     def take(self, pair: Reviewed) -> None:
         """Encode an image and keep its segments for the next commit."""
@@ -112,19 +110,12 @@ class Learner:
         if self._waiting:
             self.held.add(self._waiting)
             self._waiting = []
-            self._committed = True
 
     def finish(self) -> None:
         """Commit the rest, the synonyms and the metric of the set as it is now."""
         self.commit()
         self.held.declare(self._synonyms)
         self.held.put_metric(fit_set(self.held))
-
-    def take_back(self) -> None:
-        """Leave the set as it was."""
-        self._waiting = []
-        if self._committed:
-            self.held.undo()
 
     def _corrected(self, pair: Reviewed) -> correct.Corrected:
         name = content_hash(pair.image)
@@ -141,7 +132,7 @@ class Learner:
             pair.ids,
             pair.vocabulary,
             pool,
-            Source(name, pair.name, size, author, reviewed, licence),
+            Source(name, storable(pair.name), size, author, reviewed, licence),
             position=self.held.position,
         )
         if found.addition.segments:
@@ -150,7 +141,34 @@ class Learner:
         return replace(found, addition=replace(found.addition, embeddings=none))
 
 
-def open_or_create(engine: "Engine", task: Learn | LearnCaptions, looker: Looker) -> ReferenceSet:
+def storable(name: str) -> str:
+    """A file's name with question marks where it is not Unicode, as some systems allow."""
+    return name.encode("utf-8", "replace").decode()
+
+
+@contextlib.contextmanager
+def learning(
+    engine: "Engine", task: Learn | LearnCaptions, looker: Looker
+) -> Iterator[ReferenceSet]:
+    """The set of a task, made where there is none; what is done to it is one step of its `undo`.
+
+    When the task ends early, for whatever reason, the set is as it was before, or gone.
+    """
+    new = not (Path(task.folder) / MANIFEST).exists()
+    held = _open_or_create(engine, task, looker)
+    before = held.generation
+    try:
+        with held.one_step():
+            yield held
+    except BaseException:
+        if new:
+            held.discard()
+        elif held.generation != before:
+            held.undo()
+        raise
+
+
+def _open_or_create(engine: "Engine", task: Learn | LearnCaptions, looker: Looker) -> ReferenceSet:
     """The set of a task, which must be of this encoder; a new one when its folder holds none."""
     folder = Path(task.folder)
     encoder = looker.encoder
@@ -168,7 +186,7 @@ def open_or_create(engine: "Engine", task: Learn | LearnCaptions, looker: Looker
 
 
 def _cleaned(
-    engine: "Engine", held: ReferenceSet, settings: Cleaning, text: str = ""
+    engine: "Engine", held: ReferenceSet, settings: Cleaning, cancelled: Stop, text: str = ""
 ) -> Generator[Progress, None, Cleaned]:
     """Run the cleaning and pass its progress on.
 
@@ -189,4 +207,6 @@ def _cleaned(
         except StopIteration as end:
             cleaned: Cleaned = end.value
             return cleaned
+        if cancelled():
+            raise Cancelled
         yield Progress("learn", done, total)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,12 +16,13 @@ from ..models.visual import CLIP_PREFIX
 from ..pixels import content_hash
 from ..reference import pair as pairing
 from ..reference.captions import Captioned
+from ..reference.metric import fit_set
 from ..reference.phrases import Extract, extractor
 from ..reference.shards import MAX_ROWS
 from ..reference.store import ReferenceSet
 from ..reference.values import Addition, Rows, Source
-from .embed import Looker, embed
-from .learn import PRECISION, open_or_create
+from .embed import Looker, Rgb, embed
+from .learn import PRECISION, learning, storable
 from .tasks import LearnCaptions, Learned
 from .timing import Stopwatch
 
@@ -31,7 +33,8 @@ if TYPE_CHECKING:
 def learn_captions(
     engine: "Engine", task: LearnCaptions, cancelled: Callable[[], bool], watch: Stopwatch
 ) -> Generator[Progress, None, Learned]:
-    """Add captioned images to a set, as one step of its undo; a cancelled task changes nothing.
+    """Add captioned images to a set, as one step of its undo; a task that ends early changes
+    nothing. Images that are in the set as an annotator corrected them are left alone.
 
     Raises JobError when no caption named anything; EncoderMismatch, ImageError, ModelError.
     """
@@ -42,33 +45,38 @@ def learn_captions(
     with watch.time("load"):
         looker = engine.looker(task.encoder, None, watch)
         placer = engine.looker(CLIP_PREFIX + model, None, watch)
-    held = open_or_create(engine, task, looker)
     texts = engine.text_rows(model, PRECISION)
 
     def words(phrases: Sequence[str]) -> Rows:
         return np.asarray(texts(phrases).cpu().numpy(), np.float32)
 
-    added = skipped = 0
+    added = skipped = kept = 0
     waiting: list[Addition] = []
-    committed = False
-    with held.one_step():
+    with learning(engine, task, looker) as held:
+        corrected = {s.hash for s in held.sources() if s.reviewed}
         for done, captioned in enumerate(task.images):
             if cancelled():
-                if committed:
-                    held.undo()
                 raise Cancelled
             yield Progress("learn", done, len(task.images), message=captioned.name)
-            paired = yield from _paired(held, task, captioned, extract, looker, placer, words)
+            image = read_image(captioned.path).plane(0)
+            name = content_hash(image)
+            if name in corrected:
+                kept += 1
+                continue
+            look = yield from looker.look(image, name, task.proposals)
+            found = _Found(image, name, look.segments, captioned)
+            paired = _paired(held, found, extract, looker, placer, words)
             skipped += paired.discarded
             added += len(paired.addition.segments)
             if paired.addition.segments:
                 waiting.append(paired.addition)
             if sum(len(a.segments) for a in waiting) >= MAX_ROWS:
                 held.add(waiting)
-                waiting, committed = [], True
+                waiting = []
+        if not added and not kept:
+            raise JobError("captions", "No caption names anything: write what the images show.")
         held.add(waiting)
-    if not added:
-        raise JobError("captions", "No caption names anything: write what the images show.")
+        held.put_metric(fit_set(held))
     yield Progress("learn", len(task.images), len(task.images))
     return Learned(
         str(held.folder),
@@ -78,32 +86,38 @@ def learn_captions(
         added,
         skipped,
         time.perf_counter() - started,
+        kept,
     )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Found:
+    image: Rgb
+    name: str
+    segments: Segments
+    captioned: Captioned
 
 
 def _paired(
     held: ReferenceSet,
-    task: LearnCaptions,
-    captioned: Captioned,
+    found: _Found,
     extract: Extract,
     looker: Looker,
     placer: Looker,
     words: Callable[[Sequence[str]], Rows],
-) -> Generator[Progress, None, pairing.Paired]:
-    image = read_image(captioned.path).plane(0)
-    name = content_hash(image)
-    look = yield from looker.look(image, name, task.proposals)
+) -> pairing.Paired:
+    image, name, captioned = found.image, found.name, found.captioned
 
     def rows_by(by: Looker) -> Callable[[Segments], Rows]:
         return lambda segments: embed(by.encoder, by.features(image, name), segments)
 
     size = (image.shape[0], image.shape[1])
-    source = Source(name, captioned.name, size, captioned.author, "", captioned.licence)
+    shown, licence = storable(captioned.name), captioned.licence
     return pairing.addition(
         image,
         captioned.captions,
-        look.segments,
-        source,
+        found.segments,
+        Source(name, shown, size, captioned.author, "", licence),
         extract=extract,
         words=words,
         place=rows_by(placer),

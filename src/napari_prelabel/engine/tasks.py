@@ -80,6 +80,7 @@ class Learned:
     """What a set holds after an addition.
 
     skipped : regions too small to learn from, or segments that no phrase names.
+    kept : images that captions did not replace, because an annotator had corrected them.
     """
 
     folder: str
@@ -89,6 +90,7 @@ class Learned:
     added: int
     skipped: int
     seconds: float
+    kept: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
