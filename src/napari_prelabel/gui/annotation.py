@@ -125,7 +125,7 @@ class Annotation:
         box = box_of(found, plane)
         stays = self.keeps_ids(step, found.vocabulary)
         first = self._resume(step)
-        kept = self._keep(box, locked, overwrite)
+        kept = self.stays(box, locked, overwrite)
         human = self.provenance[box] != MODEL
         step.parts.append(self._before(box, human & ~kept if overwrite else None))
         replaced = ~kept | human
@@ -208,8 +208,11 @@ class Annotation:
         self.provenance[part.box][back] = part.owner[free]
         self.shown[part.box][back] = self._translated(part.human, part.vocabulary)[free]
 
-    def _keep(self, box: Index, locked: Iterable[str], overwrite: bool) -> Mask:
-        """Pixels of a box that a run must leave alone, whether the slider hides them or not."""
+    def stays(self, box: Index, locked: Iterable[str], overwrite: bool = False) -> Mask:
+        """Pixels of a box that a run must leave alone, whether the slider hides them or not.
+
+        locked : names of classes. overwrite : the person's pixels do not stay.
+        """
         names = {key(plain(name)) for name in locked}
         ids = [c.id for c in self.vocabulary.classes if key(plain(c.name)) in names]
         human = self.provenance[box] != MODEL

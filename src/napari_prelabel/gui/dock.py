@@ -22,6 +22,7 @@ from .export_box import ExportBox, label_facts, label_image
 from .images import Source
 from .legend import Legend
 from .method_box import MethodBox
+from .method_diffusion import check_diffusion
 from .models_box import ModelsBox
 from .parts import Section, column, label, row, rule, sentence
 from .place_box import PlaceBox
@@ -29,6 +30,11 @@ from .result import ResultLayer
 from .result_box import ResultBox
 from .run_bar import RunBar
 from .runner import Runner, shared_pool
+from .scribble import Desk, ScribbleTool
+from .scribble_asker import Settings
+from .scribble_box import KEY as SCRIBBLE_KEY
+from .scribble_box import ScribbleBox
+from .scribble_target import target_of
 from .session import Session, Task, changed_text, summary
 from .tabs import OURS, join
 from .theme import sheet
@@ -81,6 +87,14 @@ class PrelabelDock(QWidget):
         self._soon.setSingleShot(True)
         boxes = (self.place, self.words, self.table, self.results)
         self.legend = Legend(self.session, *boxes, self._dressed)
+        self.scribble_box = ScribbleBox()
+        desk = Desk(
+            self._drawn_on,
+            self._read_with,
+            lambda: self.table.classes.locked,
+            self.session.runner.pool,
+        )
+        self.scribble = ScribbleTool(self.viewer, self.scribble_box, desk)
 
     def _lay_out(self) -> None:
         body = QWidget()
@@ -93,6 +107,7 @@ class PrelabelDock(QWidget):
         rows.addWidget(self.words)
         rows.addWidget(self.described)
         rows.addWidget(self.table)
+        rows.addWidget(self.scribble_box)
         rows.addWidget(rule())
         self.sections = {
             "result": Section("Result", opened=False),
@@ -133,6 +148,7 @@ class PrelabelDock(QWidget):
         self.models.changed.connect(self._fit_method)
         self.method.changed.connect(self._tell_method)
         self.legend.failed.connect(self._fail)
+        self.scribble.failed.connect(self._fail)
         self.bar.run.connect(self.run)
         self.bar.cancel.connect(self.session.cancel)
         self.bar.live.connect(lambda on: self._settled(self.words.vocabulary) if on else None)
@@ -147,7 +163,11 @@ class PrelabelDock(QWidget):
         self._soon.timeout.connect(self._warm_up)
         self._tick.timeout.connect(self._show_device)
         self.viewer.events.theme.connect(self._restyle)
-        self._keys = {RUN_KEY: lambda _: self.run(), UNDO_KEY: lambda _: self.undo_run()}
+        self._keys = {
+            RUN_KEY: lambda _: self.run(),
+            UNDO_KEY: lambda _: self.undo_run(),
+            SCRIBBLE_KEY: lambda _: self.scribble.toggle(),
+        }
         for keys, function in self._keys.items():
             self.viewer.bind_key(keys, function, overwrite=True)
         # The window's end takes the dock along without another word.
@@ -189,6 +209,7 @@ class PrelabelDock(QWidget):
             if function in bound:
                 self.viewer.bind_key(keys, None, overwrite=True)
         self.legend.stop()
+        self.scribble.leave()
         self.models.close_download()
         self.session.leave()
 
@@ -273,6 +294,21 @@ class PrelabelDock(QWidget):
         self.bar.idle("")
         self.bar.say()
 
+    def _drawn_on(self) -> tuple[ResultLayer, Source]:
+        """Labels to scribble on; without any, empty ones for the words that are typed."""
+
+        def fresh() -> ResultLayer:
+            vocabulary = self.job().vocabulary
+            return self.legend.paintable(vocabulary.names[0])
+
+        return target_of(self.viewer, self.session, self.place, fresh)
+
+    def _read_with(self) -> Settings:
+        """The models that read an image for scribbles; raises what is missing of them."""
+        check_diffusion(self.models.bundle)
+        models, box = self.models.models.currentData(), self.method
+        return Settings(models, box.given("nerve"), box.precision.currentData())
+
     # The boxes
 
     def _new_image(self, layer: Image | None) -> None:
@@ -324,6 +360,7 @@ class PrelabelDock(QWidget):
         if bundle is not self._fitted:
             self.method.base.choose(bundle.base)
             self.method.recommend("freecp", bundle.freecp)
+            self.method.recommend("nerve", bundle.nerve)
             self._fitted = bundle
         if not self.models.installed:
             self.sections["models"].expand()

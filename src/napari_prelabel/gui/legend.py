@@ -98,7 +98,7 @@ class Legend(QObject):
     def _pick(self, name: str) -> None:
         """Paint with a class of the table from now on, whether a run has met it or not."""
         try:
-            result = self._paintable(name)
+            result = self.paintable(name)
         except PrelabelError as error:
             self.failed.emit(sentence(error))
             return
@@ -107,7 +107,7 @@ class Legend(QObject):
             result.layer.selected_label = found.id
             self._session.select(result)
 
-    def _paintable(self, name: str) -> ResultLayer:
+    def paintable(self, name: str) -> ResultLayer:
         """A result layer that has a class of this name, empty before the first run."""
         result = self._result
         if result is not None and result.annotation.vocabulary.find(name):

@@ -8,6 +8,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QGridLayout, QWidget
 
 from ..job import BASES, METHODS, Job, Windows
+from ..models.catalog_visual import recommended
 from .method_fields import (
     BASE_TITLES,
     FORMS,
@@ -36,6 +37,7 @@ class MethodBox(QWidget):
         self.base.offer([(BASE_TITLES[b], b) for b in BASES])
         self.base.choose("sclip")
         self.reference = ReferenceChooser()
+        self._fitted: Path | None = None
         self.help = label(role="muted")
         # What a loaded job says of parameters that are not asked for stays as it is.
         self._values = {m: form.default for m, form in FORMS.items()}
@@ -131,9 +133,16 @@ class MethodBox(QWidget):
             _signal(field).connect(self._touched)
         for spin in (self.short_side, self.crop, self.stride, self.min_score, self.logit_scale):
             spin.valueChanged.connect(self._touched)
+        self.reference.changed.connect(self._fit_set)
         self.reference.changed.connect(self._touched)
         self.own_windows.toggled.connect(self._touched)
         self.antialias.toggled.connect(self._touched)
+
+    def _fit_set(self) -> None:
+        """Take what suits a newly chosen set's encoder; settings of a shown job stay."""
+        if self.reference.encoder and self.reference.folder != self._fitted:
+            self._fitted = self.reference.folder
+            self.recommend("reme", recommended(self.reference.encoder))
 
     def _touched(self, *_: Any) -> None:
         self._show_what_applies()
@@ -179,7 +188,7 @@ class MethodBox(QWidget):
                 self.stride.value(),
                 self.antialias.isChecked(),
             )
-        given = {f.parameters: self._given(m) for m, f in FORMS.items() if f.parameters}
+        given = {f.parameters: self.given(m) for m, f in FORMS.items() if f.parameters}
         return replace(
             job,
             method=self.method.currentData(),
@@ -192,7 +201,7 @@ class MethodBox(QWidget):
             **given,
         )
 
-    def _given(self, method: str) -> Any:
+    def given(self, method: str) -> Any:
         """The parameters of a method, as its fields say."""
         told = {f.name: _value(self._inputs[method, f.name]) for f in FORMS[method].fields}
         return with_values(self._values[method], told)
@@ -209,6 +218,7 @@ class MethodBox(QWidget):
                 self._show_values(method, getattr(job, form.parameters))
         self.set_windows(job.windows)
         if job.reference is not None:
+            self._fitted = Path(job.reference.folder)
             self.reference.choose(Path(job.reference.folder))
 
     def recommend(self, method: str, values: Any) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, get_args
 
-from ..job import FreeCP, ReME
+from ..job import FreeCP, Nerve, ReME
 
 BASE_TITLES = {
     "vanilla": "CLIP as it is",
@@ -113,7 +113,49 @@ _FREECP = (
         "Words are dropped window by window, or once for the image.",
         ("window (published)", "whole image"),
     ),
+    Field(
+        "source",
+        "Likeness from",
+        "What tells which places look the same: CLIP itself, or the diffusion model of NERVE.",
+        ("CLIP's attention (published)", "the diffusion model"),
+    ),
 )
+_NERVE = (
+    Field("alpha", "Share of the walk", "Higher carries words further, lower stays closer to the "
+          "base's map (0 to 1)."),
+    Field("beta", "Far before near", "Higher joins places that look alike anywhere, lower joins "
+          "neighbours (0 to 1)."),
+    Field("steps", "Steps of the walk", "More steps carry words further and take longer.",
+          limits=(0, 1000, 5)),
+    Field(
+        "weighting",
+        "Weights of heads",
+        "How much each attention head of the diffusion model says, by how sharp it is (entropy).",
+        ("exponential", "linear", "inverse", "the sharpest alone", "row by row", "all alike"),
+    ),
+    Field("radius", "Neighbours within", "Side of the near window, in patches to each side.",
+          limits=(1, 16, 1)),
+    Field("temperature", "Softness of weights", "Of exponential and row-by-row weights: higher "
+          "makes heads more alike.", limits=(0.01, 100.0, 0.1)),
+    Field("lowest", "Sharpest heads", "How many, where the sharpest alone say something.",
+          limits=(1, 1000, 1)),
+    Field(
+        "local",
+        "Near likeness from",
+        "What joins a patch with its neighbours.",
+        ("its attention", "alike rows of attention"),
+    ),
+    Field(
+        "form",
+        "Form of the walk",
+        "How the walk is written in the paper, or solved without end (slow on large images).",
+        ("with restart", "as a series", "to its end"),
+    ),
+    Field("score_threshold", "Words from", "With background words: a word below is not in the "
+          "picture (0 to 1)."),
+    Field("background_threshold", "Background from", "With background words: a pixel below stays "
+          "unlabelled (0 to 1)."),
+)  # fmt: skip
 _REME = (
     Field(
         "outliers",
@@ -177,6 +219,15 @@ FORMS: Mapping[str, Form] = {
         "freecp",
         FreeCP(),
         _FREECP,
+        _CLIP,
+    ),
+    "nerve": Form(
+        "NERVE",
+        "Carries the base's map along what a diffusion model sees as one thing, to its edges. "
+        "Slow for the first time on an image; other words are quick.",
+        "nerve",
+        Nerve(),
+        _NERVE,
         _CLIP,
     ),
     "base": Form(

@@ -8,6 +8,7 @@ from qtpy.QtWidgets import QWidget
 from ..job import Job
 from ..models import catalog
 from .fetch_row import Fetchable, FetchRow, megabytes
+from .method_diffusion import DiffusionRow, check_diffusion
 from .parts import Combo, Name, column, label, row
 
 HIDDEN = ("shape",)
@@ -30,6 +31,10 @@ class ModelsBox(QWidget):
         rows.addLayout(row(Name("Models"), self.models, stretch=1))
         rows.addWidget(self.facts)
         rows.addWidget(self.fetcher)
+        self.diffusion = DiffusionRow()
+        rows.addWidget(self.diffusion)
+        self.diffusion.failed.connect(self.failed)
+        self.diffusion.ended.connect(self._chosen)
         self.fetcher.failed.connect(self.failed)
         self.fetcher.busy.connect(lambda busy: self.models.setEnabled(not busy))
         self.fetcher.ended.connect(self._chosen)
@@ -70,6 +75,9 @@ class ModelsBox(QWidget):
                 raise JobError(
                     field, f"{bundle.title} cannot do {value}: choose one of {', '.join(able)}."
                 )
+        purified = job.method == "freecp" and job.freecp.source == "diffusion"
+        if job.method == "nerve" or purified:
+            check_diffusion(bundle)
 
     def _chosen(self, *_: Any) -> None:
         self._show()
@@ -78,10 +86,12 @@ class ModelsBox(QWidget):
     def _show(self) -> None:
         self.facts.setText(_facts(self.bundle))
         self.fetcher.show_model(_fetchable(self.bundle))
+        self.diffusion.show_bundle(self.bundle)
 
     def close_download(self) -> None:
         """Stop fetching when the dock closes."""
         self.fetcher.close_download()
+        self.diffusion.close_download()
 
 
 def _fetchable(bundle: catalog.Bundle) -> Fetchable:
