@@ -19,6 +19,7 @@ from napari_prelabel.errors import Cancelled, EncoderMismatch, ImageError, JobEr
 from napari_prelabel.job import Job
 from napari_prelabel.pixels import content_hash
 from napari_prelabel.reference.captions import read_captions
+from napari_prelabel.reference.metric import fit_set
 from napari_prelabel.reference.store import ReferenceSet
 from napari_prelabel.reference.values import Cleaning, EncoderId
 from napari_prelabel.settings import Reference
@@ -236,6 +237,27 @@ def test_what_cannot_be_measured_is_refused(engine, taught):
         evaluation(engine, taught.parent / "one", reviewed(1))
     with pytest.raises(JobError, match="other classes"):
         evaluation(engine, taught, reviewed(1), reviewed(2, Vocabulary.parse("water\ngrass")))
+
+
+def test_an_image_of_another_contrast_never_answers_for_itself(engine, tmp_path):
+    pair = reviewed(1)
+    faded = Reviewed("1.png", pair.image // 2 + 60, np.uint16(3) - pair.ids, WORDS)
+    others = tuple(reviewed(seed) for seed in (2, 3, 4))
+    done(engine.do(Learn(str(tmp_path / "set"), "texture", (faded, *others))))
+    before, _ = evaluation(engine, tmp_path / "set", pair)
+    held = ReferenceSet.open(tmp_path / "set")
+    held.remove([content_hash(faded.image)])
+    held.put_metric(fit_set(held))
+    assert evaluation(engine, tmp_path / "set", pair)[0].rows == before.rows
+
+
+def test_images_without_labels_are_not_measured(engine, taught):
+    pair = reviewed(1)
+    blank = Reviewed("blank.png", pair.image, np.full_like(pair.ids, IGNORE), WORDS)
+    found, _ = evaluation(engine, taught, blank, reviewed(2))
+    assert set(found.per_image) == {"2.png"}
+    with pytest.raises(JobError, match="No image has a labelled pixel"):
+        evaluation(engine, taught, blank)
 
 
 def test_images_of_one_name_are_told_apart(engine, taught):

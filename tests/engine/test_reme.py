@@ -8,10 +8,12 @@ from colours import BLUE, GREEN, RED, Colours, colour_set, halves
 from engine_steps import finish as steps_and_result
 
 from napari_prelabel.engine.cache import Encodings
+from napari_prelabel.engine.reme import _answered
 from napari_prelabel.engine.run import Engine
 from napari_prelabel.engine.tasks import Explain
 from napari_prelabel.errors import EncoderMismatch, ImageError, JobError, ReferenceSetError
 from napari_prelabel.job import Job, Proposals, Reference, ReME
+from napari_prelabel.methods.segments import Segments
 from napari_prelabel.models import visual
 from napari_prelabel.reference.values import Metric
 from napari_prelabel.vocabulary import Vocabulary
@@ -141,3 +143,78 @@ def test_sets_that_cannot_answer_are_refused(engine, encoder, tmp_path):
     encoder.digest = "1" * 64
     with pytest.raises(EncoderMismatch, match="make the set again"):
         finish(Engine("cpu", Encodings(), Encodings()).run(job(made.folder), halves(RED, RED)))
+
+
+def test_a_set_that_cannot_speak_or_says_one_thing_is_told(engine, tmp_path):
+    made = colour_set(tmp_path / "set", [("rose", RED), ("rose", GREEN)], [halves(RED, RED)] * 2)
+    with pytest.raises(JobError, match="switched off, or come from this image"):
+        finish(engine.run(job(made.folder, "rose"), halves(RED, RED)))
+    result = finish(engine.run(job(made.folder, "rose"), halves(RED, GREEN)))
+    assert "nothing but rose, so every pixel gets it" in result.notices[0]
+    made.switch(range(made.n_segments), False)
+    with pytest.raises(JobError, match="No segment of set may answer"):
+        finish(engine.run(job(made.folder, "rose"), halves(RED, GREEN)))
+
+
+def test_a_set_answers_whatever_the_arithmetic_of_the_words(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(visual, "load_visual", lambda *given: asked.append(given) or Colours())
+    made = colour_set(tmp_path / "set", [("rose", RED), ("leaf", GREEN)])
+    engine = Engine("cpu", Encodings(), Encodings())
+    finish(engine.run(job(made.folder, precision="bfloat16"), halves(RED, GREEN)))
+    assert asked == [("colours", "cpu", "float32")]
+
+
+def test_every_run_counts_its_own_seconds(engine, tmp_path):
+    made = colour_set(tmp_path / "set", [("rose", RED), ("leaf", GREEN)])
+    finish(engine.run(job(made.folder), halves(RED, GREEN)))
+    finish(engine.run(job(made.folder), halves(RED, GREEN, noise=9)))
+    assert {"visual", "segments", "retrieve", "decide"} <= {t.name for t in engine.timings}
+
+
+def test_many_answers_are_not_kept(engine, tmp_path, monkeypatch):
+    monkeypatch.setattr("napari_prelabel.engine.reme._KEPT_BYTES", 0)
+    made = colour_set(tmp_path / "set", [("rose", RED), ("leaf", GREEN)])
+    for words in ("rose", "leaf", "leaf\nrose"):
+        finish(engine.run(job(made.folder, words), halves(RED, GREEN)))
+    assert len(engine._retriever[1]._answers) == 1
+
+
+def test_an_explanation_of_a_region_is_of_what_was_run(engine, tmp_path):
+    image = halves(RED, GREEN)
+    made = colour_set(
+        tmp_path / "set", [("rose", RED), ("leaf", GREEN)], [image, halves(BLUE, BLUE)]
+    )
+    asked = replace(job(made.folder), region=(4, 2, 16, 12))
+    told = finish(engine.do(Explain(asked, image, (5, 4), 2)))
+    assert finish(engine.run(asked, image)).ids[1, 2] == told.class_id == 2  # its own rose is out
+    assert told.mask.shape == (20, 30)
+    assert told.mask[5, 4]
+    assert not told.mask[:4].any()
+    assert not told.mask[:, 12:].any()
+    with pytest.raises(ImageError, match="click inside the region"):
+        finish(engine.do(Explain(asked, image, (5, 20))))
+
+
+def test_places_are_those_of_the_whole_image(engine, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        "napari_prelabel.engine.reme.with_position",
+        lambda rows, boxes, size: seen.append((boxes, size)) or rows,
+    )
+    made = colour_set(tmp_path / "set", [("rose", RED), ("leaf", GREEN)])
+    monkeypatch.setattr(type(made), "position", True)
+    finish(engine.run(replace(job(made.folder), region=(4, 2, 16, 12)), halves(RED, GREEN)))
+    ((boxes, size),) = seen
+    assert size == (20, 30)
+    assert min(b[:2] for b in boxes) == (4, 2)
+    assert max(b[2] for b in boxes) == 16
+    assert max(b[3] for b in boxes) == 12
+
+
+def test_a_pixel_without_segment_is_explained_by_its_nearest():
+    layers = np.zeros((2, 4, 5), np.int32)
+    layers[1, 1, 1] = 1
+    assert _answered(Segments(layers, 1), (3, 4)) == (1, 1)
+    assert _answered(Segments(layers, 1), (1, 1)) == (1, 1)
+    assert _answered(Segments(layers * 0, 0), (3, 4)) == (3, 4)

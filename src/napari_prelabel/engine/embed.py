@@ -54,6 +54,10 @@ class Looker:
         self._watch = watch
         self._load_segmenter = segmenter
 
+    def timed(self, watch: Stopwatch) -> None:
+        """Count seconds by another watch from now on."""
+        self._watch = watch
+
     def features(self, image: Rgb, name: str) -> "Features":
         """Patch features of an image (H, W, 3) uint8; name : its content hash."""
 

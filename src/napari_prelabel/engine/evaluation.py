@@ -17,6 +17,7 @@ from ..reference.metric import fit_set
 from ..reference.store import ReferenceSet
 from ..settings import Reference
 from ..vocabulary import IGNORE, UNLABELLED, Vocabulary
+from .learn import storable
 from .reme import Retriever
 from .tasks import Evaluate, Evaluation, EvaluationRow, Reviewed
 from .timing import Stopwatch
@@ -45,8 +46,11 @@ def evaluate(
     Rows: "nothing" (all pixels still to do), "set", then the set without each cleaning step that
     took or gave anything, and without all of them where there were several.
 
-    Raises JobError without images, when their vocabularies differ, and when a set holds nothing
-    but the image it is measured on.
+    An image's own references are those of its pixels, and those of its name and size, which come
+    from it under another contrast. Images without a label to compare with are left out.
+
+    Raises JobError without such images, when their vocabularies differ, and when a set holds
+    nothing but the image it is measured on.
     """
     vocabulary = _vocabulary(task.pairs)
     job = replace(
@@ -61,19 +65,26 @@ def evaluate(
     count = len(vocabulary.classes)
     found: dict[str, list[Matrices]] = {name: [] for name in (NOTHING, *variants)}
     total = len(task.pairs) * len(variants)
+    shown: list[str] = []
     for number, pair in enumerate(task.pairs):
         name, truth = content_hash(pair.image), _truth(pair)
+        if np.isin(truth, (UNLABELLED, IGNORE)).all():
+            continue
+        shown.append(pair.name)
         found[NOTHING].append(confusion(truth, np.zeros_like(truth), count))
-        stranger = _stranger(retriever, name, pair.name)
+        own = _own(retriever.references, name, pair)
+        stranger = _stranger(retriever, own, pair.name)
         for step, (row, variant) in enumerate(variants.items()):
             if cancelled():
                 raise Cancelled
             yield Progress("evaluate", number * len(variants) + step, total, message=pair.name)
-            ids = stranger.label(pair.image, name, vocabulary, variant.reme).ids
+            ids = stranger.label(pair.image, name, vocabulary, variant.reme, own).ids
             found[row].append(confusion(truth, ids, count))
     yield Progress("evaluate", total, total)
+    if not shown:
+        raise JobError("pairs", "No image has a labelled pixel: correct one to measure the set on.")
     tables = {row: np.stack(matrices) for row, matrices in found.items()}
-    names = _unique([pair.name for pair in task.pairs])
+    names = _unique(shown)
     return Evaluation(
         tuple(_row(row, matrices) for row, matrices in tables.items()),
         {
@@ -97,12 +108,18 @@ def _vocabulary(pairs: Sequence[Reviewed]) -> Vocabulary:
     return first
 
 
-def _stranger(retriever: Retriever, name: str, shown: str) -> Retriever:
+def _own(held: ReferenceSet, name: str, pair: Reviewed) -> frozenset[str]:
+    """Hashes of the set's images that are this one: by pixels, or by name and size."""
+    same = (storable(pair.name), pair.image.shape[:2])
+    return frozenset(s.hash for s in held.sources() if s.hash == name or (s.name, s.size) == same)
+
+
+def _stranger(retriever: Retriever, own: frozenset[str], shown: str) -> Retriever:
     """The retriever as if it had never seen an image: its metric too is fitted to the others."""
     held = retriever.references
-    if not len(held.image_rows(name)):
+    if not any(len(held.image_rows(name)) for name in own):
         return retriever
-    if held.n_images == 1:
+    if held.n_images == len(own):
         raise JobError(
             "pairs",
             f"The reference set {held.name} was made from {shown} alone: correct another image to "
@@ -111,7 +128,7 @@ def _stranger(retriever: Retriever, name: str, shown: str) -> Retriever:
     if held.metric is None:
         return retriever
     other = copy.copy(retriever)
-    other.metric = fit_set(held, without={name})
+    other.metric = fit_set(held, without=own)
     return other
 
 

@@ -1,7 +1,10 @@
 """TASKS: what the worker does for each kind of task; every function yields Progress."""
 
 from collections.abc import Callable, Generator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from ..errors import ImageError
 from ..job import Progress
@@ -34,20 +37,27 @@ def explain(
 ) -> Generator[Progress, None, Explanation]:
     """Which references caused a label; on what the run before encoded."""
     del cancelled
-    y, x = task.point
-    if not (0 <= y < task.image.shape[0] and 0 <= x < task.image.shape[1]):
+    image, (y, x) = task.image, task.point
+    size = (image.shape[0], image.shape[1])
+    top, left, bottom, right = task.job.region or (0, 0, *size)
+    if not (0 <= y < size[0] and 0 <= x < size[1]):
         raise ImageError(f"The point ({y}, {x}) lies outside the image: click on the image.")
-    retriever = engine.retriever(task.job, watch)
-    return (
-        yield from retriever.explain(
-            task.image,
-            content_hash(task.image),
-            task.job.vocabulary,
-            task.job.reme,
-            task.point,
-            task.count,
-        )
+    if not (top <= y < bottom and left <= x < right):
+        raise ImageError(f"The point ({y}, {x}) was not labelled: click inside the region.")
+    part = image[top:bottom, left:right]
+    found = yield from engine.retriever(task.job, watch).explain(
+        part,
+        content_hash(part),
+        task.job.vocabulary,
+        task.job.reme,
+        (y - top, x - left),
+        task.count,
+        (content_hash(image),),
+        ((top, left), size),
     )
+    mask = np.zeros(size, bool)
+    mask[top:bottom, left:right] = found.mask
+    return replace(found, mask=mask)
 
 
 TASKS: dict[type, Callable[["Engine", Any, Cancelled, Stopwatch], Doing]] = {

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 from ..errors import JobError
@@ -21,11 +22,13 @@ from .embed import Look, Looker, Rgb, Rows, boxes
 from .tasks import Cause, Explanation
 from .timing import Stopwatch
 
-# Answers of a set that are kept: one per vocabulary and cleaning.
-_KEPT = 4
+# Answers of a set that are kept, one per vocabulary and cleaning; their bytes beside the newest.
+_KEPT, _KEPT_BYTES = 4, 128 << 20
 # Words that a sentence lists before it only counts.
 _NAMED = 8
 
+# Where an image lies in a larger one: (y, x) of its corner, (H, W) of the whole.
+Frame = tuple[tuple[int, int], tuple[int, int]]
 # Rows (n, e) of words in the set's text encoder, unit length.
 TextRows = Callable[[Sequence[str]], Tensor]
 
@@ -37,11 +40,13 @@ class Answers:
     table : (m, C + 1) float32; the last column is "none of the classes".
     live : (m,) bool, rows that take part.
     missing : classes that no reference speaks for.
+    only : the word that all references hold where there is but one, "" otherwise.
     """
 
     table: Rows
     live: npt.NDArray[np.bool_]
     missing: tuple[str, ...]
+    only: str = ""
 
 
 class Retriever:
@@ -72,6 +77,12 @@ class Retriever:
         self._text = text
         self._answers: OrderedDict[str, Answers] = OrderedDict()
 
+    def timed(self, watch: Stopwatch) -> "Retriever":
+        """This retriever, its seconds from now on counted by another watch."""
+        self._watch = watch
+        self._looker.timed(watch)
+        return self
+
     def steps(
         self,
         image: Rgb,
@@ -79,16 +90,18 @@ class Retriever:
         vocabulary: Vocabulary,
         settings: ReME,
         without: Container[str] = (),
+        frame: Frame | None = None,
     ) -> Generator[Progress, None, LabelMap]:
         """Label an image (H, W, 3) uint8; name : its content hash.
 
         without : hashes of images whose references must not answer; the image's own never do.
+        frame : where it lies in a larger image, whose places the set compares.
         """
         look = yield from self._looker.look(image, name, settings.proposals)
         answers = self.answers(vocabulary, settings, _Both(without, name))
         yield Progress("retrieve", 0, 1)
         with self._watch.time("retrieve"):
-            shares = self.shares(look, image.shape[:2], answers, settings)
+            shares = self.shares(look, frame or _whole(image), answers, settings)
         yield Progress("decide", 0, 1)
         with self._watch.time("decide"):
             return _decided(shares, look.segments, vocabulary, _notices(answers, self.references))
@@ -110,10 +123,10 @@ class Retriever:
                 labels: LabelMap = end.value
                 return labels
 
-    def shares(self, look: Look, size: tuple[int, int], answers: Answers, settings: ReME) -> Rows:
+    def shares(self, look: Look, frame: Frame, answers: Answers, settings: ReME) -> Rows:
         """(count, C + 1) float32 shares of the classes and of none of them in every segment."""
         return reme.retrieve(
-            self._queries(look, size),
+            self._queries(look, frame),
             self.references.blocks(),
             answers.table,
             _parameters(settings),
@@ -128,12 +141,15 @@ class Retriever:
         out = [s.hash for s in self.references.sources() if s.hash in without]
         key = repr((self.references.digest, vocabulary.digest, asdict(settings), out))
         if key not in self._answers:
-            while len(self._answers) >= _KEPT:
+            while len(self._answers) >= _KEPT or self._answer_bytes() > _KEPT_BYTES:
                 self._answers.popitem(last=False)
             with self._watch.time("answers"):
                 self._answers[key] = self._make_answers(vocabulary, settings, out)
         self._answers.move_to_end(key)
         return self._answers[key]
+
+    def _answer_bytes(self) -> int:
+        return sum(kept.table.nbytes for kept in self._answers.values())
 
     def explain(
         self,
@@ -143,20 +159,23 @@ class Retriever:
         settings: ReME,
         point: tuple[int, int],
         count: int,
+        without: Container[str] = (),
+        frame: Frame | None = None,
     ) -> Generator[Progress, None, Explanation]:
-        """Which references caused the label of the pixel at `point` (y, x)."""
+        """Which references caused the label of the pixel at `point` (y, x); the rest as `steps`."""
         look = yield from self._looker.look(image, name, settings.proposals)
-        answers = self.answers(vocabulary, settings, (name,))
+        answers = self.answers(vocabulary, settings, _Both(without, name))
         yield Progress("retrieve", 0, 1)
-        shares = self.shares(look, image.shape[:2], answers, settings)
-        y, x = point
+        frame = frame or _whole(image)
+        shares = self.shares(look, frame, answers, settings)
+        y, x = _answered(look.segments, point)
         here = [int(i) - 1 for i in look.segments.layers[:, y, x] if i]
         if not here:
             return Explanation(0, 0.0, np.zeros(image.shape[:2], bool), ())
         total = shares[here].sum(0)
         best = int(total.argmax())
         weights: dict[int, float] = {}
-        queries = self._queries(look, image.shape[:2])
+        queries = self._queries(look, frame)
         for number in here:
             rows, parts = reme.influences(
                 queries[number],
@@ -185,10 +204,13 @@ class Retriever:
             for r in self.references.records(rows)
         )
 
-    def _queries(self, look: Look, size: tuple[int, int]) -> Rows:
+    def _queries(self, look: Look, frame: Frame) -> Rows:
         rows = look.rows
         if self.references.position:
-            rows = with_position(rows, boxes(look.segments), size)
+            (top, left), size = frame
+            here = boxes(look.segments)
+            moved = [(a + top, b + left, c + top, d + left) for a, b, c, d in here]
+            rows = with_position(rows, moved, size)
         return self._comparable(rows)
 
     def _comparable(self, rows: Rows) -> Rows:
@@ -210,6 +232,12 @@ class Retriever:
             without=without,
         )
         live = np.diff(links.indptr) > 0
+        if not live.any():
+            raise JobError(
+                "reference",
+                f"No segment of {self.references.name} may answer: all are switched off, or come "
+                "from this image itself; switch some on, or add another corrected image.",
+            )
         labels = self.references.labels()
         if settings.words == "text" and self._text is None:
             raise JobError(
@@ -222,13 +250,14 @@ class Retriever:
         else:
             words = self._by_text(self._text, labels, vocabulary, settings)
         table = reme.answers(links, words, _parameters(settings))
-        spoken = (table[live] > 0).any(0) if live.any() else np.zeros(words.shape[1], bool)
+        said = np.unique(links.indices)
+        spoken = (words[said] > 0).any(0)
         missing = tuple(
-            c.name for c, said in zip(vocabulary.classes, spoken, strict=False) if not said
+            c.name for c, any_ in zip(vocabulary.classes, spoken, strict=False) if not any_
         )
         if not spoken[: len(vocabulary.classes)].any():
             raise JobError("vocabulary", _strangers(self.references, labels))
-        return Answers(table, live, missing)
+        return Answers(table, live, missing, labels[said[0]].phrase if len(said) == 1 else "")
 
     def _by_name(self, labels: Sequence[Label], vocabulary: Vocabulary) -> Rows:
         """0/1; a label that meets no class says "none of these"."""
@@ -255,6 +284,19 @@ class Retriever:
         if not vocabulary.background:
             table = np.concatenate([table, np.zeros((len(table), 1), np.float32)], axis=1)
         return table
+
+
+def _whole(image: Rgb) -> Frame:
+    return (0, 0), (image.shape[0], image.shape[1])
+
+
+def _answered(segments: Segments, point: tuple[int, int]) -> tuple[int, int]:
+    """The pixel whose segments answered for a point: itself, or the nearest with a segment."""
+    covered = np.asarray(segments.layers.any(0))
+    if covered[point] or not covered.any():
+        return point
+    y, x = distance_transform_edt(~covered, return_distances=False, return_indices=True)
+    return int(y[point]), int(x[point])
 
 
 class _Both:
@@ -305,12 +347,18 @@ def _decided(
 
 
 def _notices(answers: Answers, references: ReferenceSet) -> tuple[str, ...]:
-    if not answers.missing:
-        return ()
-    return (
-        f"The reference set {references.name} has nothing to say about {_some(answers.missing)}: "
-        "correct an image that shows it, and add that to the set.",
-    )
+    told = []
+    if answers.missing:
+        told.append(
+            f"The reference set {references.name} has nothing to say about "
+            f"{_some(answers.missing)}: correct an image that shows it, and add that to the set."
+        )
+    if answers.only:
+        told.append(
+            f"The reference set {references.name} knows nothing but {answers.only}, so every pixel "
+            "gets it: give what it is not a class of its own, and add that to the set."
+        )
+    return tuple(told)
 
 
 def _strangers(references: ReferenceSet, labels: Sequence[Label]) -> str:

@@ -133,10 +133,11 @@ class Engine:
         key = (str(references.folder), references.digest, job.precision)
         if self._retriever is None or self._retriever[0] != key:
             with watch.time("load"):
-                looker = self.looker(references.encoder.name, job, watch)
+                # Sets are made in float32, and rows of another arithmetic are another encoder's.
+                looker = self.looker(references.encoder.name, None, watch)
             text = self.text_rows(references.text.name, job.precision) if references.text else None
             self._retriever = key, Retriever(references, looker, watch, text)
-        return self._retriever[1]
+        return self._retriever[1].timed(watch)
 
     def looker(self, name: str, job: Job | None, watch: Stopwatch) -> Looker:
         """A visual encoder with the engine's cache; kept like the other models."""
@@ -235,7 +236,10 @@ class Engine:
     ) -> Steps:
         retriever = self.retriever(job, watch)
         own = {content_hash(image)}
-        labels = yield from retriever.steps(part, content_hash(part), job.vocabulary, job.reme, own)
+        frame = origin, _size(image)
+        labels = yield from retriever.steps(
+            part, content_hash(part), job.vocabulary, job.reme, own, frame
+        )
         references = retriever.references
         told = {
             "method": "reme",
