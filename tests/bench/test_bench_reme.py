@@ -118,8 +118,9 @@ def test_one_small_run(monkeypatch):
             break
     names = [t.method for t in tallies]
     assert names[0] == "reme, 2 corrections"
-    ways = [f"both, {way}" for way in reme.RETRIEVALS]
-    wanted = [*reme.CLEANINGS, *ways, *reme.CLIP_FILTERS]
+    wanted = [way for name in (*reme.CLEANINGS, *reme.CLIP_FILTERS) for way in reme.ways(name)]
+    assert "both, row" in wanted
+    assert "both, literal, T = 1" in wanted
     assert names[1:] == [f"reme captions, {name}" for name in wanted]
     assert seen[:2] == ["2 corrections", "s reme, 2 corrections"]
     assert facts["wrong_pairs"] > 0

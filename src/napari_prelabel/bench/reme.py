@@ -91,6 +91,8 @@ RETRIEVALS: dict[str, dict[str, Any]] = {
     "column": {"normalise": "column"},
 }
 """Ways to ask the set that was filtered and enriched, beside the default."""
+BY_ROW = ("base set", "enrichment", "filtering", "both")
+"""Variants that are also asked with one vote a segment, whatever the number of its words."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -120,7 +122,7 @@ class Bench:
         self.looker = Looker(self.encoder, Encodings(1 << 30), self.watch, load_segmenter)
 
     @classmethod
-    def load(cls, clip: str = "demo-clip", encoder: str = "demo-visual") -> "Bench":
+    def load(cls, clip: str = "demo-clip", encoder: str = "clip:demo-clip") -> "Bench":
         """With the models of these names, on the processor."""
         return cls(load_clip(clip), load_visual(encoder))
 
@@ -201,13 +203,21 @@ def measure(
                 "abstract": list(done.abstract),
             }  # fmt: skip
             settings = ReME(words="text", proposals=bench.proposals)
-            asked = {name: settings}
-            if name == "both":
-                asked |= {f"both, {k}": replace(settings, **v) for k, v in RETRIEVALS.items()}
-            for label, way in asked.items():
-                row = yield from bench.label(held, data, f"reme captions, {label}", way)
+            for way, changes in ways(name).items():
+                asked = replace(settings, **changes)
+                row = yield from bench.label(held, data, f"reme captions, {way}", asked)
                 tallies.append(row)
     return tallies, facts
+
+
+def ways(name: str) -> dict[str, dict[str, Any]]:
+    """How the set of a variant is asked: row of the table -> changed settings."""
+    found: dict[str, dict[str, Any]] = {name: {}}
+    if name in BY_ROW:
+        found[f"{name}, row"] = {"normalise": "row"}
+    if name == "both":
+        found |= {f"{name}, {way}": changes for way, changes in RETRIEVALS.items()}
+    return found
 
 
 def variants(

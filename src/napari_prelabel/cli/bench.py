@@ -166,7 +166,7 @@ def reme_ablation(
     ] = "10,30,100",
     captions: Annotated[int, typer.Option(min=1, help="Scenes of the caption set.")] = 200,
     wrong: Annotated[float, typer.Option(min=0, max=1, help="Share of pairs made wrong.")] = 0.3,
-    encoder: Annotated[str, typer.Option(help="demo-visual, clip:demo-clip.")] = "demo-visual",
+    encoder: Annotated[str, typer.Option(help="demo-visual, clip:demo-clip.")] = "clip:demo-clip",
     models: screen.Bundle = "demo",
     limit: Annotated[int | None, typer.Option(min=1, help="Take only the first images.")] = None,
     json_file: screen.JsonFile = None,
