@@ -10,7 +10,18 @@ from typing import Any, Literal, get_args, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 
 from .errors import FileFormatError, JobError
-from .settings import FreeCP, Nerve, Proposals, Reference, ReME, Windows, check, check_windows, member, unit
+from .settings import (
+    FreeCP,
+    Nerve,
+    Proposals,
+    Reference,
+    ReME,
+    Windows,
+    check,
+    check_windows,
+    member,
+    unit,
+)
 from .vocabulary import Vocabulary
 
 __all__ = [
