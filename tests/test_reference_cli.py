@@ -8,6 +8,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from napari_prelabel.cli import app
+from napari_prelabel.reference.metric import fit_set
 from napari_prelabel.reference.store import ReferenceSet
 
 SENTENCE = 2
@@ -88,7 +89,19 @@ def test_a_set_is_extended_cleaned_undone_and_merged(built, pictures, tmp_path):
     assert "Cleaning dropped" in reference("info", folder)
     reference("undo", folder)
     assert held.digest == ReferenceSet.open(folder).digest
-    assert "mine holds" in reference("merge", folder, built)
+    reference("clean", folder, "--drop", "0.2")
+    before = ReferenceSet.open(folder)
+    assert "was not cleaned" not in reference("merge", folder, built)  # of the same images, earlier
+    before.refresh()
+    before.remove([s.hash for s in before.sources()[1:]])
+    before.put_metric(fit_set(before))
+    told = reference("merge", folder, built)
+    assert "mine holds" in told
+    assert "was not cleaned" in told
+    merged = ReferenceSet.open(folder)
+    assert not np.array_equal(merged.metric.matrix, before.metric.matrix)
+    merged.undo()
+    assert merged.digest == before.digest
     assert "must be one of" in reference("clean", folder, "--outliers", "some", code=SENTENCE)
 
 
@@ -96,10 +109,17 @@ def test_captions_name_plain_images(pictures, tmp_path):
     lines = [{"image": "a.png", "caption": "Green grass beside the blue water."}]
     (tmp_path / "told.jsonl").write_text("\n".join(map(json.dumps, lines)))
     where = ("--images", pictures / "images", "--captions", tmp_path / "told.jsonl")
-    told = reference("build", tmp_path / "set", *where)
+    told = reference("build", tmp_path / "set", *where, "--licence", "CC0")
     assert "of 1 images" in told
-    assert "of 1 images" in reference("add", tmp_path / "set", *where)
+    assert "of 1 images" in reference("add", tmp_path / "set", *where, "--author", "Ada")
+    assert ReferenceSet.open(tmp_path / "set").sources()[0].author == "Ada"
     assert "green grass" in {e.phrase for e in ReferenceSet.open(tmp_path / "set").labels()}
+    told = reference("build", tmp_path / "no", *where, *files(pictures)[2:], code=SENTENCE)
+    assert "leave --labels, --classes and --from-zero away" in told
+    told = reference("add", tmp_path / "set", *files(pictures), "--text", "demo", code=SENTENCE)
+    assert "--text counts with --captions only" in told
+    reference("add", tmp_path / "set", *files(pictures))
+    assert "1 images stay as they were corrected" in reference("add", tmp_path / "set", *where)
 
 
 def test_faults_of_the_files_are_sentences(pictures, tmp_path):
@@ -109,4 +129,23 @@ def test_faults_of_the_files_are_sentences(pictures, tmp_path):
     told = reference("build", folder, *files(pictures, "grass"), code=SENTENCE)
     assert told.count("name all of them") == 3
     assert not folder.exists()
+    where = files(pictures)[:4]
+    assert "with --classes 'sky, tree'" in reference("build", folder, *where, code=SENTENCE)
     assert "There is no reference set" in reference("info", folder, code=SENTENCE)
+
+
+def test_many_faults_are_counted_and_empty_labels_told(pictures, tmp_path):
+    for folder in ("images", "labels"):
+        (tmp_path / folder).mkdir()
+    for number in range(12):
+        image = Image.open(pictures / "images" / "a.png")
+        image.save(tmp_path / "images" / f"{number}.png")
+        wrong = np.full((36, 50), 7, np.uint8)
+        Image.fromarray(wrong).save(tmp_path / "labels" / f"{number}.png")
+    told = reference("build", tmp_path / "set", *files(tmp_path), code=SENTENCE)
+    assert told.count("holds id 7") == 10
+    assert "and so for 2 more images" in told
+    for path in (tmp_path / "labels").iterdir():
+        Image.fromarray(np.zeros((36, 50), np.uint8)).save(path)
+    told = reference("build", tmp_path / "set", *files(tmp_path)[:6])
+    assert "The set is empty" in told

@@ -235,6 +235,21 @@ def test_class_stats_count_per_root(tmp_path):
     assert (stats["oak"].segments, stats["oak"].images, stats["oak"].off) == (2, 2, 0)
 
 
+def test_roots_that_differ_in_case_are_one_class(tmp_path):
+    held = small_set(tmp_path / "set", "a")
+    red = addition("b", ("red tree",), ("Tree",))
+    segments = tuple(
+        replace(s, roots=(r,)) for s, r in zip(red.segments, ("Tree", "TREE"), strict=True)
+    )
+    held.add([replace(red, segments=segments)])
+    held.declare({"Tree": ["fir"]})
+    told = {s.word: s for s in held.class_stats()}
+    assert sorted(told) == ["oak", "sky", "tree"]
+    assert (told["tree"].segments, told["tree"].images) == (4, 2)
+    assert told["tree"].synonyms == ("fir",)
+    assert len(held.rows_of("TREE")) == 4
+
+
 def test_counts_tell_licences(tmp_path):
     held = ReferenceSet.create(tmp_path / "set", ENCODER)
     held.add([addition("a", licence="CC0"), addition("b", licence="CC0"), addition("c")])

@@ -1,7 +1,7 @@
 """`prelabel reference`: make, extend, clean, describe, measure and join reference sets."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,10 +32,15 @@ FromZero = Annotated[
 ]
 Captions = Annotated[
     Path | None,
-    typer.Option(help="JSON lines with image and caption, in place of labels."),
+    typer.Option(
+        help='In place of labels: a file of lines {"image": "a.jpg", "caption": "A red boat."}.'
+    ),
 ]
 Author = Annotated[str, typer.Option(help="Who corrected the images.")]
-Licence = Annotated[str, typer.Option(help="Licence of the images, if known.")]
+Licence = Annotated[str, typer.Option(help="Licence of images that no line tells one of.")]
+Pairing = Annotated[
+    str, typer.Option("--text", help="Captions only: bundle whose CLIP pairs phrases and segments.")
+]
 Bundle = Annotated[
     str, typer.Option(help="Bundle whose CLIP compares words; without it words meet by name.")
 ]
@@ -61,7 +66,10 @@ def build(
     ] = False,
     device: screen.Device = "auto",
 ) -> None:
-    """Make a set from images and their label maps, or from images and captions."""
+    """Make a set from images and their label maps, or from images and captions.
+
+    prelabel reference build nuclei --images photos --labels masks --classes 'nucleus, background'
+    """
     from ..engine.tasks import Learn, LearnCaptions
     from ..errors import ReferenceSetError
     from ..reference.manifest import MANIFEST
@@ -72,7 +80,8 @@ def build(
         )
     place = str(folder)
     if captions is not None:
-        listed = _captions(captions, images)
+        _refuse_labels(labels, classes, from_zero)
+        listed = _captions(captions, images, author, licence)
         bundle = text or _DEFAULT
         task = LearnCaptions(
             place, encoder, listed, bundle, name=name, text=text, position=position
@@ -91,21 +100,25 @@ def add(
     classes: Classes = None,
     from_zero: FromZero = False,
     captions: Captions = None,
-    text: Bundle = "",
+    text: Pairing = "",
     author: Author = "",
     licence: Licence = "",
     device: screen.Device = "auto",
 ) -> None:
     """Add images to a set; those that are in it already are replaced."""
     from ..engine.tasks import Learn, LearnCaptions
+    from ..errors import FileFormatError
     from ..reference.store import ReferenceSet
 
     held = ReferenceSet.open(folder)
     place, encoder = str(folder), held.encoder.name
     if captions is not None:
-        listed = _captions(captions, images)
+        _refuse_labels(labels, classes, from_zero)
+        listed = _captions(captions, images, author, licence)
         _learn(LearnCaptions(place, encoder, listed, text or _DEFAULT), device)
         return
+    if text:
+        raise FileFormatError(images, "--text counts with --captions only: leave it away.")
     pairs = _pairs(images, labels, classes, from_zero)
     _learn(Learn(place, encoder, pairs, author=author, licence=licence), device)
 
@@ -204,7 +217,7 @@ def evaluate(
     found = _do(Evaluate(str(folder), pairs, job), device)
     screen.print_table(
         f"{len(pairs)} images, percent",
-        ("labels from", "95% interval", "mIoU", "pixels", "to fix"),
+        ("labels from", "mIoU, 95% interval", "mIoU", "pixels right", "pixels to fix"),
         (
             (r.name, _interval(r.interval), f"{r.miou:.1f}", f"{r.pixel_accuracy:.1f}",
              f"{r.pixels_to_fix:.1f}")
@@ -222,13 +235,20 @@ def merge(
     others: Annotated[list[Path], typer.Argument(help="Sets whose images are added to it.")],
 ) -> None:
     """Add the images of other sets of the same encoder; the later review counts."""
+    from ..reference.metric import fit_set
     from ..reference.store import ReferenceSet
 
     held = ReferenceSet.open(folder)
+    given = [ReferenceSet.open(other) for other in others]
+    before = held.digest
     with held.one_step():
-        for other in others:
-            held.merge(ReferenceSet.open(other))
+        for other in given:
+            held.merge(other)
+        if new := held.digest != before:
+            held.put_metric(fit_set(held))
     _tell_size(held)
+    if new and any(s.cleaned is not None for s in (held, *given)):
+        screen.out.print("What came was not cleaned: run 'prelabel reference clean' again.")
 
 
 @app.command()
@@ -242,6 +262,8 @@ def undo(folder: Set) -> None:
 
 
 _DEFAULT = "demo"
+# Faults of files that are told one by one.
+_FAULTS = 10
 
 
 def _pairs(images: Path, labels: Path | None, classes: str | None, from_zero: bool) -> Any:
@@ -257,21 +279,39 @@ def _pairs(images: Path, labels: Path | None, classes: str | None, from_zero: bo
     for note in notes:
         screen.out.print(f"[yellow]note:[/yellow] {screen.plain(note)}")
     faults = list(pairs.faults())
-    for fault in faults[1:]:
+    for fault in faults[1:_FAULTS]:
         screen.err.print(f"[red]error:[/red] {screen.plain(fault)}")
+    if len(faults) > _FAULTS:
+        screen.err.print(f"[red]error:[/red] and so for {len(faults) - _FAULTS:,} more images.")
     if faults:
-        raise FileFormatError(labels, faults[0])
+        hint = "" if classes else " Name the ids 1, 2, ... with --classes 'sky, tree'."
+        raise FileFormatError(labels, faults[0] + hint)
     return pairs
 
 
-def _captions(path: Path, images: Path) -> Sequence[Any]:
+def _refuse_labels(labels: Path | None, classes: str | None, from_zero: bool) -> None:
+    """Options of label maps would do nothing beside captions."""
+    from ..errors import FileFormatError
+
+    if labels is not None or classes or from_zero:
+        raise FileFormatError(
+            labels or "",
+            "Captions take the place of labels: leave --labels, --classes and --from-zero away, "
+            "and add the labelled images by a command of their own.",
+        )
+
+
+def _captions(path: Path, images: Path, author: str, licence: str) -> Sequence[Any]:
     """The captioned images of a file; tells the lines that were left out."""
     from ..reference.captions import read_captions
 
     sidecar = read_captions(path, images)
     for fault in sidecar.faults:
         screen.err.print(f"[yellow]note:[/yellow] {screen.plain(fault)}")
-    return sidecar.images
+    return [
+        replace(one, author=one.author or author, licence=one.licence or licence)
+        for one in sidecar.images
+    ]
 
 
 def _learn(task: Any, device: str) -> None:
@@ -284,6 +324,13 @@ def _learn(task: Any, device: str) -> None:
     )
     if done.skipped:
         screen.out.print(f"{done.skipped:,} segments were too small or had no word.")
+    if done.kept:
+        screen.out.print(f"{done.kept:,} images stay as they were corrected.")
+    if not done.segments:
+        screen.out.print(
+            "The set is empty: all pixels are unlabelled or ignored. Where id 0 is a class of its "
+            "own, give --from-zero and name it first."
+        )
 
 
 def _do(task: Any, device: str) -> Any:

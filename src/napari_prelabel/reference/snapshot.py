@@ -306,9 +306,10 @@ class Snapshot:
 
     def class_stats(self) -> tuple[ClassStats, ...]:
         width = max(self.n_labels, 1)
-        roots = list(dict.fromkeys(label.root for label in self.labels))
-        numbers = {root: i for i, root in enumerate(roots)}
-        of = np.asarray([numbers[label.root] for label in self.labels], np.int64)
+        roots = {key(label.root): label.root for label in reversed(self.labels)}
+        roots = {name: roots[name] for name in dict.fromkeys(key(e.root) for e in self.labels)}
+        numbers = {name: i for i, name in enumerate(roots)}
+        of = np.asarray([numbers[key(label.root)] for label in self.labels], np.int64)
         size = len(roots)
         rows, groups = self.raw // width, of[self.raw % width] if size else self.raw
         members = _ascending(rows * max(size, 1) + groups)
@@ -323,18 +324,19 @@ class Snapshot:
         return tuple(
             ClassStats(
                 root, int(segments[i]), int(n_images[i]), int(off[i]), int(lost[i]),
-                tuple(words.get(root, ())),
+                tuple(words.get(name, ())),
             )
-            for i, root in enumerate(roots)
+            for i, (name, root) in enumerate(roots.items())
         )  # fmt: skip
 
     def _other_words(self) -> dict[str, list[str]]:
+        """Other words for each root, by its key."""
         found: dict[str, list[str]] = {}
         for label in self.labels:
-            found.setdefault(label.root, []).extend(label.synonyms)
+            found.setdefault(key(label.root), []).extend(label.synonyms)
         for a, b in self.marks.head.cleaned.synonyms if self.marks else ():
-            found.setdefault(a, []).append(b)
-            found.setdefault(b, []).append(a)
+            found.setdefault(key(a), []).append(b)
+            found.setdefault(key(b), []).append(a)
         return {root: list(dict.fromkeys(words)) for root, words in found.items()}
 
 
