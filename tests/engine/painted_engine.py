@@ -36,10 +36,9 @@ class Painted:
 class PaintedEngine(Engine):
     """An engine that has this model whatever the bundle says."""
 
-    passes = 0
-
     def __init__(self):
         super().__init__("cpu", Encodings(), Encodings())
 
     def affinities(self, bundle, precision, watch):
+        del bundle, precision
         return nerve.Affinities(Painted(), self._cache, watch)

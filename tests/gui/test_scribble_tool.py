@@ -352,10 +352,11 @@ def test_another_tool_of_naparis_puts_it_down(tool, dock, viewer):
     layer = layer_of(dock)
     draw(tool, (25, 30))
     settled(tool)
-    layer.mode = "paint"
+    layer.mode = "pick"
     assert not tool.on
     assert NAME not in viewer.layers
-    assert layer.mode == "paint"
+    assert layer.mode == "pick"
+    layer.mode = "pan_zoom"
 
 
 def test_a_removed_layer_puts_it_down(tool, dock, viewer):

@@ -112,7 +112,7 @@ class ScribbleTool(QObject):
         layer.events.mode.connect(self._mode_changed)
         self._viewer.layers.events.removed.connect(self._removed)
         self._box.suggest(min(source.shape[-2:]))
-        # The cursor stays: napari 0.9.2 may end when a layer with another one is removed.
+        # The cursor stays: napari 0.9.2 can crash when a layer with a circle is removed.
         layer.help = HELP
         self._asker.begin(settings)
         here = current_plane(source, tuple(self._viewer.dims.point))

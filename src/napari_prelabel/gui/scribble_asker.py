@@ -88,7 +88,7 @@ class ScribbleAsker(QObject):
     def read(self, place: Hashable, load: Load) -> None:
         """Read an image ahead of its strokes; `load` gives its pixels, off the GUI thread."""
         self._loads[place] = load
-        if place not in self._names:
+        if place not in self._names and not (self.is_reading and self._asked == place):
             self._to_read = place
             self._go()
 
