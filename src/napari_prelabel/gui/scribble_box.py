@@ -29,6 +29,9 @@ class ScribbleBox(QWidget):
         self.button.setCheckable(True)
         self.button.setProperty("role", "tool")
         self.button.setToolTip(TIP)
+        # Bold while it is down, which the button's own hint does not know.
+        wide = self.button.fontMetrics().horizontalAdvance("Scribble")
+        self.button.setMinimumWidth(wide * 5 // 4 + 24)
         self.button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.slider = QSlider(Qt.Orientation.Horizontal)
         self.slider.setRange(LEAST, MOST)
