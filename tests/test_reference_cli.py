@@ -149,3 +149,13 @@ def test_many_faults_are_counted_and_empty_labels_told(pictures, tmp_path):
         Image.fromarray(np.zeros((36, 50), np.uint8)).save(path)
     told = reference("build", tmp_path / "set", *files(tmp_path)[:6])
     assert "The set is empty" in told
+
+
+def test_a_run_without_words_is_told_those_of_the_set(built, pictures, tmp_path):
+    arguments = ["run", pictures / "images", "--out", tmp_path / "out", "--reference", built]
+    done = CliRunner().invoke(app, list(map(str, arguments)))
+    assert done.exit_code == SENTENCE
+    assert sorted(done.output.partition(" knows ")[2].strip(".\n ").split(", ")) == [
+        "grass",
+        "water",
+    ]

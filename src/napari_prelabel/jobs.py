@@ -60,6 +60,8 @@ def job_of(
     settings = dict(settings or {})
     if reference is not None and file is None:
         settings["method"] = settings.get("method") or "reme"
+    if reference is not None and classes is None and file is None:
+        raise JobError("vocabulary", f"Give --classes too: {_known(reference)}.")
     if (classes is None) == (file is None):
         raise JobError("vocabulary", "Give either --classes or --job.")
     if file is not None:
@@ -72,6 +74,15 @@ def job_of(
         told = job.vocabulary.with_descriptions(read_descriptions(descriptions))
         job = replace(job, vocabulary=told)
     return job
+
+
+def _known(reference: Path) -> str:
+    """A sentence on the words of a reference set, the most frequent first."""
+    held = ReferenceSet.open(reference)
+    words = [e.phrase for e in sorted(held.labels(), key=lambda e: -e.count)]
+    more = f" and {len(words) - _NAMED} more" if len(words) > _NAMED else ""
+    told = ", ".join(words[:_NAMED]) or "no word yet"
+    return f"the reference set {held.name} knows {told}{more}"
 
 
 def description_note(vocabulary: Vocabulary, descriptions: Path) -> str:
