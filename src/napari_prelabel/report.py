@@ -41,7 +41,7 @@ _BASES = {
 }
 # Drawn scenes with their truth that ReME learns from before it labels the sample scenes.
 LEARNT = 10
-ENCODER = "demo-visual"
+ENCODER = "clip:demo-clip"
 _TITLES = {
     "base": "{base} alone",
     "freecp": "{base} with FreeCP",
@@ -130,7 +130,7 @@ def _learn(runner: Doer, folder: Path) -> Reference:
     """A reference set from drawn scenes that no sample scene repeats, as if corrected by hand."""
     scenes = load_synthetic("train", LEARNT)
     pairs = tuple(Reviewed(s.name, s.image, s.truth, scenes.vocabulary) for s in scenes.samples)
-    place = folder / f"reference-set-{ENCODER}"
+    place = folder / "reference-set"
     learnt: Learned = _finished(runner.do(Learn(str(place), ENCODER, pairs)))
     return Reference(str(place), learnt.digest)
 

@@ -5,6 +5,8 @@ import pytest
 import torch
 
 from napari_prelabel.errors import ImageError
+from napari_prelabel.methods import segments
+from napari_prelabel.models import texture
 from napari_prelabel.models.texture import CHANNELS, Texture, describe, pool_rows
 from napari_prelabel.models.visual import load_visual
 
@@ -96,3 +98,26 @@ def test_only_rgb_images_of_bytes_are_taken(image):
 def test_the_name_of_the_numbers_is_fixed():
     assert Texture().digest == Texture().digest
     assert Texture().width == 2 * CHANNELS + 1
+
+
+def test_a_large_image_is_described_shrunk_and_small_segments_keep_a_row(monkeypatch):
+    monkeypatch.setattr(texture, "LARGEST_AREA", 40 * 50)
+    rng = np.random.default_rng(5)
+    image = rng.integers(0, 255, (120, 150, 3), np.uint8)
+    encoder = Texture()
+    features = encoder.encode(image)
+    assert features.grid == (40, 50)
+    labels = np.zeros((120, 150), np.int64)
+    labels[60:] = 1
+    labels[1, 1] = 2  # falls between the samples
+    rows = encoder.pool(features, labels, 3)
+    assert rows.shape == (3, encoder.width)
+    assert np.abs(rows[2] - rows[0]).max() > 1e-3
+    with pytest.raises(ImageError, match="do not fit"):
+        encoder.pool(features, labels[:100], 3)
+
+
+def test_images_are_shrunk_as_segments_are_cut():
+    assert texture.LARGEST_AREA == segments.LARGEST_AREA
+    assert texture.grid_of(4000, 6000) == (836, 1254)
+    assert texture.grid_of(300, 200) == (300, 200)

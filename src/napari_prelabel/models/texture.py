@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image as Picture
 from scipy import ndimage, sparse
 from skimage.color import rgb2lab
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 Map = NDArray[np.float32]
 
 NAME = "texture"
+# As methods.segments.LARGEST_AREA: larger images are looked at shrunk to about so many pixels.
+LARGEST_AREA = 1024 * 1024
 VERSION = 1
 OCTAVES = 6
 # Lab is divided by these, about the deviation of lightness and of colour in photographs; local
@@ -45,13 +48,14 @@ class Texture:
     digest = hashlib.sha256(f"{NAME} {VERSION} {OCTAVES}".encode()).hexdigest()
 
     def encode(self, image: NDArray[np.uint8]) -> "Features":
-        """Channels of every pixel of an image (H, W, 3) uint8: tokens (H · W, CHANNELS) float16
-        on a grid of the image's own size. ImageError for anything else."""
+        """Channels of every pixel of an image (H, W, 3) uint8: tokens (h · w, CHANNELS) float16
+        on a grid of the image's own size, or of `LARGEST_AREA` pixels where it is larger, which
+        is what segments are cut from as well. ImageError for anything else."""
         import torch
 
         from .visual import Features
 
-        found = describe(image)
+        found = describe(_shrunk(image))
         tokens = found.reshape(-1, found.shape[2]).astype(np.float16)
         return Features(torch.from_numpy(tokens), found.shape[:2])
 
@@ -62,12 +66,46 @@ class Texture:
             every other id no segment. ImageError for labels of another shape.
         """
         labels = np.asarray(segments)
+        if labels.ndim == 2 and labels.size and grid_of(*labels.shape) == tuple(features.grid):
+            labels = _sampled(labels, features.grid)
         if labels.shape != tuple(features.grid):
             raise ImageError(
                 f"Segments of {labels.shape} pixels do not fit features of "
                 f"{tuple(features.grid)}: cut the same image."
             )
         return pool_rows(features.tokens.numpy(), labels, count)
+
+
+def grid_of(height: int, width: int) -> tuple[int, int]:
+    """Sides that an image is described at: its own, or those of `LARGEST_AREA` pixels."""
+    if height * width <= LARGEST_AREA:
+        return height, width
+    share = (LARGEST_AREA / (height * width)) ** 0.5
+    return max(1, round(height * share)), max(1, round(width * share))
+
+
+def _shrunk(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    if image.ndim != 3 or image.dtype != np.uint8 or image.shape[0] * image.shape[1] == 0:
+        return image  # which `describe` refuses
+    height, width = grid_of(image.shape[0], image.shape[1])
+    if (height, width) == image.shape[:2]:
+        return image
+    box = Picture.Resampling.BOX
+    return np.asarray(Picture.fromarray(image).resize((width, height), box))
+
+
+def _sampled(labels: NDArray[np.integer[Any]], grid: tuple[int, int]) -> NDArray[np.integer[Any]]:
+    """Labels on the grid by the nearest pixel; a segment that falls between keeps one place."""
+    if labels.shape == tuple(grid):
+        return labels
+    rows = (np.arange(grid[0]) * 2 + 1) * labels.shape[0] // (2 * grid[0])
+    columns = (np.arange(grid[1]) * 2 + 1) * labels.shape[1] // (2 * grid[1])
+    small: NDArray[np.integer[Any]] = labels[rows[:, None], columns].copy()
+    ids, first = np.unique(labels, return_index=True)
+    lost = ~np.isin(ids, small)
+    y, x = np.divmod(first[lost], labels.shape[1])
+    small[y * grid[0] // labels.shape[0], x * grid[1] // labels.shape[1]] = ids[lost]
+    return small
 
 
 def pool_rows(
