@@ -16,12 +16,22 @@ from napari_prelabel.gui.reference.cleaning_box import CleaningBox, shortly, sum
 from napari_prelabel.gui.reference.encoders import choice, choices, fetchable
 from napari_prelabel.gui.reference.gallery import PAGE, STEP, Gallery, _tick_rect, about
 from napari_prelabel.gui.reference.reader import Reader
-from napari_prelabel.gui.reference.shelf import Entry, Overview
+from napari_prelabel.gui.reference.shelf import Entry, Overview, Shelf
 from napari_prelabel.gui.reference.trust_box import _miou, advice, verdict
 from napari_prelabel.gui.reference.why_answer import percent
 from napari_prelabel.gui.run_bar import SHARES, STAGES
 from napari_prelabel.job import Progress, Stage
-from napari_prelabel.reference.values import Cleaned, Cleaning, Record, Segment, Source
+from napari_prelabel.reference.metric import fit_set
+from napari_prelabel.reference.store import ReferenceSet
+from napari_prelabel.reference.values import (
+    Addition,
+    Cleaned,
+    Cleaning,
+    EncoderId,
+    Record,
+    Segment,
+    Source,
+)
 
 from fake_pool import _png  # isort: skip
 from gui_steps import wait  # isort: skip
@@ -265,3 +275,52 @@ def test_a_second_set_of_a_name_gets_a_number_and_a_safe_folder(tmp_path):
     (tmp_path / "cells").mkdir()
     assert recent_sets.folder_for("cells", tmp_path).name == "cells 2"
     assert recent_sets.folder_for("..", tmp_path).name == "set"
+
+
+# Merging
+
+
+def texture_set(folder, seed):
+    """A set of one image, compared by a metric fitted to its own rows."""
+    rng = np.random.default_rng(seed)
+    words = ("tree", "sky", "tree", "sky")
+    image = Addition(
+        Source(f"{seed:064x}", f"image {seed}", (20, 30)),
+        rng.normal(size=(4, 5)).astype(np.float32),
+        tuple(Segment((i, 0, i + 4, 5), 6, (word,), "correction") for i, word in enumerate(words)),
+        (_png(np.full((4, 5, 3), seed, np.uint8)),) * 4,
+    )
+    made = ReferenceSet.create(folder, EncoderId("texture", "a" * 64, 5))
+    made.add([image])
+    made.put_metric(fit_set(made))
+    return made
+
+
+def test_a_merged_set_is_compared_by_what_all_its_rows_teach(qtbot, tmp_path):
+    one, other = texture_set(tmp_path / "one", 1), texture_set(tmp_path / "other", 2)
+    shelf = Shelf()
+    shelf.open(one.folder)
+    wait(lambda: shelf.overview is not None)
+    shelf.merge(other.folder)
+    wait(lambda: shelf.overview.images == 2)
+    merged = ReferenceSet.open(one.folder)
+    np.testing.assert_array_equal(merged.metric.matrix, fit_set(merged).matrix)
+    assert not np.array_equal(merged.metric.matrix, one.metric.matrix)
+    assert shelf.overview.digest == merged.digest
+    shelf.undo()
+    wait(lambda: shelf.overview.images == 1)
+    assert ReferenceSet.open(one.folder).digest == one.digest
+    shelf.close()
+
+
+def test_a_set_that_brings_nothing_changes_nothing(qtbot, tmp_path):
+    one = texture_set(tmp_path / "one", 1)
+    shelf, told = Shelf(), []
+    shelf.said.connect(told.append)
+    shelf.open(one.folder)
+    wait(lambda: shelf.overview is not None)
+    shelf.merge(texture_set(tmp_path / "again", 1).folder)
+    wait(lambda: bool(told))
+    assert told == ["again brought 0 new images; 1 image stood in both."]
+    assert ReferenceSet.open(one.folder).generation == one.generation
+    shelf.close()

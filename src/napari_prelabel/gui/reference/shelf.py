@@ -151,11 +151,16 @@ class Shelf(QObject):
         """Take the segments of another set into this one."""
 
         def work(held: "ReferenceSet") -> tuple[Overview, int, int]:
+            from ...reference.metric import fit_set
             from ...reference.store import ReferenceSet
 
-            before = {s.hash for s in held.sources()}
-            new = {s.hash for s in ReferenceSet.open(folder).sources()}
-            held.merge(ReferenceSet.open(folder))
+            before, digest = {s.hash for s in held.sources()}, held.digest
+            given = ReferenceSet.open(folder)
+            new = {s.hash for s in given.sources()}
+            with held.one_step():
+                held.merge(given)
+                if held.digest != digest:
+                    held.put_metric(fit_set(held))
             return overview_of(held), len(new - before), len(new & before)
 
         def then(answer: tuple[Overview, int, int]) -> None:
