@@ -140,6 +140,8 @@ BUNDLES: Mapping[str, Bundle] = {
         base="clearclip",
         # Best of `python -m napari_prelabel.bench.tune` on 12 validation scenes.
         freecp=FreeCP(rp_threshold=0.20, ap_threshold=0.70, empty_pixel="base"),
+        # Best of `python -m napari_prelabel.bench.nerve sweep` on as many.
+        nerve=Nerve(alpha=0.7, beta=0.3, steps=5),
     ),
     "vitb16": Bundle(
         "CLIP ViT-B/16 (OpenAI)", "openai-vitb16", _FULL, diffusion="sd21-base", methods=_ALL
