@@ -12,6 +12,7 @@ from pathlib import Path
 import napari
 import psutil
 import screenshots_reference
+import screenshots_scribble
 from PIL import Image
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
@@ -73,6 +74,7 @@ def main(theme: str) -> None:
     psutil.Process(worker["pid"]).kill()
     wait(lambda: not dock.session.running)
     shoot(viewer, "dock-failed")
+    screenshots_scribble.picture(viewer, FOLDER, wait, shoot)
     with tempfile.TemporaryDirectory() as sets:
         screenshots_reference.picture(viewer, Path(sets), wait, shoot)
     runner.close_shared_pool()
