@@ -32,8 +32,7 @@ MAY_USE = {
     "formats": VALUES,
     "reference": VALUES | {"methods", "pixels", "formats"},
     "synthetic": VALUES | {"methods", "models", "metrics", "samples", "engine", "pixels"},
-    "engine": VALUES
-    | {"images", "methods", "metrics", "models", "reference", "samples", "pixels"},
+    "engine": VALUES | {"images", "methods", "metrics", "models", "reference", "samples", "pixels"},
     "bench": VALUES
     | {"engine", "methods", "models", "metrics", "pixels", "presets", "reference", "samples"}
     | {"synthetic"},

@@ -11,7 +11,6 @@ from napari_prelabel.formats.png import read_png
 from napari_prelabel.job import Reference
 from napari_prelabel.vocabulary import Vocabulary
 
-
 METHODS = report.columns("demo")
 
 
