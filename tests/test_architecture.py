@@ -109,7 +109,8 @@ def test_imports_point_one_way(path, parts):
     ["napari_prelabel", "napari_prelabel.engine.pool", "napari_prelabel.models.catalog",
      "napari_prelabel.models.fetch", "napari_prelabel.cli", "napari_prelabel.formats",
      "napari_prelabel.reference.values", "napari_prelabel.reference.store",
-     "napari_prelabel.reference.odd", "napari_prelabel.pixels", "napari_prelabel.presets", "napari_prelabel.gui.dock",
+     "napari_prelabel.reference.odd", "napari_prelabel.pixels", "napari_prelabel.presets",
+     "napari_prelabel.gui.dock",
      "napari_prelabel.gui.reference.dock"],
 )  # fmt: skip
 def test_the_napari_process_never_imports_torch(module):

@@ -163,8 +163,9 @@ def counts_of(text: str) -> tuple[int, ...]:
 def compare(
     runner: Runner, bench: Bench, data: DataSet, job: Job, plan: Plan
 ) -> Generator[str, None, tuple[list[Tally], dict[str, Any]]]:
-    """`measure`, with the job's base and FreeCP before it."""
-    steps = accuracy.measure(runner, data, job, variants_of(("base", "freecp")), (job.base,))
+    """`measure`, with the job's base, FreeCP and NERVE before it."""
+    chosen = variants_of(("base", "freecp", "nerve"))
+    steps = accuracy.measure(runner, data, job, chosen, (job.base,), job.freecp)
     while True:
         try:
             sample, method, _ = next(steps)
