@@ -110,7 +110,7 @@ def test_a_job_is_saved_and_taken(prelabel, photos, tmp_path):
         (["--classes", "tree", "--format", "bmp"], "choose one of png, tiff, coco"),
         (["--classes", "tree", "--method", "magic"], "method must be one of"),
         (["--classes", "tree", "--segmentation", "x"], "segmentation must be one of"),
-        (["--classes", "tree", "--models", "vitb16"], "prelabel models fetch vitb16"),
+        (["--classes", "tree", "--models", "vitb16"], "prelabel models fetch openai-vitb16"),
         (["--classes", "tree", "--models", "nothing"], "There is no bundle 'nothing'"),
         (["--classes", "gone.txt"], "cannot be read"),
         (["--job", "gone.json"], "cannot be read"),
