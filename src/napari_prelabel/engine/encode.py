@@ -34,6 +34,9 @@ _TOKENS = {"cpu": 1024, "cuda": 16384}
 # FreeCP looks at crops at this side (methods.md 2.6), whatever the patch.
 CROP_SIDE = 112
 
+# In place of the templates themselves, of which each word's key would be made anew.
+_TEMPLATES = cache_key(IMAGENET_TEMPLATES)
+
 # ReME's templates (methods.md 3.7).
 REME_TEMPLATES = (
     "A photo of {}",
@@ -196,7 +199,7 @@ class Encoder:
                 self._clip.digest,
                 self._clip.device.type,
                 _VERSIONS,
-                templates and IMAGENET_TEMPLATES,
+                templates and _TEMPLATES,
                 words,
             )
             entry = self._words.find(key)

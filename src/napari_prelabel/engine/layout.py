@@ -8,6 +8,7 @@ result of any size is made tile by tile.
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -126,8 +127,12 @@ def _line(inputs: int, outputs: int) -> Tensor:
     return F.interpolate(eye, size=outputs, mode="linear", align_corners=False)[0].T
 
 
+@lru_cache(maxsize=16)
 def axis_matrix(layout: Layout, axis: int) -> Tensor:
-    """(pixels of the image, windows x patches) along one axis: up-sample, average, resize."""
+    """(pixels of the image, windows x patches) along one axis: up-sample, average, resize.
+
+    Kept for the layouts used last, so it must not be written to.
+    """
     length, window, starts = layout.resized[axis], layout.window[axis], layout.starts[axis]
     patches = layout.grid[axis]
     up = _line(patches, window)

@@ -7,8 +7,9 @@ batch by batch, score each batch, purify (FreeCP), blend, decide.
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -253,7 +254,7 @@ class Engine:
             "device": self.device,
             "precision": job.precision,
             "region": list(job.region) if job.region else None,
-            "versions": _versions(),
+            "versions": dict(_versions()),
         }
         return replace(labels, origin=origin, provenance=told)
 
@@ -308,7 +309,7 @@ class Engine:
             "window": list(layout.window),
             "windows": len(layout.origins),
             "region": list(job.region) if job.region else None,
-            "versions": _versions(),
+            "versions": dict(_versions()),
         }
 
 
@@ -438,7 +439,8 @@ def _region(
     return part, (y0, x0)
 
 
-def _versions() -> dict[str, str]:
+@lru_cache(maxsize=1)
+def _versions() -> Mapping[str, str]:
     return {
         "napari-prelabel": __version__,
         "torch": version("torch"),
