@@ -18,6 +18,7 @@ from PIL import Image
 from . import __version__
 from .batch import Runner
 from .bench.data import DataSet, Sample, load_synthetic
+from .bench.steps import finish
 from .engine.tasks import Learn, Learned, Reviewed
 from .formats import LabelImage, Options, export
 from .formats.atomic import write_atomic
@@ -131,21 +132,13 @@ def _learn(runner: Doer, folder: Path) -> Reference:
     scenes = load_synthetic("train", LEARNT)
     pairs = tuple(Reviewed(s.name, s.image, s.truth, scenes.vocabulary) for s in scenes.samples)
     place = folder / "reference-set"
-    learnt: Learned = _finished(runner.do(Learn(str(place), ENCODER, pairs)))
+    learnt: Learned = finish(runner.do(Learn(str(place), ENCODER, pairs)))
     return Reference(str(place), learnt.digest)
-
-
-def _finished(steps: Generator[Any, None, Any]) -> Any:
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value
 
 
 def _run(runner: Runner, job: Job, sample: Sample) -> Result:
     start = time.perf_counter()
-    labels: LabelMap = _finished(runner.run(job, sample.image))
+    labels: LabelMap = finish(runner.run(job, sample.image))
     seconds = time.perf_counter() - start
     matrix = confusion(sample.truth, labels.ids, len(job.vocabulary.classes))
     return Result(sample, job.method, labels, matrix, seconds)

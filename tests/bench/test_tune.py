@@ -8,6 +8,7 @@ import torch
 
 from napari_prelabel.bench import tune
 from napari_prelabel.bench.data import DataSet, Sample
+from napari_prelabel.bench.steps import finish
 from napari_prelabel.engine.cache import Encodings
 from napari_prelabel.engine.run import Engine
 from napari_prelabel.job import FreeCP, Job, Windows
@@ -67,7 +68,7 @@ def test_every_setting_is_what_the_engine_gives(tuner, clip, data):
                 windows=windows,
                 freecp=steps or FreeCP(),
             )
-            labels = tune._end(engine.run(job, sample.image))
+            labels = finish(engine.run(job, sample.image))
             total = total + confusion(sample.truth, labels.ids, 4)
             asked += any(s.name == "crops" for s in engine.timings)
         assert np.array_equal(matrix, total)

@@ -5,11 +5,11 @@ Run ``python -m napari_prelabel.bench.nerve sweep`` to choose, on validation sce
 model see an image once for all settings.
 """
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,7 @@ from ..engine.encode import Encoder, Queries
 from ..engine.layout import cut, plan_layout
 from ..engine.nerve import Affinities
 from ..engine.timing import Stopwatch
-from ..job import Base, Job, Nerve, Progress
+from ..job import Base, Job, Nerve
 from ..methods.nerve import gaussian
 from ..methods.walk import Graph
 from ..metrics import bootstrap, confusion, miou, pixel_accuracy
@@ -36,6 +36,7 @@ from ..models.clip import Clip, load_clip, pick_device
 from ..models.diffusion import load_diffusion
 from ..pixels import content_hash
 from .data import DataSet, Sample, load_synthetic
+from .steps import finish
 
 ALPHA = (0.5, 0.7, 0.8, 0.9, 0.95)
 BETA = (0.0, 0.3, 0.5, 0.7, 1.0)
@@ -47,7 +48,6 @@ SIGMA = 5.0
 BASE_ALONE, ISOTROPIC = "base alone", f"Gaussian window, sigma {SIGMA:g}"
 
 Matrix = npt.NDArray[np.int64]
-_T = TypeVar("_T")
 
 
 def sweep(start: Nerve) -> dict[str, Nerve]:
@@ -92,7 +92,7 @@ class Trial:
         """Try every setting on an image."""
         watch = Stopwatch(self.clip.device)
         encoder = Encoder(self.clip, Encodings(), self._words, watch, lambda: False)
-        queries = _end(encoder.queries(self.data.vocabulary))
+        queries = finish(encoder.queries(self.data.vocabulary))
         size = (sample.truth.shape[0], sample.truth.shape[1])
         windows = bundle_of(models).windows
         layout = plan_layout(size, windows, self.clip.patch)
@@ -101,7 +101,7 @@ class Trial:
         maps = score.Maps(torch.cat([score.base_maps(b, queries, layout) for b in batches]))
         job = Job(self.data.vocabulary, "base", self.base, models)
         scale = self.logit_scale or self.clip.logit_scale
-        alone = _end(score.decide_tiles(maps, queries, layout, job, scale))
+        alone = finish(score.decide_tiles(maps, queries, layout, job, scale))
         self._keep(BASE_ALONE, sample, alone.ids)
         for name, settings, graph in self._graphs(
             sample, Affinities(self.diffusion, Encodings(), watch)
@@ -130,7 +130,7 @@ class Trial:
         size: tuple[int, int],
         watch: Stopwatch,
     ) -> npt.NDArray[np.uint16]:
-        labels = _end(product_nerve.label(evidence, graph, job, queries, size, watch))
+        labels = finish(product_nerve.label(evidence, graph, job, queries, size, watch))
         return labels.ids
 
     def _keep(self, name: str, sample: Sample, ids: npt.NDArray[np.uint16]) -> None:
@@ -163,15 +163,6 @@ def _row(data: DataSet, name: str, found: Matrix, alone: Matrix) -> dict[str, An
 
 def _percent(share: Any) -> float:
     return round(100 * float(share), 2)
-
-
-def _end(steps: Generator[Progress, None, _T]) -> _T:
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            result: _T = end.value
-            return result
 
 
 def _table(title: str, rows: Sequence[dict[str, Any]]) -> Table:

@@ -30,6 +30,7 @@ from ..pixels import Rgb, to_rgb
 from ..settings import Reference
 from ..vocabulary import IGNORE, UNLABELLED, Class, Vocabulary
 from .data import Sample
+from .steps import finish
 
 NOTHING, FOREST, REME = "nothing", "random_forest", "reme"
 METHODS = (NOTHING, FOREST, REME)
@@ -257,22 +258,14 @@ class _Sets:
         folder = str(self._place / f"set-{number}")
         words = self._vocabulary
         pairs = tuple(Reviewed(s.name, s.image, s.truth, words) for s in known)
-        _end(self._engine.do(Learn(folder, TEXTURE, pairs, position=self._position)))
+        finish(self._engine.do(Learn(folder, TEXTURE, pairs, position=self._position)))
         job = Job(words, method="reme", reme=self._settings, reference=Reference(folder))
 
         def label(sample: Sample) -> Ids:
-            found: Ids = _end(self._engine.run(job, sample.image)).ids
+            found: Ids = finish(self._engine.run(job, sample.image)).ids
             return found
 
         return label
-
-
-def _end(steps: Generator[Any, None, Any]) -> Any:
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value
 
 
 def report(data: Folder, draws: Sequence[Draw], annotated: int) -> Figures:

@@ -5,10 +5,10 @@ all thresholds, and so do its refined maps: only purification, blending and deci
 """
 
 from collections import defaultdict
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, cast
+from typing import Annotated, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -23,12 +23,13 @@ from ..engine.cache import Encodings
 from ..engine.encode import Affinity, Encoder, Queries
 from ..engine.layout import Layout, cut, plan_layout
 from ..engine.timing import Stopwatch
-from ..job import Base, FreeCP, Job, Progress, Windows
+from ..job import Base, FreeCP, Job, Windows
 from ..labels import LabelMap
 from ..metrics import confusion, miou, pixel_accuracy
 from ..models.catalog import bundle_of
 from ..models.clip import Clip, load_clip, pick_device
 from .data import DataSet, Sample, load_synthetic
+from .steps import finish
 
 RP = (0.02, 0.05, 0.10, 0.15, 0.20, 0.25, 0.30)
 AP = (0.6, 0.7, 0.8, 0.85, 0.9, 0.95)
@@ -41,7 +42,6 @@ WINDOWS = (
 _REFINE = FreeCP(redundancy=False, ambiguity=False)
 
 Matrix = npt.NDArray[np.int64]
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +78,8 @@ class Tuner:
         watch = Stopwatch(self.clip.device)
         # Encodings of one image are dropped with it: no later one can use them.
         encoder = Encoder(self.clip, Encodings(), self._words, watch, lambda: False)
-        queries = _end(encoder.queries(self.data.vocabulary))
-        told = _end(encoder.descriptions(self.data.vocabulary, queries))
+        queries = finish(encoder.queries(self.data.vocabulary))
+        told = finish(encoder.descriptions(self.data.vocabulary, queries))
         size = (sample.truth.shape[0], sample.truth.shape[1])
         for windows in self.grid.windows:
             layout = plan_layout(size, windows, self.clip.patch)
@@ -112,7 +112,7 @@ class Tuner:
         batches = list(encoder.windows(pixels, layout, job.base, affinity))
         plain = torch.cat([score.base_maps(batch, queries, layout) for batch in batches])
         alone = replace(job, method="base")
-        yield None, _end(score.decide_tiles(score.Maps(plain), queries, layout, alone, scale))
+        yield None, finish(score.decide_tiles(score.Maps(plain), queries, layout, alone, scale))
         pairs = [score.freecp_maps(batch, queries, layout, job, scale) for batch in batches]
         refined, p = (torch.cat(parts) for parts in zip(*pairs, strict=True))
         for steps in self.grid.steps():
@@ -121,9 +121,9 @@ class Tuner:
             rows = None
             if plan.crops:
                 boxes = score.crop_boxes(plan, layout)
-                rows = _end(encoder.crops(pixels, boxes, job.base, False))
+                rows = finish(encoder.crops(pixels, boxes, job.base, False))
             maps = score.Maps(plan.finish(rows, told))
-            yield steps, _end(score.decide_tiles(maps, queries, layout, job, scale))
+            yield steps, finish(score.decide_tiles(maps, queries, layout, job, scale))
 
     def rows(self) -> list[dict[str, Any]]:
         """One row per setting, in percent.
@@ -186,15 +186,6 @@ def _mean(rows: Sequence[dict[str, Any]], name: str) -> float:
 
 def _percent(share: Any) -> float:
     return round(100 * float(share), 2)
-
-
-def _end(steps: Generator[Progress, None, _T]) -> _T:
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            result: _T = end.value
-            return result
 
 
 def _table(title: str, rows: Sequence[dict[str, Any]]) -> Table:

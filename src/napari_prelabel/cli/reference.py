@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.progress import track
 
 from . import screen
 
@@ -249,6 +250,37 @@ def merge(
     _tell_size(held)
     if new and any(s.cleaned is not None for s in (held, *given)):
         screen.out.print("What came was not cleaned: run 'prelabel reference clean' again.")
+
+
+@app.command()
+def caption(
+    images: Annotated[Path, typer.Argument(help="Folder of images.")],
+    out_file: Annotated[Path, typer.Option("--out", help="JSON lines for build --captions.")],
+    model: Annotated[
+        str, typer.Option(help="llava-1.5-7b or blip2-opt-2.7b: see 'prelabel models list'.")
+    ] = "llava-1.5-7b",
+    device: screen.Device = "auto",
+    overwrite: Annotated[bool, typer.Option(help="Write over the file.")] = False,
+) -> None:
+    """Let a model describe every image; read the captions over before you build from them."""
+    import json
+
+    from ..formats.atomic import write_atomic
+    from ..images import find_images, read_image
+    from ..models.captioner import load_captioner
+    from ..models.clip import pick_device
+
+    pictures = find_images([str(images)])
+    place = pick_device(device)
+    half = "float32" if place.type == "cpu" else "float16"
+    captioner = load_captioner(model, str(place), half)
+    lines = []
+    for picture in track(pictures, description="captions", console=screen.err):
+        told = captioner.caption(read_image(picture.path).plane(0))
+        name = picture.path.relative_to(images).as_posix()
+        lines.append(json.dumps({"image": name, "caption": told}, ensure_ascii=False))
+    write_atomic(out_file, ("\n".join(lines) + "\n").encode(), overwrite=overwrite)
+    screen.out.print(f"{len(lines)} captions: {screen.plain(str(out_file))}")
 
 
 @app.command()

@@ -22,6 +22,7 @@ from ..job import Progress
 from ..methods import freecp
 from ..methods.dense import Trunk
 from ..models.clip import Clip, Need
+from ..models.denoising import is_out_of_memory
 from ..models.text import IMAGENET_TEMPLATES
 from ..models.vision import Resize
 from ..vocabulary import Vocabulary
@@ -297,15 +298,6 @@ def phrase_row(clip: Clip, word: str, words: Encodings) -> Tensor:
     return words.get(key, lambda: {"row": clip.encode_classes([word], REME_TEMPLATES)[0].clone()})[
         "row"
     ].to(clip.device)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error of torch or Python says that memory could not be had."""
-    told = str(error).lower()
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
-        isinstance(error, RuntimeError)
-        and any(sign in told for sign in ("out of memory", "not enough memory", "can't allocate"))
-    )
 
 
 def _pack(trunk: Trunk) -> Entry:

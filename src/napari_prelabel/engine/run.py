@@ -28,12 +28,13 @@ from ..methods.freecp import Plan
 from ..methods.walk import Graph
 from ..models.catalog import BUNDLES, Bundle, bundle_of
 from ..models.clip import Clip, load_clip, pick_device
+from ..models.denoising import is_out_of_memory
 from ..pixels import content_hash
 from ..reference.values import EncoderId
 from . import nerve, score
 from .cache import Encodings
 from .embed import Looker
-from .encode import Affinity, Encoder, Queries, is_out_of_memory, phrase_row
+from .encode import Affinity, Encoder, Queries, phrase_row
 from .layout import Layout, cut, plan_layout
 from .likeness import Likeness
 from .notices import memory_notice, model_notices

@@ -252,11 +252,3 @@ def known_words(name: str) -> tuple[str, ...] | None:
         raise ModelError(name, f"{entry.words} of {name} is missing: install the package again.")
     lines = path.read_text(encoding="utf-8").splitlines()
     return tuple(word for line in lines if (word := line.strip()) and not word.startswith("#"))
-
-
-def download_text(name: str) -> str:
-    """What a person agrees to before fetching: size and licence, in one line."""
-    entry = entry_of(name)
-    if installed(name):
-        return f"installed; licence {entry.licence}"
-    return f"{entry.size / 1e6:,.0f} MB to download from {entry.source}; licence {entry.licence}"
