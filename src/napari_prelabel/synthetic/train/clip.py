@@ -144,6 +144,7 @@ def step_loss(
     parts = {
         "cls": losses.contrastive(cls, caption, scale, named),
         "mean": 0.5 * losses.contrastive(mean, caption, scale, named),
+        "naming": 0.5 * losses.naming(cls, words, scale, named),
         "found": torch.stack([losses.found(p, named) for p in logps]).mean(),
     }
     if done < 0.12:

@@ -15,22 +15,25 @@ from ..captions import described, joined, phrase
 from ..classes import CLASS_IDS, CLASSES, COLOUR_NAMES, DISTRACTORS
 from .cache import SceneCache
 
-BATCH = {32: 192, 48: 96, 64: 64, 96: 32, 128: 16}
+BATCH = {32: 192, 48: 96, 64: 64, 96: 32, 112: 24, 128: 16}
 """Crop side in pixels -> crops per step (about equal cost)."""
 
 MIX = {
     "early": {32: 0.8, 48: 0.2},
     "middle": {32: 0.30, 48: 0.30, 64: 0.33, 96: 0.07},
-    "late": {32: 0.12, 48: 0.18, 64: 0.33, 96: 0.27, 128: 0.10},
+    "late": {32: 0.10, 48: 0.16, 64: 0.32, 96: 0.22, 112: 0.10, 128: 0.10},
 }
 KINDS = {
     32: {"thing": 0.45, "part": 0.20, "stuff": 0.15, "window": 0.20},
     48: {"thing": 0.40, "part": 0.15, "stuff": 0.10, "window": 0.35},
     64: {"thing": 0.30, "part": 0.15, "stuff": 0.05, "window": 0.50},
-    96: {"thing": 0.15, "part": 0.10, "stuff": 0.05, "window": 0.70},
-    128: {"thing": 0.10, "part": 0.10, "stuff": 0.0, "window": 0.80},
+    96: {"thing": 0.30, "part": 0.10, "stuff": 0.05, "window": 0.55},
+    112: {"thing": 0.70, "part": 0.10, "stuff": 0.10, "window": 0.10},
+    128: {"thing": 0.20, "part": 0.10, "stuff": 0.0, "window": 0.70},
 }
 NAMED_SHARE = 0.012
+STRETCHED_SHARE = 0.5
+"""Close-ups of things that fill their own box, whatever its shape: as purification cuts them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,8 @@ class CropSource:
         y0, x0, y1, x1 = row[3:7].astype(float)
         limit = self.cache.labels.shape[1]
         longest = max(y1 - y0, x1 - x0)
+        if kind == "thing" and rng.random() < STRETCHED_SHARE:
+            return _stretched(rng, (y0, x0, y1, x1), limit)
         if kind == "thing":
             size = longest * rng.uniform(0.9, 1.9)
             cy, cx = (
@@ -118,10 +123,10 @@ class CropSource:
     def _pixels(
         self, rng: np.random.Generator, scene: int, box: tuple[float, ...], side: int
     ) -> NDArray[np.uint8]:
-        top, left, size, _ = box
-        y0, x0, y1, x1 = int(top), int(left), int(np.ceil(top + size)), int(np.ceil(left + size))
+        top, left, tall, wide = box
+        y0, x0, y1, x1 = int(top), int(left), int(np.ceil(top + tall)), int(np.ceil(left + wide))
         cut = Image.fromarray(self.cache.images[scene, y0:y1, x0:x1])
-        frame = (left - x0, top - y0, min(left - x0 + size, x1 - x0), min(top - y0 + size, y1 - y0))
+        frame = (left - x0, top - y0, min(left - x0 + wide, x1 - x0), min(top - y0 + tall, y1 - y0))
         pixels = np.asarray(cut.resize((side, side), Image.Resampling.BILINEAR, box=frame))
         gain, lift = rng.uniform(0.8, 1.2), rng.uniform(-15, 15)
         table = np.clip(np.arange(256) * gain + lift, 0, 255).astype(np.uint8)
@@ -129,9 +134,9 @@ class CropSource:
         return toned[:, ::-1] if rng.random() < 0.5 else toned
 
     def _shares(self, scene: int, box: tuple[float, ...]) -> NDArray[np.float64]:
-        top, left, size, _ = (int(v) for v in box)
-        step = max(size // 24, 1)
-        seen = self.cache.labels[scene, top : top + size : step, left : left + size : step]
+        top, left, tall, wide = (int(v) for v in box)
+        down, right = max(tall // 24, 1), max(wide // 24, 1)
+        seen = self.cache.labels[scene, top : top + tall : down, left : left + wide : right]
         counts = np.bincount(seen.ravel(), minlength=len(CLASSES) + 1)[1:]
         shares: NDArray[np.float64] = counts / counts.sum()
         return shares
@@ -174,6 +179,19 @@ class CropSource:
                 known.append(joined(rng, [phrase(rng, info.name, None, loose=0.0)]))
         strange = [joined(rng, [str(w)]) for w in rng.choice(self.words, size=8)]
         return known + strange
+
+
+def _stretched(
+    rng: np.random.Generator, box: tuple[float, ...], limit: int
+) -> tuple[float, float, float, float]:
+    """Top, left, height and width of about ``box``, at least 12 pixels, within ``limit``."""
+    sides = []
+    for low, high in ((box[0], box[2]), (box[1], box[3])):
+        size = min(max((high - low) * rng.uniform(0.9, 1.4), 12.0), limit)
+        centre = (low + high) / 2 + rng.normal(0, 0.05) * size
+        sides.append((float(np.clip(centre - size / 2, 0, limit - size)), size))
+    (top, tall), (left, wide) = sides
+    return top, left, tall, wide
 
 
 def vocabulary_words() -> list[str]:

@@ -20,6 +20,16 @@ def contrastive(image: Tensor, text: Tensor, scale: Tensor, named: Tensor) -> Te
     return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
 
 
+def naming(image: Tensor, words: Tensor, scale: Tensor, named: Tensor) -> Tensor:
+    """An image's unit rows (B, D) against one phrase per class and others (W, D).
+
+    The words that its caption names share the probability equally. Look-alikes of the same family
+    are always among the words, while a batch of captions may lack them.
+    """
+    logp = (scale * image.float() @ words.T).log_softmax(dim=-1)[:, : named.shape[1]]
+    return -((logp * named).sum(dim=1) / named.sum(dim=1).clamp_min(1)).mean()
+
+
 def log_probabilities(tokens: Tensor, words: Tensor, scale: Tensor) -> Tensor:
     """Patch tokens (B, N, D) against words (W, D): log softmax over words, (B, N, W) float32."""
     logits = scale * F.normalize(tokens.float(), dim=-1) @ words.T
