@@ -42,7 +42,12 @@ def annotation():
 def test_a_run_replaces_the_run_before_and_tells_what_changed(annotation):
     changed = put(annotation, found([[1, 2, 2], [2, 2, 3]]))
     assert annotation.shown.tolist() == [[1, 2, 2], [2, 2, 3]]
-    assert changed == {(1, 2): 1, (3, 2): 1}
+    assert changed == {("a", "b"): 1, ("c", "b"): 1}
+
+
+def test_changes_name_classes_that_are_gone_and_see_through_equal_ids(annotation):
+    changed = put(annotation, found([[1, 1, 0], [0, 2, 2]], Vocabulary.parse("x\nc")))
+    assert changed == {("a", "x"): 2, ("b", ""): 2}
 
 
 def test_a_run_never_writes_over_painted_pixels(annotation):

@@ -54,7 +54,7 @@ class Format:
 FORMATS: dict[str, Format] = {
     "png": Format(
         "png",
-        "Indexed PNG with palette and table of classes",
+        "PNG, indexed colours",
         ".png",
         write_png,
         read_png,
@@ -62,7 +62,7 @@ FORMATS: dict[str, Format] = {
     ),
     "tiff": Format(
         "tiff",
-        "TIFF with ids, table and pixel size",
+        "TIFF, also stacks",
         ".tif",
         write_tiff,
         read_tiff,
@@ -71,7 +71,7 @@ FORMATS: dict[str, Format] = {
     ),
     "coco": Format(
         "coco",
-        "COCO instances (run lengths, polygons)",
+        "COCO instances",
         ".json",
         write_coco,
         read_coco,

@@ -5,7 +5,7 @@ Counts follow the boxes that change, so nothing here looks at a whole stack per 
 NumPy only; the layer itself is in result.py.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from ..labels import HUMAN, MODEL, Ids, LabelMap, Mask, relabel
 from ..vocabulary import IGNORE, UNLABELLED, Class, Vocabulary, key
-from .tally import Tally
+from .tally import Tally, pairs_of
 
 Plane = tuple[int, ...]
 Index = tuple[int | slice, ...]
@@ -115,8 +115,10 @@ class Annotation:
         plane: Plane = (),
         locked: Iterable[str] = (),
         overwrite: bool = False,
-    ) -> dict[tuple[int, int], int]:
+    ) -> dict[tuple[str, str], int]:
         """Take a run's answer for one plane; returns what changed, `(old, new) -> pixels`.
+
+        Classes are named, "" the unlabelled: ids of the run before may be gone.
 
         The person's pixels and those of locked classes stay as they are; `overwrite` gives up
         the person's pixels inside the answer's box. A step that was undone, or that another run
@@ -129,6 +131,7 @@ class Annotation:
         human = self.provenance[box] != MODEL
         step.parts.append(self._before(box, human & ~kept if overwrite else None))
         replaced = ~kept | human
+        was = (self.shown[box].copy(), self.vocabulary) if first and not stays else None
         if first and stays:
             self.vocabulary = found.vocabulary
         elif first:
@@ -143,7 +146,29 @@ class Annotation:
             self._show(box)
         self.forget_strokes()
         self._forget_steps()
-        return changed
+        return self._named(changed) if was is None else self._differing(*was, box)
+
+    def _named(
+        self, changed: Mapping[tuple[int, int], int], behind: Mapping[int, str] | None = None
+    ) -> dict[tuple[str, str], int]:
+        """Changes by name; `behind` names the ids of classes that are gone."""
+        named: Counter[tuple[str, str]] = Counter()
+        for (old, new), pixels in changed.items():
+            was = (behind or {}).get(old) or self.name_of(old)
+            named[plain(was), self.name_of(new)] += pixels
+        return dict(named)
+
+    def _differing(self, ids: Ids, was: Vocabulary, box: Index) -> dict[tuple[str, str], int]:
+        """What a box shows now against `ids` of an earlier vocabulary, by class names."""
+        behind: dict[int, str] = {}
+        mapping: dict[int, int] = {}
+        for c in was.classes:
+            now = self.id_of(c.name)
+            if now is None:
+                now = len(self.vocabulary.classes) + len(behind) + 1
+                behind[now] = c.name
+            mapping[c.id] = now
+        return self._named(pairs_of(relabel(ids, mapping), self.shown[box]), behind)
 
     def _resume(self, step: Step) -> bool:
         """Make a step the last one; True when this is its first answer."""

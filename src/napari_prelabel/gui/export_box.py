@@ -22,11 +22,21 @@ if TYPE_CHECKING:
 
 
 SEGMENTATIONS = {
-    "auto": "polygons where exact, else run lengths",
-    "rle": "run lengths: every pixel is kept",
-    "polygons": "polygons: holes are lost",
+    "auto": "polygons where exact",
+    "rle": "run lengths",
+    "polygons": "polygons, holes lost",
 }
 ANNOTATIONS = {"region": "per connected region", "class": "per class of an image"}
+FORMAT_TIP = (
+    "PNG: a palette image in the classes' colours, and a table of the classes beside it.\n"
+    "TIFF: ids, names and pixel size in one file; holds stacks.\n"
+    "COCO: one instances.json for all images of the folder."
+)
+OUTLINE_TIP = (
+    "How the outline of an annotation is written.\n"
+    "Polygons where exact: run lengths wherever a polygon would lose a pixel or a hole.\n"
+    "Run lengths: every pixel is kept. Polygons: for tools that read nothing else."
+)
 
 
 class ExportBox(QWidget):
@@ -38,7 +48,7 @@ class ExportBox(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.format = Combo("The kind of file")
+        self.format = Combo(FORMAT_TIP)
         self.folder = QLineEdit()
         self.folder.setPlaceholderText("Folder")
         self.folder.setToolTip("Where the files are written")
@@ -73,7 +83,7 @@ class ExportBox(QWidget):
 
     def _coco(self) -> QWidget:
         """How COCO holds the labels; shown while COCO is chosen."""
-        self.segmentation = Combo("How the outline of an annotation is written")
+        self.segmentation = Combo(OUTLINE_TIP)
         self.segmentation.setAccessibleName("COCO outlines")
         self.segmentation.offer([(text, name) for name, text in SEGMENTATIONS.items()])
         self.annotation = Combo("What is one annotation")

@@ -59,7 +59,8 @@ class Legend(QObject):
         typed = list(self._words.vocabulary.classes) if self._words.vocabulary else []
         names = {key(c.name) for c in typed}
         known = result.annotation.vocabulary.classes if result is not None else ()
-        kept = [c for c in known if key(c.name) not in names]
+        counts = result.annotation.counts() if result is not None else {}
+        kept = [c for c in known if key(c.name) not in names and counts[c.name]]
         self._table.classes.set_classes(typed, kept)
         if result is None:
             self._results.show_state(0, 0, changed)

@@ -91,8 +91,8 @@ class ResultLayer:
 
     def put(
         self, step: Step, found: LabelMap, plane: Plane, **how: Any
-    ) -> dict[tuple[int, int], int]:
-        """Show one answer of a run; returns `(old id, new id) -> pixels`."""
+    ) -> dict[tuple[str, str], int]:
+        """Show one answer of a run; returns `(old name, new name) -> pixels`."""
         box = box_of(found, plane) if self.annotation.keeps_ids(step, found.vocabulary) else ()
         with self._writing(box):
             return self.annotation.put(step, found, plane, **how)

@@ -274,14 +274,13 @@ def _fits(layer: Labels, image: Image) -> bool:
 
 
 def _note(
-    task: Task, result: ResultLayer, found: LabelMap, changed: dict[tuple[int, int], int]
+    task: Task, result: ResultLayer, found: LabelMap, changed: dict[tuple[str, str], int]
 ) -> None:
     """Keep what the summary after the run needs."""
     names = {c.id: c.name for c in result.annotation.vocabulary.classes}
     task.done += 1
     task.last = found
-    for (old, new), pixels in changed.items():
-        task.changed[names.get(old, ""), names.get(new, "")] += pixels
+    task.changed.update(changed)
     counts = histogram(found.ids)
     for class_id, name in names.items():
         task.won[name] += int(counts[class_id])
