@@ -1,6 +1,7 @@
 """Retrieval against the plain equations: whole, streamed, sparse, top-k, masked."""
 
 import itertools
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from scipy.sparse import csr_array
 
 from napari_prelabel.errors import JobError
-from napari_prelabel.methods import reme
+from napari_prelabel.methods import reme, retrieval
 from napari_prelabel.methods.reme import Parameters
 from napari_prelabel.vocabulary import Vocabulary
 
@@ -115,11 +116,42 @@ def test_blocks_of_any_size_and_type_agree(world, top_k, monkeypatch, tmp_path):
     np.save(tmp_path / "rows.npy", world.ref.astype(np.float16))
     mapped = np.load(tmp_path / "rows.npy", mmap_mode="r")
     np.testing.assert_allclose(found(world, parameters, mapped), whole, atol=1e-6)
-    monkeypatch.setattr(reme, "_ROWS_AT_ONCE", 4)
-    monkeypatch.setattr(reme, "_QUERIES_AT_ONCE", 3)
-    monkeypatch.setattr(reme, "_GATHERED", 1)
+    monkeypatch.setattr(retrieval, "_ROWS_AT_ONCE", 4)
+    monkeypatch.setattr(retrieval, "_SEARCHED_AT_ONCE", 4)
+    monkeypatch.setattr(retrieval, "_QUERIES_AT_ONCE", 3)
+    monkeypatch.setattr(retrieval, "_GATHERED", 1)
     np.testing.assert_allclose(found(world, parameters, mapped), whole, atol=1e-6)
     assert (found(world, parameters, mapped) == found(world, parameters, mapped)).all()
+
+
+@pytest.mark.parametrize("top_k", [0, 9])
+def test_any_number_of_threads_agree(world, top_k):
+    before = torch.get_num_threads()
+    try:
+        results = []
+        for threads in (1, 2, 7):
+            torch.set_num_threads(threads)
+            results.append(found(world, Parameters(top_k=top_k)))
+    finally:
+        torch.set_num_threads(before)
+    for result in results[1:]:
+        np.testing.assert_allclose(result, results[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_form_for_another_device_agrees(world, threads):
+    words = reme.label_classes(world.words, world.classes, np.arange(C), C)
+    told = reme.answers(csr_array(world.links), words)
+    live = told.any(axis=1)
+    live[::5] = False
+    scale = Parameters().scale
+    there = partial(retrieval.OnDevice, torch.from_numpy(world.test), told, scale)
+    here = partial(retrieval.All, world.test, told, scale)
+    shown = blocks(world.ref, 20, 41)
+    results = [retrieval.stream(make, shown, live, None, threads) for make in (there, here)]
+    np.testing.assert_allclose(results[0], results[1], atol=1e-6)
+    nothing = retrieval.stream(there, shown, np.zeros_like(live), None, threads)
+    assert (nothing == 0).all()
 
 
 @pytest.mark.parametrize("top_k", [0, 6])
@@ -328,8 +360,8 @@ def test_faiss_searches_on_a_gpu_where_there_is_one(monkeypatch):
     monkeypatch.setattr(faiss, "StandardGpuResources", lambda: "gpu", raising=False)
     monkeypatch.setattr(faiss, "knn_gpu", knn_gpu, raising=False)
     rows = unit(np.random.default_rng(0), 20, 8)
-    _, places = reme._searcher(torch.device("cuda"))(rows[:4], rows, 1)
+    _, places = retrieval.searcher("cuda")(rows[:4], rows, 1)
     assert places[:, 0].tolist() == [0, 1, 2, 3]
     assert asked == [("gpu", faiss.METRIC_INNER_PRODUCT)]
-    reme._searcher(torch.device("cpu"))(rows[:4], rows, 1)
+    retrieval.searcher("cpu")(rows[:4], rows, 1)
     assert len(asked) == 1

@@ -12,9 +12,9 @@ segments by references nor that of segments by labels ever exists.
 """
 
 import unicodedata
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -23,16 +23,21 @@ import torch
 from torch import Tensor
 
 from ..errors import JobError
-
-Float32 = npt.NDArray[np.float32]
-Rows = npt.NDArray[np.floating[Any]]
-Blocks = Iterable[tuple[int, Rows]]
-Comparable = Callable[[Float32], Float32]
-"""Rows (n, d) float32 of the set -> unit rows (n, d') that compare with the queries."""
+from .retrieval import (
+    All,
+    Blocks,
+    Comparable,
+    Float32,
+    Nearest,
+    OnDevice,
+    Rows,
+    State,
+    in_order,
+    pieces,
+    stream,
+)
 
 _ROWS_AT_ONCE = 4096
-_QUERIES_AT_ONCE = 1024
-_GATHERED = 1 << 22
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,13 +269,16 @@ def retrieve(
     JobError
         The rows of the blocks are not as many as the answers.
     """
-    wanted = queries.float() if isinstance(queries, Tensor) else _tensor(queries)
-    state = (_Nearest if parameters.top_k else _All)(wanted, answers, parameters)
-    takes_part = _living(answers, live)
+    device = queries.device.type if isinstance(queries, Tensor) else "cpu"
+    wanted = _float32(queries.cpu() if isinstance(queries, Tensor) else queries)
+    make: Callable[[], State] = partial(All, wanted, answers, parameters.scale)
+    if parameters.top_k:
+        make = partial(Nearest, wanted, answers, parameters.scale, parameters.top_k, device)
+    elif isinstance(queries, Tensor) and device != "cpu":
+        make = partial(OnDevice, queries.float(), answers, parameters.scale)
+    threads = torch.get_num_threads() if device == "cpu" else 1
     with torch.no_grad():
-        for start, rows in _pieces(blocks, len(answers), comparable):
-            state.add(start, rows, takes_part[start : start + len(rows)])
-        return state.result()
+        return stream(make, blocks, _living(answers, live), comparable, threads)
 
 
 def influences(
@@ -299,11 +307,12 @@ def influences(
     weights : (c,) float32 above 0; those of all references sum to the class's entry in
         `retrieve`, and these are the largest of them
     """
-    row = _tensor(query).reshape(1, -1)
+    row = _float32(query).reshape(1, -1)
     logits = torch.full((len(answers),), -torch.inf)
     takes_part = torch.from_numpy(_living(answers, live))
-    for start, rows in _pieces(blocks, len(answers), comparable):
-        logits[start : start + len(rows)] = (rows @ row.T)[:, 0] * parameters.scale
+    for start, rows in pieces(in_order(blocks, len(answers)), comparable, _ROWS_AT_ONCE):
+        similar = (rows @ row.T)[:, 0] * np.float32(parameters.scale)
+        logits[start : start + len(rows)] = torch.from_numpy(similar)
     logits[~takes_part] = -torch.inf
     if 0 < parameters.top_k < int(takes_part.sum()):
         ranked = torch.argsort(logits, descending=True, stable=True)
@@ -316,150 +325,8 @@ def influences(
     return best.numpy(), shares[best].float().numpy()
 
 
-class _All:
-    """The streamed softmax over every reference: a running maximum, sum and weighted answer."""
-
-    def __init__(self, queries: Tensor, answers: Float32, parameters: Parameters) -> None:
-        self.queries = queries * parameters.scale
-        self.answers = _tensor(answers)
-        self.memory = np.empty(0, np.float32)
-        k = len(queries)
-        self.top = queries.new_full((k, 1), -torch.inf)
-        self.total = queries.new_zeros((k, 1))
-        self.sums = queries.new_zeros((k, answers.shape[1]))
-
-    def add(self, start: int, rows: Tensor, takes_part: npt.NDArray[np.bool_]) -> None:
-        """Take in references (n, d) float32, the first of them row `start` of the answers."""
-        told = self.answers[start : start + len(rows)]
-        if not takes_part.all():
-            alive = torch.from_numpy(np.flatnonzero(takes_part))
-            rows, told = rows[alive], told[alive]
-        if not len(rows):
-            return
-        rows, told = rows.to(self.queries.device), told.to(self.queries.device)
-        for first in range(0, len(self.queries), _QUERIES_AT_ONCE):
-            here = slice(first, first + _QUERIES_AT_ONCE)
-            logits = self._logits(self.queries[here], rows)
-            top = torch.maximum(self.top[here], logits.amax(1, keepdim=True))
-            fade = (self.top[here] - top).exp_()
-            weights = logits.sub_(top).exp_()
-            self.total[here].mul_(fade).add_(weights.sum(1, keepdim=True))
-            self.sums[here].mul_(fade).add_(_product(weights, told))
-            self.top[here] = top
-
-    def _logits(self, queries: Tensor, rows: Tensor) -> Tensor:
-        """queries @ rows.T, on a processor into memory that is used again: new pages cost time."""
-        size = len(queries) * len(rows)
-        if queries.device.type != "cpu":
-            return queries @ rows.T
-        if len(self.memory) < size:
-            self.memory = np.empty(size, np.float32)
-        out = self.memory[:size].reshape(len(queries), len(rows))
-        return torch.from_numpy(np.matmul(queries.numpy(), rows.numpy().T, out=out))
-
-    def result(self) -> Float32:
-        found: Float32 = (self.sums / self.total.clamp(min=1e-30)).cpu().numpy()
-        return found
-
-
-class _Nearest:
-    """The k most similar references of each query, found by faiss and merged over the blocks."""
-
-    def __init__(self, queries: Tensor, answers: Float32, parameters: Parameters) -> None:
-        self.queries = queries.cpu().numpy()
-        self.search = _searcher(queries.device)
-        self.answers = answers
-        self.parameters = parameters
-        self.cosines = np.full((len(queries), 0), -np.inf, np.float32)
-        self.rows = np.zeros((len(queries), 0), np.int64)
-
-    def add(self, start: int, rows: Tensor, takes_part: npt.NDArray[np.bool_]) -> None:
-        """Take in references (n, d) float32, the first of them row `start` of the answers."""
-        alive = np.flatnonzero(takes_part)
-        if not len(alive) or not len(self.queries):
-            return
-        if len(alive) < len(rows):
-            rows = rows[torch.from_numpy(alive)]
-        k = min(self.parameters.top_k, len(alive))
-        cosines, found = self.search(self.queries, rows.numpy(), k)
-        cosines = np.concatenate([self.cosines, cosines], 1)
-        found = np.concatenate([self.rows, alive[found] + start], 1)
-        order = np.lexsort((found, -cosines), axis=1)[:, : self.parameters.top_k]
-        self.cosines = np.take_along_axis(cosines, order, 1)
-        self.rows = np.take_along_axis(found, order, 1)
-
-    def result(self) -> Float32:
-        out = np.zeros((len(self.rows), self.answers.shape[1]), np.float32)
-        if not self.rows.shape[1]:
-            return out
-        weights = torch.from_numpy(self.cosines * np.float32(self.parameters.scale)).softmax(1)
-        step = max(1, _GATHERED // (self.rows.shape[1] * self.answers.shape[1]))
-        for first in range(0, len(out), step):
-            here = slice(first, first + step)
-            told = torch.from_numpy(self.answers[self.rows[here]])
-            out[here] = (weights[here, None] @ told)[:, 0].numpy()
-        return out
-
-
-def _searcher(device: torch.device) -> Callable[[Float32, Float32, int], tuple[Any, Any]]:
-    """faiss's exact search by inner product: (queries, rows, k) to cosines and places (q, k)."""
-    import faiss
-
-    def search(queries: Float32, rows: Float32, k: int) -> tuple[Any, Any]:
-        if gpu is None:
-            return faiss.knn(queries, rows, k, metric=faiss.METRIC_INNER_PRODUCT)
-        return faiss.knn_gpu(gpu, queries, rows, k, metric=faiss.METRIC_INNER_PRODUCT)
-
-    on_gpu = device.type == "cuda" and faiss.get_num_gpus() > 0
-    gpu = faiss.StandardGpuResources() if on_gpu else None
-    return search
-
-
-def _pieces(
-    blocks: Blocks, count: int, comparable: Comparable | None
-) -> Iterator[tuple[int, Tensor]]:
-    """Rows of the blocks as float32 tensors of bounded size, each with its first row's number.
-
-    The tensors share one buffer: take what is needed before asking for the next.
-    """
-    buffer = torch.empty(0, 0)
-    seen = 0
-    for start, rows in blocks:
-        if start != seen:
-            raise JobError("reference", f"Row {seen} of the set is missing: open the set again.")
-        for first in range(0, len(rows), _ROWS_AT_ONCE):
-            part = rows[first : first + _ROWS_AT_ONCE]
-            if len(buffer) < len(part):
-                buffer = torch.empty(part.shape)
-            piece = buffer[: len(part)].copy_(_view(part))
-            if comparable is not None:
-                piece = _tensor(comparable(piece.numpy()))
-            yield start + first, piece
-        seen = start + len(rows)
-    if seen != count:
-        raise JobError(
-            "reference", f"The set has {seen} rows and {count} answers: open the set again."
-        )
-
-
 def _living(answers: Float32, live: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.bool_]:
     return np.asarray(answers.any(axis=1)) if live is None else live
-
-
-def _product(left: Tensor, right: Tensor) -> Tensor:
-    """left @ right. On a processor by NumPy, whose OpenBLAS, also faiss's, is faster than torch's
-    MKL by a quarter on AMD."""
-    if left.device.type != "cpu":
-        return left @ right
-    return torch.from_numpy(np.matmul(left.numpy(), right.numpy()))
-
-
-def _view(rows: Rows) -> Tensor:
-    """Rows as a tensor that is only read: torch converts float16 ten times faster than NumPy, but
-    warns of mapped files that must not be written."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        return torch.from_numpy(np.asarray(rows))
 
 
 def _tensor(rows: Rows) -> Tensor:
