@@ -12,7 +12,7 @@ from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QApplication
 
 from napari_prelabel.engine.pool import Pool
-from napari_prelabel.gui import remember, runner
+from napari_prelabel.gui import kept, remember, runner
 from napari_prelabel.gui.dock import PrelabelDock
 from napari_prelabel.gui.runner import Runner
 
@@ -44,6 +44,7 @@ def _apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pool: Pool) -> None:
     """No test reads or writes the person's settings, or starts the worker with the models."""
     monkeypatch.setattr(runner, "_pool", pool)
     monkeypatch.setattr(remember, "_path", lambda: tmp_path / "config" / "dock.json")
+    monkeypatch.setattr(kept, "folder", lambda: tmp_path / "kept")
 
 
 @pytest.fixture(scope="session")

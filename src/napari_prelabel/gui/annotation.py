@@ -84,6 +84,8 @@ class Annotation:
         is at least as sure as `threshold`.
     facts : the job and the run that the labels came from, plain values.
     waiting : planes that do not show the present threshold yet; see blank_below.
+    edits : grows with every edit and is odd in the middle of one, so that a copy made by another
+        thread can tell whether it is whole.
     """
 
     def __init__(self, shape: tuple[int, ...], vocabulary: Vocabulary) -> None:
@@ -95,6 +97,7 @@ class Annotation:
         self.threshold = 0.0
         self.facts: Mapping[str, Any] = {}
         self.waiting: list[Plane] = []
+        self.edits = 0
         self.steps: deque[Step] = deque(maxlen=KEPT_RUNS)
         self._touched: set[Plane] = set()
         pixels = self.shown.size
@@ -260,6 +263,10 @@ class Annotation:
 
         box : where the ids lie that are not in `used`; without it they may lie anywhere.
         """
+        with self._counting():
+            self._respeak(vocabulary, used, box)
+
+    def _respeak(self, vocabulary: Vocabulary, used: set[int], box: Index | None) -> None:
         self.vocabulary, mapping = carry(self.vocabulary, vocabulary, used)
         present = self._shown.present | self._model.present
         moved = (used if box is not None else present) & mapping.keys()
@@ -319,6 +326,15 @@ class Annotation:
             drawn = data[plane] != self.shown[plane]
             if drawn.any():
                 self._take(data[plane], plane, drawn, owner)
+
+    def restore(
+        self, model: Ids, score: npt.NDArray[np.float16], shown: Ids, provenance: Owner
+    ) -> None:
+        """Take up arrays of this one's shape that were kept from it or from one like it."""
+        with self._editing((), model=True):
+            self.model[...], self.score[...] = model, score
+            self.shown[...], self.provenance[...] = shown, provenance
+        self.forget_strokes()
 
     def stroke_undone(self, data: Ids) -> None:
         """Follow napari's undo of the last stroke: pixels it freed show the model again."""
@@ -405,6 +421,12 @@ class Annotation:
         return int(self._human.counts.sum())
 
     @contextmanager
+    def _counting(self) -> Iterator[None]:
+        self.edits += 1
+        yield
+        self.edits += 1
+
+    @contextmanager
     def _editing(self, box: Index, model: bool = False) -> Iterator[dict[tuple[int, int], int]]:
         """Keep the counts right while a box is written; yields what changed in `shown`, after.
 
@@ -415,7 +437,8 @@ class Annotation:
         answer = self.model[box].copy() if model else None
         self._human.add(shown[self.provenance[box] != MODEL], -1)
         changed: dict[tuple[int, int], int] = {}
-        yield changed
+        with self._counting():
+            yield changed
         changed |= self._shown.exchange(shown, self.shown[box])
         if answer is not None:
             self._model.exchange(answer, self.model[box])

@@ -20,6 +20,7 @@ from . import remember
 from .class_table import ClassTable
 from .export_box import ExportBox, label_facts, label_image
 from .images import Source
+from .keeper import Keeper
 from .legend import Legend
 from .method_box import MethodBox
 from .method_diffusion import check_diffusion
@@ -71,6 +72,7 @@ class PrelabelDock(QWidget):
     def _make(self, runner: Runner | None) -> None:
         self.session = Session(self.viewer, runner)
         self.place = PlaceBox(self.viewer)
+        self.keeper = Keeper(self.session, self.place)
         self.words = VocabularyBox()
         self.lists = WordsMenu()
         self.described = label(role="muted")
@@ -100,6 +102,7 @@ class PrelabelDock(QWidget):
         body = QWidget()
         rows = column(body)
         rows.addWidget(self.place)
+        rows.addWidget(self.keeper)
         rows.addWidget(rule())
         head = label("Words to look for", "head")
         head.setToolTip(TIP)
@@ -148,12 +151,15 @@ class PrelabelDock(QWidget):
         self.models.changed.connect(self._fit_method)
         self.method.changed.connect(self._tell_method)
         self.legend.failed.connect(self._fail)
+        self.keeper.failed.connect(self._fail)
+        self.keeper.restored.connect(self._restored)
         self.scribble.failed.connect(self._fail)
         self.bar.run.connect(self.run)
         self.bar.cancel.connect(self.session.cancel)
         self.bar.live.connect(lambda on: self._settled(self.words.vocabulary) if on else None)
         self.results.undo.connect(self.undo_run)
         self.exporter.wanted.connect(self.export)
+        self.exporter.written.connect(self.keeper.exported)
         self.exporter.save_job.connect(self._ask_save_job)
         self.exporter.load_job.connect(self._ask_load_job)
         self.session.started.connect(self._started)
@@ -200,6 +206,7 @@ class PrelabelDock(QWidget):
         if self._left:
             return
         self._left = True
+        self.keeper.flush()
         for timer in self.findChildren(QTimer):
             timer.stop()
         self.viewer.events.theme.disconnect(self._restyle)
@@ -280,6 +287,14 @@ class PrelabelDock(QWidget):
         self.bar.idle("" if error else "Done.")
         self.bar.say(*summary(task, error))
         self._remember()
+
+    def _restored(self, result: ResultLayer) -> None:
+        """Kept labels are back; their words are taken where none are typed."""
+        if self.words.text.strip() in ("", self._placed.strip()):
+            self.words.set_text(result.annotation.vocabulary.to_text())
+        self.results.show_threshold(result.annotation.threshold)
+        self.legend.show(result, "Your labels are as you left them.")
+        self.sections["result"].expand()
 
     def undo_run(self) -> None:
         """Take the last run on this image back, in one step."""
@@ -405,6 +420,7 @@ class PrelabelDock(QWidget):
         result.annotation.found_different(result.layer.data)
         ids, vocabulary = result.annotation.named()
         facts = label_facts(result.layer, self.place.source.layer)
+        self.keeper.exporting(result)
         self.exporter.write(lambda: label_image(ids, vocabulary, facts))
 
     def _suggest_folder(self, source: Source) -> None:

@@ -40,9 +40,10 @@ OUTLINE_TIP = (
 
 
 class ExportBox(QWidget):
-    """`wanted` asks the dock for something to export; `said` brings (tone, sentence)."""
+    """`wanted` asks the dock for something to export; `written` comes when it is on the disk."""
 
     wanted = Signal()
+    written = Signal()
     save_job = Signal()
     load_job = Signal()
 
@@ -135,6 +136,7 @@ class ExportBox(QWidget):
             where = ", ".join(p.name for p in outcome.paths[:4])
             more = f" and {len(outcome.paths) - 4} more" if len(outcome.paths) > 4 else ""
             self._tell("\n".join([*outcome.lines(), f"Files: {where}{more}"]), "")
+            self.written.emit()
 
     def fail(self, text: str) -> None:
         """Say why nothing can be exported."""

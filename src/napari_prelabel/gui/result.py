@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 from weakref import ref
 
@@ -34,6 +35,8 @@ class ResultLayer:
     labels that came from elsewhere. source : what of the image was run last, if anything.
     turn : larger for the result that was run last.
     listeners : called when the person or the slider changed pixels.
+    kept : the file that the labels are kept in between sessions, None before the first stroke;
+        kept_at : the annotation's `edits` that it holds.
     """
 
     def __init__(
@@ -44,8 +47,10 @@ class ResultLayer:
         self.place: tuple[int, int | None] | None = None
         self.source: Source | None = None
         self.turn = 0
+        self.kept: Path | None = None
         self.annotation = Annotation(layer.data.shape, vocabulary)
         self.annotation.adopt(np.asarray(layer.data), owner)
+        self.kept_at = self.annotation.edits
         self.annotation.facts = dict(layer.metadata.get(METADATA, {}))
         self.hidden: frozenset[str] = frozenset()
         self.listeners: set[Callable[[], None]] = set()
@@ -94,7 +99,7 @@ class ResultLayer:
     ) -> dict[tuple[str, str], int]:
         """Show one answer of a run; returns `(old name, new name) -> pixels`."""
         box = box_of(found, plane) if self.annotation.keeps_ids(step, found.vocabulary) else ()
-        with self._writing(box):
+        with self.writing(box):
             return self.annotation.put(step, found, plane, **how)
 
     def finish(self, step: Step, job: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
@@ -110,18 +115,18 @@ class ResultLayer:
             self.annotation.finish(step, vocabulary, facts)
             self.dress()
             return
-        with self._writing():
+        with self.writing():
             self.annotation.finish(step, vocabulary, facts)
 
     def undo_run(self) -> bool:
         """Take back the last run; False when there is none, or in the middle of a stroke."""
         if self.drawing or not self.annotation.steps:
             return False
-        with self._writing():
+        with self.writing():
             return self.annotation.undo_run()
 
     @contextmanager
-    def _writing(self, box: Index = ()) -> Iterator[None]:
+    def writing(self, box: Index = ()) -> Iterator[None]:
         """Change a box of the annotation, all of it by default, and show it.
 
         What others wrote there is taken first, and the brush keeps its class.

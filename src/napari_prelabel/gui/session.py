@@ -88,13 +88,14 @@ class Session(QObject):
         """The result of an image that was run last, else labels that were opened for it."""
         if image is None:
             return None
-        known = [r for r in self._results() if r.image() is image]
+        known = [r for r in self.results() if r.image() is image]
         result = max(known, key=lambda r: r.turn) if known else self._adopted(image)
         if result is not None:
             result.listeners.add(self._told)
         return result
 
-    def _results(self) -> list[ResultLayer]:
+    def results(self) -> list[ResultLayer]:
+        """Every result in the viewer, in the order of its layers."""
         layers = [x for x in self._viewer.layers if isinstance(x, Labels)]
         return [result for layer in layers if (result := ResultLayer.of(layer)) is not None]
 
@@ -152,7 +153,7 @@ class Session(QObject):
         """End the run and listen no more, for a dock that is closed; the layers stay."""
         self._stop(Cancelled())
         self._viewer.layers.events.removed.disconnect(self._removed)
-        for result in self._results():
+        for result in self.results():
             result.listeners.discard(self._told)
 
     def _stop(self, error: Exception) -> None:
@@ -185,7 +186,7 @@ class Session(QObject):
     def _drain(self) -> None:
         """Handle what has come, but never in the middle of a stroke."""
         while self._inbox:
-            if any(result.drawing for result in self._results()):
+            if any(result.drawing for result in self.results()):
                 self._retry.start()
                 return
             self._inbox.popleft()()
@@ -209,7 +210,7 @@ class Session(QObject):
         place = (source.level, source.channel_axis)
         self.result(image)  # takes over labels that were opened for the image
         known = [
-            r for r in self._results()
+            r for r in self.results()
             if r.image() is image and r.layer.data.shape == source.shape
             and r.place in (place, None)
         ]  # fmt: skip

@@ -1,0 +1,212 @@
+"""Keeps the person's labels on disk within seconds of a stroke, and offers them when they return.
+
+The main path: a stroke starts a timer, the timer a thread that copies and writes; an image without
+labels asks for kept ones, whose row takes them up or forgets them.
+"""
+
+import contextlib
+import threading
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from qtpy.QtCore import QTimer, Signal
+from qtpy.QtWidgets import QApplication, QWidget
+
+from ..errors import ImageError, PrelabelError
+from . import kept
+from .background import Background
+from .kept import Kept, Moved, Offer
+from .parts import button, column, label, row, sentence
+from .place_box import PlaceBox
+from .result import ResultLayer
+from .session import Session
+
+SOON_MS = 1500
+PATIENCE = 4.0
+
+
+class Keeper(QWidget):
+    """The row of the dock that offers kept labels; hidden while there are none.
+
+    restored(ResultLayer) after kept labels were taken up; failed(sentence).
+    """
+
+    restored = Signal(object)
+    failed = Signal(str)
+
+    def __init__(self, session: Session, place: PlaceBox) -> None:
+        super().__init__()
+        self._session, self._place = session, place
+        self._offer: Offer | None = None
+        self._exporting: tuple[ResultLayer | None, int] = (None, 0)
+        self._told = False
+        self.text = label()
+        self.take = button(
+            "Take up", "Show these labels again, yours as yours and the model's as the model's",
+            self.take_up,
+        )  # fmt: skip
+        self.drop = button("Forget", "Delete the kept labels", self.forget)
+        rows = column(self, 0)
+        rows.addWidget(self.text)
+        rows.addLayout(row(self.take, self.drop, stretch=0))
+        self.hide()
+        self._soon = QTimer(self)
+        self._soon.setSingleShot(True)
+        self._soon.setInterval(SOON_MS)
+        self._soon.timeout.connect(self._save)
+        self._writer: threading.Thread | None = None
+        self._read = Background()
+        self._read.done.connect(self._show)
+        session.painted.connect(self.note)
+        session.ended.connect(self.note)
+        session.shown.connect(lambda *_: self.look())
+        place.image_changed.connect(self.look)
+        if app := QApplication.instance():
+            app.aboutToQuit.connect(self.flush)
+
+    # Keeping
+
+    def note(self, *_: Any) -> None:
+        """Something changed: keep it soon."""
+        if not self._soon.isActive():
+            self._soon.start()
+        if not self.isHidden():
+            self.look()
+
+    def flush(self) -> None:
+        """Keep what is not kept yet, now; the process waits for the file before it ends."""
+        self._soon.stop()
+        if self._writer is not None:
+            self._writer.join(PATIENCE)
+        self._save()
+
+    def _save(self) -> None:
+        if self._writer is not None and self._writer.is_alive():
+            self._soon.start()
+            return
+        due = [result for result in self._session.results() if _changed(result)]
+        if not due:
+            return
+        if any(result.drawing for result in due):
+            self._soon.start()
+        # No daemon: Python waits for it, so the last stroke before the end is kept, too.
+        self._writer = threading.Thread(target=self._write, args=(due,))
+        self._writer.start()
+
+    def _write(self, due: list[ResultLayer]) -> None:
+        for result in due:
+            began = time.monotonic()
+            try:
+                _write(result)
+            except Moved:
+                self._again()
+            except PrelabelError as error:
+                self._tell_once(error)
+            # Large stacks take a while to write: leave the disk most of the time to others.
+            time.sleep(min(time.monotonic() - began, PATIENCE / 2))
+        with contextlib.suppress(OSError):
+            kept.prune()
+
+    def _again(self) -> None:
+        with contextlib.suppress(RuntimeError):  # the window has gone
+            QTimer.singleShot(SOON_MS, self, self.note)
+
+    def _tell_once(self, error: PrelabelError) -> None:
+        if not self._told:
+            self._told = True
+            with contextlib.suppress(RuntimeError):
+                self.failed.emit(f"Your labels could not be kept for the next start: {error}")
+
+    def exporting(self, result: ResultLayer) -> None:
+        """An export of these labels, as they stand, has begun."""
+        self._exporting = (result, result.annotation.edits)
+
+    def exported(self) -> None:
+        """The labels lie in a file of the person's: unless they went on, ours has served."""
+        result, edits = self._exporting
+        if result is None or result.annotation.edits != edits:
+            return
+        if result.kept is not None:
+            _unlink(result.kept)
+        result.kept, result.kept_at = None, edits
+
+    # Offering
+
+    def look(self, *_: Any) -> None:
+        """Offer what was kept of the chosen image, unless it has labels."""
+        self._offer = None
+        image = self._place.layer
+        if image is not None and self._session.result(image) is None:
+            with contextlib.suppress(OSError, ImageError):
+                shape = self._place.source.shape
+                fitting = [o for o in kept.offers(image) if o.shape == shape]
+                self._offer = fitting[0] if fitting else None
+        if self._offer is not None:
+            when = datetime.fromtimestamp(self._offer.seconds)
+            self.text.setText(
+                f"You worked on this image on {when:%d %B at %H:%M}: {self._offer.human:,} pixels "
+                "are yours. They were kept, but not exported."
+            )
+        self.setVisible(self._offer is not None)
+
+    def take_up(self) -> None:
+        """Show the kept labels as a layer again."""
+        offer = self._offer
+        if offer is not None:
+            self.take.setEnabled(False)
+            source = self._place.source
+            self._read.start(lambda: (offer, source, kept.read(offer.path)))
+
+    def _show(self, outcome: Any) -> None:
+        self.take.setEnabled(True)
+        if isinstance(outcome, Exception):
+            self.failed.emit(sentence(outcome))
+            return
+        offer, source, found = outcome
+        if self._session.result(source.layer) is not None:
+            return
+        result = self._restored(source, found)
+        result.kept, result.kept_at = offer.path, result.annotation.edits
+        self.look()
+        self.restored.emit(result)
+
+    def _restored(self, source: Any, found: Kept) -> ResultLayer:
+        result = self._session.empty(source, found.vocabulary)
+        with result.writing():
+            kept.restore(result.annotation, found)
+        result.place, result.source = (source.level, source.channel_axis), source
+        return result
+
+    def forget(self) -> None:
+        """Delete the offered file and offer the next, if there is one."""
+        if self._offer is not None:
+            _unlink(self._offer.path)
+        self.look()
+
+
+def _changed(result: ResultLayer) -> bool:
+    """Whether a person's work in a result differs from what is kept of it."""
+    if result.annotation.edits == result.kept_at or result.image() is None:
+        return False
+    return result.annotation.human_pixels() > 0 or result.kept is not None
+
+
+def _write(result: ResultLayer) -> None:
+    image = result.image()
+    if not result.annotation.human_pixels():
+        if result.kept is not None:
+            _unlink(result.kept)
+        result.kept, result.kept_at = None, result.annotation.edits
+        return
+    if image is None:
+        return
+    path = result.kept or kept.new_path(image)
+    result.kept_at = kept.keep(result.annotation, path)
+    result.kept = path
+
+
+def _unlink(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
