@@ -1,7 +1,6 @@
 """Diffusion models: true classes, tiny widths, random weights."""
 
 import hashlib
-import json
 import shutil
 from dataclasses import replace
 
@@ -10,66 +9,15 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from diffusers import AutoencoderKL, PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from tiny_diffusion import BLOCK, ENTRY, KINDS, LAYERS, UNET, VAE, image, write_pipeline
 
 from napari_prelabel.errors import FileFormatError, ImageError, JobError, ModelError
 from napari_prelabel.models import catalog_diffusion, denoising
 from napari_prelabel.models.catalog import HOME_VARIABLE
-from napari_prelabel.models.catalog_diffusion import CLIPER, DIFFUSIONS, DiffusionEntry
+from napari_prelabel.models.catalog_diffusion import CLIPER, DIFFUSIONS
 from napari_prelabel.models.diffusion import load_diffusion, load_folder
 from napari_prelabel.models.diffusion_shapes import SHAPES
-from napari_prelabel.synthetic.train.diffusion_parts import write_tokenizer
-
-BLOCK = "transformer_blocks.0.attn1"
-LAYERS = (f"up_blocks.1.attentions.1.{BLOCK}", f"down_blocks.0.attentions.0.{BLOCK}")
-ENTRY = DiffusionEntry("nobody/tiny", "none", LAYERS, 32, 101)
-VAE = {
-    "down_block_types": ("DownEncoderBlock2D",) * 2,
-    "up_block_types": ("UpDecoderBlock2D",) * 2,
-    "block_out_channels": (4, 8),
-    "norm_num_groups": 2,
-    "scaling_factor": 0.5,
-}
-UNET = {
-    "sample_size": 16,
-    "block_out_channels": (8, 16),
-    "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
-    "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
-    "layers_per_block": 1,
-    "norm_num_groups": 4,
-    "cross_attention_dim": 8,
-}
-KINDS = {
-    "1.x": {"attention_head_dim": 2},
-    "2.x": {"attention_head_dim": (2, 4), "use_linear_projection": True},
-}
-
-
-def write_pipeline(folder, kind="2.x", prediction="epsilon", variant=None):
-    """Random weights in the layout of a published pipeline."""
-    torch.manual_seed(0)
-    write_tokenizer(folder / "tokenizer")
-    text = CLIPTextConfig(
-        vocab_size=514, hidden_size=8, intermediate_size=8, num_hidden_layers=1,
-        num_attention_heads=2, max_position_embeddings=8, bos_token_id=512, eos_token_id=513,
-    )  # fmt: skip
-    pipeline = StableDiffusionPipeline(
-        vae=AutoencoderKL(**VAE),
-        unet=UNet2DConditionModel(**UNET, **KINDS[kind]),
-        text_encoder=CLIPTextModel(text),
-        tokenizer=CLIPTokenizer.from_pretrained(folder / "tokenizer"),
-        scheduler=PNDMScheduler(
-            beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012,
-            skip_prk_steps=True, steps_offset=1, prediction_type=prediction,
-        ),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )  # fmt: skip
-    pipeline.save_pretrained(folder, variant=variant)
-    (folder / "tokenizer" / "tokenizer.json").unlink()  # the published folders have none
-    return pipeline
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -91,10 +39,6 @@ def tiny(pipeline):
 @pytest.fixture
 def folder(tmp_path, pipeline):
     return shutil.copytree(pipeline[0], tmp_path / "x")
-
-
-def image(height=24, width=40, seed=0):
-    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
 
 
 def reference(pipeline, picture, side, timestep):
@@ -201,6 +145,26 @@ def test_odd_images_give_finite_maps(tiny, shape):
     assert all(part.isfinite().all() for part in (*maps.queries, *maps.keys))
 
 
+def test_the_image_is_squashed_a_channel_at_a_time(monkeypatch):
+    sizes = []
+    original = torch.Tensor.float
+    monkeypatch.setattr(torch.Tensor, "float", lambda x: sizes.append(x.numel()) or original(x))
+    found = denoising._squashed(image(500, 300), 32)
+    assert max(sizes) == 500 * 300
+    planes = original(torch.as_tensor(image(500, 300)).permute(2, 0, 1)[None])
+    small = F.interpolate(planes, (32, 32), mode="bilinear", antialias=True)
+    torch.testing.assert_close(found, small / 127.5 - 1)
+
+
+def test_convolutions_keep_their_digits_on_a_gpu(monkeypatch):
+    for device, dtype, wanted in (
+        ("cpu", torch.float32, True), ("cuda", torch.bfloat16, True), ("cuda", torch.float32, False)
+    ):  # fmt: skip
+        monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+        denoising.keep_digits(torch.device(device), dtype)
+        assert torch.backends.cudnn.allow_tf32 is wanted
+
+
 def test_sides_and_timesteps_can_be_chosen(tiny):
     maps = tiny.attention(image(), side=64, timestep=0)
     assert maps.grids == ((32, 32), (32, 32))
@@ -233,7 +197,9 @@ def test_lower_precision_stays_close(pipeline, tiny, precision):
     assert low.digest != tiny.digest
     for found, wanted in zip(maps.queries, exact.queries, strict=True):
         assert found.dtype == getattr(torch, precision)
-        torch.testing.assert_close(found.float(), wanted, atol=0.1, rtol=0.1)
+        # Queries of deviation 0.55: errors of 0.0067 and 0.044 were seen.
+        least = {"float16": 0.02, "bfloat16": 0.1}[precision]
+        torch.testing.assert_close(found.float(), wanted, atol=least, rtol=0)
 
 
 @pytest.mark.parametrize(("part", "what"), [("vae", "latents"), ("unet", "attention")])
@@ -269,79 +235,6 @@ def test_other_errors_stay_themselves(tiny, monkeypatch):
     monkeypatch.setattr(tiny, "_denoise", fail)
     with pytest.raises(RuntimeError, match="another"):
         tiny.attention(image())
-
-
-@pytest.mark.parametrize("file", ENTRY.files[1:])
-def test_every_missing_file_is_named(folder, file):
-    (folder / file).unlink()
-    with pytest.raises(ModelError, match=f"{file} of tiny is missing: fetch the model again"):
-        load_folder(folder, "tiny", ENTRY)
-
-
-@pytest.mark.parametrize("index", [None, "{", "[]", '{"unet": 3}', '{"unet": []}'])
-def test_a_broken_index_is_told(folder, index):
-    path = folder / "model_index.json"
-    path.unlink() if index is None else path.write_text(index)
-    with pytest.raises(ModelError, match=r"model_index.json of tiny is missing or broken"):
-        load_folder(folder, "tiny", ENTRY)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"text_encoder_2": ["transformers", "CLIPTextModelWithProjection"]},
-        {"transformer": ["diffusers", "SD3Transformer2DModel"]},
-        {"unet": ["diffusers", "UNet2DModel"]},
-    ],
-)
-def test_other_kinds_of_diffusion_models_are_refused(folder, change):
-    path = folder / "model_index.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | change))
-    with pytest.raises(ModelError, match=r"built like SDXL or SD3, .* choose sd21-base"):
-        load_folder(folder, "tiny", ENTRY)
-
-
-@pytest.mark.parametrize(
-    "file", ["unet/config.json", "vae/diffusion_pytorch_model.safetensors", "tokenizer/vocab.json"]
-)
-def test_damaged_files_are_told(folder, file):
-    (folder / file).write_bytes(b"{ no")
-    with pytest.raises(ModelError, match="files of tiny are damaged: fetch the model again"):
-        load_folder(folder, "tiny", ENTRY)
-
-
-def test_weights_that_lack_a_tensor_are_told(folder):
-    from safetensors.torch import load_file, save_file
-
-    path = folder / "unet" / "diffusion_pytorch_model.safetensors"
-    weights = load_file(path)
-    del weights["conv_in.bias"]
-    save_file(weights, path)
-    with pytest.raises(ModelError, match=r"weights in unet of tiny lack conv_in.bias"):
-        load_folder(folder, "tiny", ENTRY)
-
-
-def test_pickled_weights_are_never_read(folder):
-    path = folder / "unet" / "diffusion_pytorch_model.safetensors"
-    path.rename(path.with_suffix(".bin"))
-    with pytest.raises(ModelError, match=r"unet/diffusion_pytorch_model.safetensors .* missing"):
-        load_folder(folder, "tiny", ENTRY)
-
-
-def test_the_half_precision_files_of_a_repository(tmp_path):
-    write_pipeline(tmp_path, variant="fp16")
-    entry = replace(ENTRY, variant="fp16")
-    assert all((tmp_path / file).is_file() for file in entry.files)
-    maps = load_folder(tmp_path, "tiny", entry).attention(image())
-    assert maps.queries[0].dtype == torch.float32
-
-
-def test_the_digest_names_the_weights(pipeline, tiny, folder):
-    assert load_folder(pipeline[0], "tiny", ENTRY).digest == tiny.digest
-    path = folder / "scheduler" / "scheduler_config.json"
-    before = load_folder(folder, "tiny", ENTRY).digest
-    path.write_text(path.read_text().replace("0.012", "0.013"))
-    assert load_folder(folder, "tiny", ENTRY).digest != before
 
 
 def test_random_weights_are_the_same_again(monkeypatch):

@@ -89,7 +89,8 @@ def tapped(
 
 def content_seed(image: npt.NDArray[np.uint8]) -> int:
     """A number that only the image's size and pixels decide, below 2 ** 63."""
-    content = hashlib.sha256(f"{image.shape} ".encode() + np.ascontiguousarray(image).tobytes())
+    content = hashlib.sha256(f"{image.shape} ".encode())
+    content.update(np.ascontiguousarray(image).data)
     return int.from_bytes(content.digest()[:8], "big") >> 1
 
 
@@ -102,6 +103,37 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
+def _squashed(image: npt.NDArray[np.uint8], side: int) -> Tensor:
+    """(1, 3, side, side) float32 in [-1, 1] of an image (H, W, 3)."""
+    # A channel at a time: a large image in float32 takes four times its bytes.
+    small = [
+        F.interpolate(channel[None, None].float(), (side, side), mode="bilinear", antialias=True)
+        for channel in torch.tensor(image).unbind(2)
+    ]
+    return (torch.cat(small, 1) / 127.5 - 1).clamp(-1, 1)
+
+
+def keep_digits(device: torch.device, dtype: torch.dtype) -> None:
+    """Let a GPU's convolutions in float32 not be computed with ten bits, as is the default."""
+    if device.type == "cuda" and dtype == torch.float32:
+        torch.backends.cudnn.allow_tf32 = False
+
+
+@contextlib.contextmanager
+def memory_told(name: str, device: torch.device | str, doing: str = "") -> Iterator[None]:
+    """Turn a lack of memory inside the block into a ModelError; `doing` follows the name."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise ModelError(
+            name,
+            f"There is not enough memory on {device} for {name}{doing}: close other programs, or "
+            "choose a lower precision or a smaller model.",
+        ) from error
+
+
 def _placed(model: Any, device: torch.device, dtype: torch.dtype) -> Any:
     # Not the model's own `to`, which warns of modules to be kept in float32 even of none.
     return torch.nn.Module.to(model.eval().requires_grad_(False), device, dtype)
@@ -110,7 +142,8 @@ def _placed(model: Any, device: torch.device, dtype: torch.dtype) -> Any:
 class Diffusion:
     """A loaded diffusion model; see `diffusion.load_diffusion`.
 
-    digest : hex SHA-256 that changes with weights, configuration and precision.
+    digest : hex SHA-256 that changes with weights, configuration, precision and what `attention`
+        reads by itself.
     layers, side, timestep : what `attention` takes when nothing else is asked for.
     every_layer : names of all self-attention layers of the UNet.
     multiple : sides must be multiples of this many pixels.
@@ -132,10 +165,12 @@ class Diffusion:
         dtype: torch.dtype = torch.float32,
     ) -> None:
         self.name, self.device, self.dtype = name, torch.device(device), dtype
-        self.digest = hashlib.sha256(f"{digest} {dtype}".encode()).hexdigest()
         self.layers, self.side, self.timestep = tuple(layers), side, timestep
+        told = f"{digest} {dtype} {self.layers} {side} {timestep}"
+        self.digest = hashlib.sha256(told.encode()).hexdigest()
         # Half precision has too small a range for some autoencoders; bfloat16 has not.
         self._encoding = torch.float32 if dtype == torch.float16 else dtype
+        keep_digits(self.device, self._encoding)
         self._vae = _placed(vae, self.device, self._encoding)
         self._unet = _placed(unet, self.device, dtype)
         self._scheduler = scheduler
@@ -143,7 +178,7 @@ class Diffusion:
         self._attention = {
             path: module
             for path, module in unet.named_modules()
-            if path.endswith(".attn1") and hasattr(module, "to_q")
+            if path.endswith(".attn1") and not getattr(module, "is_cross_attention", True)
         }
         self.every_layer = tuple(self._attention)
         self.factor = 2 ** (len(vae.config.block_out_channels) - 1)
@@ -172,7 +207,7 @@ class Diffusion:
         side = self.side if side is None else side
         timestep = self.timestep if timestep is None else timestep
         modules = self._chosen(self.layers if layers is None else layers)
-        with self._told(side):
+        with memory_told(self.name, self.device, f" at {side} x {side} pixels"):
             noisy = self._noisy(image, side, timestep)
             with tapped(modules, until=len(modules)) as seen, contextlib.suppress(_AllSeen):
                 self._denoise(noisy, timestep)
@@ -202,9 +237,7 @@ class Diffusion:
         steps = int(self._scheduler.config.num_train_timesteps)
         if not 0 <= timestep < steps:
             raise JobError("timestep", f"timestep must be from 0 to {steps - 1} for {self.name}.")
-        pixels = torch.tensor(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float()
-        pixels = F.interpolate(pixels, (side, side), mode="bilinear", antialias=True)
-        pixels = (pixels / 127.5 - 1).clamp(-1, 1).to(self.device, self._encoding)
+        pixels = _squashed(image, side).to(self.device, self._encoding)
         latents = self._vae.encode(pixels).latent_dist.mean.float()
         self._check("latents", latents)
         latents = latents * float(self._vae.config.scaling_factor)
@@ -236,16 +269,3 @@ class Diffusion:
                 f"The {what} of {self.name} are not finite numbers: choose the precision float32, "
                 "and fetch the model again if that does not help.",
             )
-
-    @contextlib.contextmanager
-    def _told(self, side: int) -> Iterator[None]:
-        try:
-            yield
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            raise ModelError(
-                self.name,
-                f"There is not enough memory on {self.device} for {self.name} at {side} x {side} "
-                "pixels: close other programs, or choose a lower precision or a smaller model.",
-            ) from error

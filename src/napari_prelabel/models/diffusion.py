@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,24 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from ..errors import JobError, ModelError
 from .catalog_diffusion import INDEX, DiffusionEntry, diffusion_dir, diffusion_entry
 from .clip import PRECISIONS, SEED, pick_device
-from .denoising import Diffusion, HeadMaps
+from .denoising import Diffusion, HeadMaps, is_out_of_memory, memory_told
 from .diffusion_shapes import SCHEDULE, SHAPES
 
 __all__ = ["Diffusion", "HeadMaps", "load_diffusion", "load_folder", "random_diffusion"]
 
 _OTHERS = ("text_encoder_2", "text_encoder_3", "transformer", "prior")
+# Of a UNet's configuration: inputs that plain Stable Diffusion has not.
+_MORE_INPUTS = (
+    "addition_embed_type",
+    "class_embed_type",
+    "encoder_hid_dim_type",
+    "num_class_embeds",
+)
+# Not needed, but read where they are.
+_TOKENIZER = ("tokenizer/tokenizer.json", "tokenizer/added_tokens.json")
+# Their presence makes the loaders read other weights than the named ones, pickled ones too.
+_DETOURS = ("*.index*.json", "adapter_config.json")
+_WEIGHTED = ("unet", "vae", "text_encoder")
 
 
 def load_diffusion(name: str, device: str = "cpu", precision: str = "float32") -> Diffusion:
@@ -51,30 +64,40 @@ def load_folder(
     device: torch.device | str = "cpu",
     precision: str = "float32",
 ) -> Diffusion:
-    """Load a pipeline folder; safetensors alone, so that nothing in it can run code."""
+    """Load a pipeline folder; safetensors alone, so that nothing in it can run code.
+
+    Raises ModelError when it is incomplete, of another kind, broken, or larger than the memory.
+    """
     _refuse_others(folder, name)
-    for file in entry.files:
-        if not (folder / file).is_file():
-            raise ModelError(name, f"{file} of {name} is missing: fetch the model again.")
-    try:
-        vae = _part(AutoencoderKL, folder / "vae", entry.variant, name)
-        unet = _part(UNet2DConditionModel, folder / "unet", entry.variant, name)
-        scheduler = DDPMScheduler.from_pretrained(folder / "scheduler", local_files_only=True)
-        prompt = _empty_prompt(folder, entry.variant, name)
-    except ModelError:
-        raise
-    except Exception as error:  # the tokenizer's is no more than that
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ModelError(
-            name, f"The files of {name} are damaged: fetch the model again. ({reason})"
-        ) from error
+    _refuse_files(folder, name, entry)
+    with memory_told(name, device):
+        try:
+            vae = _part(AutoencoderKL, folder / "vae", entry.variant, name)
+            unet = _part(UNet2DConditionModel, folder / "unet", entry.variant, name)
+            scheduler = DDPMScheduler.from_pretrained(folder / "scheduler", local_files_only=True)
+            prompt = _empty_prompt(folder, entry.variant, name)
+        except ModelError:
+            raise
+        except Exception as error:  # the tokenizer's is no more than that
+            if is_out_of_memory(error):
+                raise
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise ModelError(
+                name, f"The files of {name} are damaged: fetch the model again. ({reason})"
+            ) from error
+        _refuse_tasks(vae, unet, prompt, name)
+        digest = _digest(folder, entry)
+        return _diffusion(name, vae, unet, scheduler, prompt, digest, entry, device, precision)
+
+
+def _digest(folder: Path, entry: DiffusionEntry) -> str:
+    """Hex SHA-256 of every file that decides the model."""
     digest = hashlib.sha256()
-    for file in entry.files:
-        with (folder / file).open("rb") as stream:
-            digest.update(file.encode() + hashlib.file_digest(stream, "sha256").digest())
-    return _diffusion(
-        name, vae, unet, scheduler, prompt, digest.hexdigest(), entry, device, precision
-    )
+    for file in (*entry.files, *_TOKENIZER):
+        if (folder / file).is_file():
+            with (folder / file).open("rb") as stream:
+                digest.update(file.encode() + hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()
 
 
 def random_diffusion(
@@ -129,7 +152,7 @@ def _refuse_others(folder: Path, name: str) -> None:
         index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
         unet = index.get("unet", [None, None])[1]
         other = any(part in index for part in _OTHERS)
-    except (OSError, ValueError, AttributeError, IndexError, TypeError) as error:
+    except (OSError, ValueError, AttributeError, LookupError, TypeError) as error:
         raise ModelError(
             name, f"{INDEX} of {name} is missing or broken: fetch the model again."
         ) from error
@@ -138,6 +161,35 @@ def _refuse_others(folder: Path, name: str) -> None:
             name,
             f"{name} is built like SDXL or SD3, not like Stable Diffusion 1 or 2, whose "
             "self-attention NERVE reads: choose sd21-base, sd15 or sd14.",
+        )
+
+
+def _refuse_files(folder: Path, name: str, entry: DiffusionEntry) -> None:
+    """A file that is missing, or one beside the weights that takes their place."""
+    for file in entry.files:
+        if not (folder / file).is_file():
+            raise ModelError(name, f"{file} of {name} is missing: fetch the model again.")
+    for part, pattern in product(_WEIGHTED, _DETOURS):
+        for other in sorted((folder / part).glob(pattern)):
+            raise ModelError(
+                name,
+                f"{part}/{other.name} of {name} names other weights than the model's "
+                "own: delete it.",
+            )
+
+
+def _refuse_tasks(vae: Any, unet: Any, prompt: Tensor, name: str) -> None:
+    """UNets that need more than noisy latents, a time step and the prompt."""
+    told = unet.config
+    if (
+        told.in_channels != vae.config.latent_channels
+        or told.cross_attention_dim != prompt.shape[2]
+        or any(told[more] is not None for more in _MORE_INPUTS)
+    ):
+        raise ModelError(
+            name,
+            f"The UNet of {name} was made for another task, such as inpainting or enlarging: "
+            "choose a model that makes images from text alone, as sd21-base, sd15 or sd14.",
         )
 
 
