@@ -37,6 +37,7 @@ from .scribble_box import KEY as SCRIBBLE_KEY
 from .scribble_box import ScribbleBox
 from .scribble_target import target_of
 from .session import Session, Task, changed_text, summary
+from .suggest import Suggester
 from .tabs import OURS, join
 from .theme import sheet
 from .vocabulary_box import TIP, VocabularyBox
@@ -80,6 +81,7 @@ class PrelabelDock(QWidget):
         self.table = ClassTable()
         self.models = ModelsBox()
         self.method = MethodBox()
+        self.suggester = Suggester(self.session, self.place, self.words, self.models, self.method)
         self.results = ResultBox()
         self.exporter = ExportBox()
         self.bar = RunBar()
@@ -108,6 +110,7 @@ class PrelabelDock(QWidget):
         head.setToolTip(TIP)
         rows.addLayout(row(head, self.lists, stretch=0))
         rows.addWidget(self.words)
+        rows.addWidget(self.suggester)
         rows.addWidget(self.described)
         rows.addWidget(self.table)
         rows.addWidget(self.scribble_box)
@@ -147,6 +150,8 @@ class PrelabelDock(QWidget):
         self.lists.sentences.connect(self.describe)
         self.lists.save.connect(self._save_words)
         self.lists.failed.connect(self._fail)
+        self.lists.suggest.connect(self.suggester.ask)
+        self.suggester.failed.connect(self._fail)
         self.models.failed.connect(self._fail)
         self.models.changed.connect(self._fit_method)
         self.method.changed.connect(self._tell_method)
@@ -206,7 +211,7 @@ class PrelabelDock(QWidget):
         if self._left:
             return
         self._left = True
-        self.keeper.flush()
+        self.suggester.stop()
         for timer in self.findChildren(QTimer):
             timer.stop()
         self.viewer.events.theme.disconnect(self._restyle)
@@ -219,6 +224,7 @@ class PrelabelDock(QWidget):
         self.scribble.leave()
         self.models.close_download()
         self.session.leave()
+        self.keeper.flush()
 
     def _restyle(self, *_: Any) -> None:
         self.setStyleSheet(sheet(self.viewer.theme))

@@ -300,8 +300,8 @@ def summary(task: Task, error: Exception | None) -> list[tuple[Tone, str]]:
             said.append(
                 (
                     "warning",
-                    "Nothing was found: no pixel took any of the words. Try other words, fewer "
-                    "background words, or a lower least score.",
+                    "Nothing was found: no pixel took any of the words. Lists > Suggest words "
+                    "says what the image looks like; fewer background words help, too.",
                 )
             )
         elif losers:

@@ -32,18 +32,24 @@ class Words:
 class WordsMenu(QPushButton):
     """`words` brings the text of a list, `sentences` descriptions by class name.
 
-    `save` asks the dock for the words, which come back through `write`.
+    `save` asks the dock for the words, which come back through `write`; `suggest` asks what the
+    image looks like.
     """
 
     words = Signal(str)
     sentences = Signal(object)
     save = Signal(str)
+    suggest = Signal()
     failed = Signal(str)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__("Lists", parent)
         self.setToolTip("Ready lists of words, and lists in files")
         menu = QMenu(self)
+        menu.addAction("Suggest words for the image").triggered.connect(
+            lambda *_: self.suggest.emit()
+        )
+        menu.addSeparator()
         for title, path in samples():
             menu.addAction(title).triggered.connect(lambda *_, p=path: self.load(p))
         for name, title in PRESETS.items():
