@@ -19,6 +19,7 @@ from napari_prelabel.engine.tasks import (
     Explain,
     Explanation,
     Learn,
+    LearnCaptions,
     Learned,
 )
 from napari_prelabel.errors import Cancelled, PrelabelError
@@ -28,6 +29,7 @@ from napari_prelabel.reference.store import ReferenceSet
 from napari_prelabel.reference.values import Addition, Cleaned, EncoderId, Segment, Source
 
 ENCODER = EncoderId("texture", "0" * 64, 4)
+TEXT = EncoderId("demo-clip", "1" * 64, 8)
 LEAST = 30
 
 
@@ -101,6 +103,19 @@ def learn(task):
                    held.n_segments - before, skipped, 1.25)  # fmt: skip
 
 
+def learn_captions(task):
+    """One segment for every image, called by the last word of its caption; one image stays."""
+    held = ReferenceSet.create(task.folder, ENCODER, TEXT if task.text else None, task.name)
+    for number, image in enumerate(task.images):
+        word = image.captions[0].rstrip(".").split()[-1]
+        source = Source(f"{number:064x}", image.name, (9, 9), image.author, "", image.licence)
+        segment = Segment((0, 0, 5, 5), 20, (word,), "caption")
+        row = np.eye(4, dtype=np.float32)[[number % 4]]
+        held.add([Addition(source, row, (segment,), (_png(np.zeros((5, 5, 3), np.uint8)),))])
+    return Learned(task.folder, held.digest, held.n_segments, held.n_images, held.n_segments, 7,
+                   0.5, kept=1)  # fmt: skip
+
+
 def _addition(pair, task):
     height, width = pair.ids.shape
     source = Source(content_hash(pair.image), pair.name, (height, width), task.author,
@@ -168,4 +183,10 @@ def clean(task):
     return Cleaned(task.cleaning)
 
 
-ANSWERS = {Learn: learn, Evaluate: evaluate, Explain: explain, Clean: clean}
+ANSWERS = {
+    Learn: learn,
+    LearnCaptions: learn_captions,
+    Evaluate: evaluate,
+    Explain: explain,
+    Clean: clean,
+}

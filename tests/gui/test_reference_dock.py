@@ -1,14 +1,15 @@
 """The Reference dock as a person uses it: real window, real sets, a pool that learns by colour."""
 
+import json
 import shutil
 import time
 
 import numpy as np
 import pytest
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QApplication
 
-from napari_prelabel.engine.tasks import Clean, Evaluate, Explain, Learn
+from napari_prelabel.engine.tasks import Clean, Evaluate, Explain, Learn, LearnCaptions
 from napari_prelabel.errors import RunFailed
 from napari_prelabel.gui import recent_sets
 from napari_prelabel.gui.dock import PrelabelDock
@@ -192,7 +193,68 @@ def test_adding_replaces_and_counts(made, fake):
     assert made.shelf.overview.segments == 4
 
 
+@pytest.fixture
+def told(dock, tmp_path):
+    """The dock with captions of two images chosen, one of them with a licence, and a bad line."""
+    lines = [{"image": "a.png", "caption": "A red boat.", "licence": "CC-BY-4.0"}]
+    lines += [{"image": "b.png", "caption": "The sea."}, {"image": "gone.png", "caption": "Sky."}]
+    for line in lines[:2]:
+        (tmp_path / line["image"]).write_bytes(b"")
+    (tmp_path / "told.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    dock.source.kind.choose(True)
+    assert not dock.bar.button.isEnabled()
+    dock.captions.file.setText(str(tmp_path / "told.jsonl"))
+    return dock
+
+
+def test_images_with_captions_make_a_set(told, fake):
+    told.new.author.setText("Ann")
+    told.new.licence.setText("CC0-1.0")
+    told.new.words.choose("demo")
+    make(told)
+    (task,) = fake.asked
+    assert isinstance(task, LearnCaptions)
+    assert [(i.name, i.author, i.licence) for i in task.images] == [
+        ("a.png", "Ann", "CC-BY-4.0"), ("b.png", "Ann", "CC0-1.0")
+    ]  # fmt: skip
+    assert (task.encoder, task.bundle, task.text) == ("texture", "demo", "demo")
+    assert told.bar.notices.texts == [
+        "Learned 2 segments of 1 image in 0.5 s. The set holds 2 segments of 2 images.",
+        "The captions have no word for 7 segments.",
+        "1 image stayed as you had corrected them.",
+        "Left out 1 line of the captions; line 3: there is no image 'gone.png' in the folder: "
+        "give the file's plain name.",
+    ]
+    assert told.shelf.overview.words == "demo-clip"
+    assert "Words meet by demo-clip" in told.sets.facts.toolTip()
+
+
+def test_a_captions_file_that_cannot_be_read_is_a_sentence(told, fake, tmp_path):
+    told.captions.file.setText(str(tmp_path / "absent.jsonl"))
+    told.bar.button.click()
+    wait(lambda: not told.asker.busy)
+    assert "absent.jsonl cannot be read" in told.bar.notices.texts[0]
+    assert not fake.asked
+    assert told.bar.button.isEnabled()
+
+
 # Looking
+
+
+def test_all_that_is_told_of_a_segment_is_in_view_at_a_usual_height(made):
+    entry(made, 0)
+    alone = made.scroll
+    made.setMinimumHeight(0)
+    frame = made.parentWidget()
+    frame.setFloating(True)
+    frame.resize(400, 820)
+    frame.show()
+    made.content.gallery.setCurrentIndex(made.content.gallery.pictures.index(0))
+    wait(lambda: made.content.detail.isVisible() and not made._reveal.isActive())
+    QApplication.processEvents()
+    top = made.content.detail.mapTo(alone.viewport(), QPoint(0, 0)).y()
+    assert top >= 0
+    assert top + made.content.detail.height() <= alone.viewport().height()
 
 
 def test_a_click_on_a_class_shows_its_segments_and_one_is_told_in_full(made):

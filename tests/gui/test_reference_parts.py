@@ -10,17 +10,23 @@ from qtpy.QtGui import QMouseEvent
 from qtpy.QtWidgets import QApplication
 
 from napari_prelabel.engine.tasks import Evaluation, EvaluationRow
+from napari_prelabel.errors import FileFormatError, ModelError
 from napari_prelabel.gui import recent_sets
 from napari_prelabel.gui.reference.bar import WorkBar
+from napari_prelabel.gui.reference.captions_box import SourceBox
 from napari_prelabel.gui.reference.cleaning_box import CleaningBox, shortly, summary
+from napari_prelabel.gui.reference.clips import clips
 from napari_prelabel.gui.reference.encoders import choice, choices, fetchable
 from napari_prelabel.gui.reference.gallery import PAGE, STEP, Gallery, _tick_rect, about
+from napari_prelabel.gui.reference.learn_box import MakeBox
 from napari_prelabel.gui.reference.reader import Reader
 from napari_prelabel.gui.reference.shelf import Entry, Overview, Shelf
 from napari_prelabel.gui.reference.trust_box import _miou, advice, verdict
 from napari_prelabel.gui.reference.why_answer import percent
+from napari_prelabel.gui.reference_chooser import ReferenceChooser
 from napari_prelabel.gui.run_bar import SHARES, STAGES
 from napari_prelabel.job import Progress, Stage
+from napari_prelabel.models import catalog
 from napari_prelabel.reference.metric import fit_set
 from napari_prelabel.reference.store import ReferenceSet
 from napari_prelabel.reference.values import (
@@ -207,6 +213,81 @@ def test_encoders_say_what_they_need(monkeypatch, tmp_path):
     assert "346.3 MB to fetch. Licence: Apache-2.0" in choice("dinov2b").note
     assert fetchable("texture") is None
     assert fetchable("dinov2b").folder == tmp_path / "dinov2b"
+
+
+# Words and captions
+
+
+def test_every_clip_at_hand_is_one_choice_and_the_demo_is_the_last(monkeypatch):
+    assert [clip.bundle for clip in clips()] == ["demo"]
+    assert "drawn scenes only" in clips()[0].note
+    monkeypatch.setattr(catalog, "installed", lambda _: True)
+    found = clips()
+    assert [c.bundle for c in found[:3]] == ["vitb16", "vitl14", "vitl14-336"]
+    assert found[-1].bundle == "demo"
+    models = [catalog.BUNDLES[c.bundle].clip for c in found]
+    assert len(set(models)) == len(models)
+    assert not any("random" in model for model in models)
+
+
+def test_words_meet_by_name_unless_a_model_at_hand_is_chosen(qtbot, monkeypatch):
+    box = MakeBox()
+    qtbot.addWidget(box)
+    assert (box.words.count(), box.target(None).text) == (2, "")
+    assert "by its name" in box.words_note.text()
+    assert box.words.choose("demo")
+    assert box.target(None).text == "demo"
+    assert "drawn scenes only" in box.words_note.text()
+    monkeypatch.setattr(catalog, "installed", lambda _: False)
+    box.refresh()
+    assert box._worded.isHidden()
+    assert box.target(None).text == ""
+
+
+def test_captions_are_offered_only_where_a_model_can_match_them(qtbot, monkeypatch, tmp_path):
+    box = SourceBox(list)
+    qtbot.addWidget(box)
+    box.kind.choose(True)
+    assert box.by_captions
+    assert box.learn.isHidden()
+    assert not box.usable
+    with pytest.raises(FileFormatError, match="Choose a captions file"):
+        box.captions.taken()
+    box.captions.file.setText(f" {tmp_path / 'told.jsonl'}")
+    assert box.usable
+    assert box.captions.taken() == (tmp_path / "told.jsonl", tmp_path, "demo")
+    box.captions.folder.setText(str(tmp_path / "photos"))
+    assert box.captions.taken()[1] == tmp_path / "photos"
+    monkeypatch.setattr(catalog, "installed", lambda _: False)
+    box.refresh()
+    assert box._choice.isHidden()
+    assert not box.by_captions
+    assert box.captions.isHidden()
+
+
+def test_synonyms_are_offered_only_where_words_are_compared(qtbot):
+    box = CleaningBox()
+    qtbot.addWidget(box)
+    facts = (recent_sets.home(), "s", "texture", 1, 1, "d", (), None, (), frozenset())
+    box.show_set(Overview(*facts))
+    assert box.settings().synonyms == "off"
+    assert box._synonyms_row.isHidden()
+    box.show_set(Overview(*facts, words="demo-clip"))
+    assert box.settings().synonyms == "neighbours"
+    assert not box._synonyms_row.isHidden()
+    assert Overview(*facts, words="demo-clip").text().endswith("Words: demo-clip.")
+
+
+def test_a_set_whose_words_need_an_absent_model_is_not_asked(qtbot, tmp_path):
+    text = EncoderId("openai-vitb16", "b" * 64, 512)
+    ReferenceSet.create(tmp_path / "s", EncoderId("texture", "a" * 64, 5), text)
+    chooser = ReferenceChooser()
+    qtbot.addWidget(chooser)
+    chooser.choose(tmp_path / "s")
+    wait(lambda: chooser.words == "openai-vitb16")
+    assert chooser.text
+    with pytest.raises(ModelError, match="compared by openai-vitb16, which is not on this machine"):
+        chooser.check()
 
 
 # Threads

@@ -8,6 +8,7 @@ from qtpy.QtWidgets import QFileDialog, QWidget
 
 from ..errors import JobError, ModelError
 from ..job import Reference
+from ..models.catalog import MODELS, installed
 from ..models.catalog_visual import VISUALS, folder_installed
 from . import recent_sets
 from .background import Background
@@ -21,7 +22,7 @@ class ReferenceChooser(QWidget):
     """`changed` comes when another set is chosen, or the chosen one has been read.
 
     digest, encoder : of the chosen set, "" while it is being read. text : whether its words meet
-    by CLIP. problem : why it cannot be used, "" when it can.
+    by CLIP, words : by which. problem : why it cannot be used, "" when it can.
     """
 
     changed = Signal()
@@ -37,6 +38,7 @@ class ReferenceChooser(QWidget):
         self.problem = ""
         self.encoder = ""
         self.text = False
+        self.words = ""
         rows = column(self, 0)
         rows.addLayout(row(Name("Set"), self.sets, browse, stretch=1))
         rows.addWidget(self.facts)
@@ -63,6 +65,13 @@ class ReferenceChooser(QWidget):
                 self.encoder,
                 f"The set was made with {self.encoder}, which is not on this machine yet: get it "
                 "in the Reference dock, or choose another set.",
+            )
+
+        if self.words in MODELS and not installed(self.words):
+            raise ModelError(
+                self.words,
+                f"The words of this set are compared by {self.words}, which is not on this machine "
+                "yet: get it under Models, or choose another set.",
             )
 
     def refresh(self) -> None:
@@ -103,17 +112,19 @@ class ReferenceChooser(QWidget):
             self.problem = sentence(outcome)
             self.facts.setText(self.problem)
         elif outcome[0] == self.folder:
-            self.digest, self.encoder, self.text, told = outcome[1]
+            self.digest, self.encoder, self.words, told = outcome[1]
+            self.text = bool(self.words)
             self.problem = ""
             self.facts.setText(told)
         self.changed.emit()
 
 
-def _facts(folder: Path) -> tuple[str, str, bool, str]:
-    """Digest, encoder, whether words meet by CLIP, and one line about a set; off the GUI thread."""
+def _facts(folder: Path) -> tuple[str, str, str, str]:
+    """Digest, encoder, model of the words, and one line about a set; off the GUI thread."""
     from ..reference.store import ReferenceSet
 
     held = ReferenceSet.open(folder)
     classes = len({label.root for label in held.labels()})
     told = f"{held.n_segments:,} segments, {classes:,} classes. Encoder: {held.encoder.name}."
-    return held.digest, held.encoder.name, held.text is not None, told
+    words = held.text.name if held.text is not None else ""
+    return held.digest, held.encoder.name, words, told

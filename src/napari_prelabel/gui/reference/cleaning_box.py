@@ -20,8 +20,8 @@ OUTLIERS = {
 }
 SYNONYMS = {
     "off": "keep words apart",
-    "neighbours": "words that look like each other",
-    "global": "the most alike pairs of all",
+    "neighbours": "words that mean nearly the same",
+    "global": "the pairs nearest in meaning",
     "share": "a share of all pairs",
 }
 HELP = "The segments stay as they are; cleaning only decides which of them count for which word."
@@ -35,6 +35,7 @@ class CleaningBox(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self._keep: set[str] = set()
+        self._words_compared = True
         self.help = label(HELP, "muted")
         self.abstract = QCheckBox("Drop words that are too general")
         self.abstract.setToolTip("Words that stand at very many segments tell nothing of any")
@@ -47,12 +48,12 @@ class CleaningBox(QWidget):
         self.outliers.offer([(text, name) for name, text in OUTLIERS.items()])
         self.drop = Number(0.95, 0.05)
         self.drop.setToolTip("Share of every class that is dropped, 0 to 0.95")
-        self.synonyms = Combo("Words taken for the same where their segments look alike")
+        self.synonyms = Combo("Words taken for the same where a text model finds them alike")
         self.synonyms.offer([(text, name) for name, text in SYNONYMS.items()])
         self.k = whole(1, 10_000, 5)
         self.k.setToolTip("How many neighbours, pairs or percent, as chosen above")
         self.similarity = Number(1.0, 0.05)
-        self.similarity.setToolTip("Least likeness of two words' segments, 0 to 1")
+        self.similarity.setToolTip("Least likeness of two words' meanings, 0 to 1")
         self.told = label(selectable=True)
         self.apply = button("Clean the set", "Apply these settings; can be undone", self._ask)
         self._lay_out()
@@ -65,6 +66,7 @@ class CleaningBox(QWidget):
 
     def _lay_out(self) -> None:
         self._drop_row = _boxed(Name("Share"), self.drop)
+        self._synonyms_row = _boxed(Name("Synonyms"), self.synonyms)
         self._k_row = _boxed(Name("How many"), self.k)
         self._alike_row = _boxed(Name("Alike from"), self.similarity)
         rows = column(self, 0)
@@ -73,7 +75,7 @@ class CleaningBox(QWidget):
         rows.addWidget(self.words)
         rows.addLayout(row(Name("Outliers"), self.outliers, stretch=1))
         rows.addWidget(self._drop_row)
-        rows.addLayout(row(Name("Synonyms"), self.synonyms, stretch=1))
+        rows.addWidget(self._synonyms_row)
         rows.addWidget(self._k_row)
         rows.addWidget(self._alike_row)
         rows.addWidget(self.apply)
@@ -81,8 +83,10 @@ class CleaningBox(QWidget):
 
     def _fit(self, *_: Any) -> None:
         self._drop_row.setVisible(self.outliers.currentData() == "fixed")
-        self._k_row.setVisible(self.synonyms.currentData() != "off")
-        self._alike_row.setVisible(self.synonyms.currentData() == "neighbours")
+        synonyms = self.synonyms.currentData() if self._words_compared else "off"
+        self._synonyms_row.setVisible(self._words_compared)
+        self._k_row.setVisible(synonyms != "off")
+        self._alike_row.setVisible(synonyms == "neighbours")
         self.words.setVisible(self.abstract.isChecked() and bool(self.words.rows))
 
     def _veto(self, word: str, on: bool) -> None:
@@ -101,7 +105,7 @@ class CleaningBox(QWidget):
             abstract=self.abstract.isChecked(),
             outliers=self.outliers.currentData(),
             drop=self.drop.value(),
-            synonyms=self.synonyms.currentData(),
+            synonyms=self.synonyms.currentData() if self._words_compared else "off",
             k=self.k.value(),
             similarity=self.similarity.value(),
             keep=tuple(sorted(self._keep)),
@@ -122,7 +126,11 @@ class CleaningBox(QWidget):
         self._fit()
 
     def show_set(self, overview: Overview | None) -> None:
-        """Show what the last cleaning of a set did, and how."""
+        """Show what the last cleaning of a set did, and how.
+
+        Synonyms are offered for sets whose words a text model compares only.
+        """
+        self._words_compared = overview is None or bool(overview.words)
         self.apply.setVisible(overview is not None)
         cleaned = overview.cleaned if overview is not None else None
         if cleaned is not None:

@@ -23,14 +23,15 @@ from ..tabs import OURS, front, join
 from ..theme import sheet
 from .asker import Asker
 from .bar import WorkBar
+from .captions_box import SourceBox
 from .cleaning_box import CleaningBox, shortly
 from .content_box import ContentBox
 from .encoders import check
-from .learn_box import LearnBox, MakeBox
+from .learn_box import MakeBox
 from .odd_box import OddBox
-from .pairs import Pair, Taken, find_pairs, reviewed
+from .pairs import Pair, Taken, find_pairs
 from .places import Places
-from .questions import evaluate_task, explain_task
+from .questions import CaptionsQuestion, evaluate_task, explain_task, learn_task
 from .set_box import SetBox
 from .shelf import Overview, Shelf, counted
 from .trust_box import TrustBox
@@ -69,7 +70,8 @@ class ReferenceDock(QWidget):
         self.shelf = Shelf()
         self.asker, self.why_asker = Asker(pool), Asker(pool)
         self.sets = SetBox()
-        self.learn = LearnBox(self._pairs)
+        self.source = SourceBox(self._pairs)
+        self.learn, self.captions = self.source.learn, self.source.captions
         self.new = MakeBox()
         self.content = ContentBox(self.shelf)
         self.cleaning = CleaningBox()
@@ -94,7 +96,7 @@ class ReferenceDock(QWidget):
         rows.addWidget(self.sets)
         rows.addWidget(rule())
         self.sections = {
-            "learn": Section("Learn from what you corrected"),
+            "learn": Section("Learn"),
             "content": Section("What is in it"),
             "why": Section("Why this label?", opened=False),
             "trust": Section("Can it be trusted?", opened=False),
@@ -102,7 +104,7 @@ class ReferenceDock(QWidget):
             "cleaning": Section("Cleaning", opened=False),
         }
         for name, boxes in (
-            ("learn", (self.learn, self.new)),
+            ("learn", (self.source, self.new)),
             ("content", (self.content,)),
             ("why", (self.why,)),
             ("trust", (self.trust,)),
@@ -132,12 +134,10 @@ class ReferenceDock(QWidget):
         self.shelf.shown.connect(self._show)
         self.shelf.said.connect(lambda text: self.bar.say(("info", text)))
         self.shelf.failed.connect(self._fail)
-        self.learn.changed.connect(self._offer)
+        self.source.changed.connect(self._offer)
         self.content.show_source.connect(self.places.show)
         self.content.gallery.chosen.connect(lambda _: self._reveal.start())
-        self._reveal.timeout.connect(
-            lambda: self.scroll.ensureWidgetVisible(self.content.switch_button)
-        )
+        self._reveal.timeout.connect(lambda: self.scroll.ensureWidgetVisible(self.content.detail))
         self.content.merge.connect(lambda folder: self.shelf.merge(Path(folder)))
         self.cleaning.wanted.connect(self.clean)
         self.trust.wanted.connect(self.evaluate)
@@ -244,6 +244,8 @@ class ReferenceDock(QWidget):
     def _show(self, overview: Overview | None) -> None:
         self.sets.show_set(overview, self.shelf.told)
         self.new.show_new(overview is None)
+        self.new.refresh()
+        self.source.refresh()
         self.content.show_set(overview)
         self.cleaning.show_set(overview)
         cleaned = overview.cleaned if overview is not None else None
@@ -255,15 +257,16 @@ class ReferenceDock(QWidget):
             dock.method.reference.refresh()
 
     def _offer(self) -> None:
-        count = len(self.learn.ticked)
-        images = counted(count, "image")
-        overview = self.shelf.overview
+        overview, usable = self.shelf.overview, self.source.usable
+        images = counted(len(self.learn.ticked), "image")
+        if self.source.by_captions:
+            images = "images by what their captions name"
         if overview is None:
             tip = f"Learns from {images} and keeps what it learns in a folder"
-            self.bar.offer("Make reference set", tip, count > 0)
+            self.bar.offer("Make reference set", tip, usable)
         else:
             tip = f"Adds {images}; images that are in the set already are replaced"
-            self.bar.offer(f"Add to “{overview.name}”", tip, count > 0)
+            self.bar.offer(f"Add to “{overview.name}”", tip, usable)
 
     def use(self) -> None:
         """Choose ReME and this set in the Pre-label dock, which is opened if it is not."""
@@ -282,50 +285,54 @@ class ReferenceDock(QWidget):
     # Work
 
     def make(self) -> None:
-        """Learn from the ticked images."""
-        from ...engine.tasks import Learn
-
+        """Learn from the ticked images, or from those that a captions file names."""
+        overview = self.shelf.overview
+        cleaned = overview.cleaned if overview is not None else None
         try:
-            overview, new = self.shelf.overview, self.new
-            encoder = overview.encoder if overview is not None else new.encoder.currentData()
-            check(encoder)
-            taken = self.learn.taken()
+            target = self.new.target(overview)
+            check(target.encoder)
+            if self.source.by_captions:
+                asked = CaptionsQuestion(*self.captions.taken(), target)
+                self._ask("Reading the captions", asked, lambda found: self._named(found, asked))
+            else:
+                pairs, taken = self.learn.ticked, self.learn.taken()
+                # What a person corrected is trusted until they ask for cleaning.
+                make = learn_task(taken, target, cleaned.settings if cleaned is not None else None)
+                self._ask("Reading the images", make, lambda found: self._learned(found, pairs))
         except PrelabelError as error:
             self._fail(sentence(error))
             return
-        folder = str(overview.folder if overview is not None else new.folder())
-        cleaned = overview.cleaned if overview is not None else None
-        facts = {
-            "encoder": encoder,
-            "name": overview.name if overview is not None else new.set_name,
-            "author": new.author.text().strip(),
-            "licence": new.licence.text().strip(),
-            # What a person corrected is trusted until they ask for cleaning.
-            "cleaning": cleaned.settings if cleaned is not None else None,
-            "position": new.position.isChecked(),
-        }
-        new.remember()
-        pairs = self.learn.ticked
-
-        def ask() -> Learn:
-            return Learn(folder, pairs=tuple(reviewed(taken)), **facts)
-
-        self._ask("Reading the images", ask, lambda found: self._learned(found, pairs))
+        self.new.remember()
 
     def _learned(self, found: "Learned", pairs: list[Pair]) -> None:
+        """Corrected images are in the set."""
+        small = counted(found.skipped, "region")
+        notes = [f"{small} were too small to learn from."] if found.skipped else []
+        self.learn.learned(pairs)
+        self._added(found, len(pairs), notes)
+
+    def _named(self, found: "Learned", asked: CaptionsQuestion) -> None:
+        """Images with captions are in the set."""
+        notes = []
+        if found.skipped:
+            notes.append(f"The captions have no word for {counted(found.skipped, 'segment')}.")
+        if found.kept:
+            notes.append(f"{counted(found.kept, 'image')} stayed as you had corrected them.")
+        if asked.faults:
+            lines = counted(len(asked.faults), "line")
+            notes.append(f"Left out {lines} of the captions; {asked.faults[0]}")
+        self._added(found, asked.images - found.kept, notes)
+
+    def _added(self, found: "Learned", images: int, notes: list[str]) -> None:
         told = (
-            f"Learned {counted(found.added, 'segment')} of {counted(len(pairs), 'image')} in "
+            f"Learned {counted(found.added, 'segment')} of {counted(images, 'image')} in "
             f"{found.seconds:.1f} s. The set holds {counted(found.segments, 'segment')} of "
             f"{counted(found.images, 'image')}."
         )
-        notices: list[tuple[Tone, str]] = [("info", told)]
-        if found.skipped:
-            small = counted(found.skipped, "region")
-            notices.append(("info", f"{small} were too small to learn from."))
+        notices: list[tuple[Tone, str]] = [("info", text) for text in (told, *notes)]
         self.bar.idle("Done.")
         self.bar.say(*notices)
-        self.learn.learned(pairs)
-        self.shelf.open(Path(found.folder), f"{counted(len(pairs), 'image')} added")
+        self.shelf.open(Path(found.folder), f"{counted(images, 'image')} added")
         self.sections["content"].expand()
 
     def clean(self, cleaning: Any) -> None:

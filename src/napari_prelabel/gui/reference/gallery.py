@@ -19,7 +19,7 @@ TICK = 15
 PAGE = 48
 KEPT = 1500
 STEP = 600
-ROWS_SHOWN = 3
+ROWS_SHOWN = 2
 Ask = Callable[[Rows, Callable[[tuple[Entry, ...]], None]], None]
 _ENTRY = int(Qt.ItemDataRole.UserRole)
 

@@ -1,6 +1,7 @@
 """Learn from what was corrected: which images, and how a new set is made."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from qtpy.QtCore import Signal
@@ -10,9 +11,10 @@ from ...errors import ImageError
 from .. import recent_sets
 from ..fetch_row import FetchRow
 from ..parts import Combo, Name, button, column, label, row
+from .clips import clips
 from .encoders import GET, choice, choices, fetchable
 from .pairs import Pair, Taken, take
-from .shelf import counted
+from .shelf import Overview, counted
 from .table import Column, Table
 
 EMPTY = (
@@ -21,6 +23,22 @@ EMPTY = (
 )
 LICENCES = ("CC0-1.0", "CC-BY-4.0", "CC-BY-SA-4.0", "CC-BY-NC-4.0", "not to be shared")
 DEFAULT_NAME = "my corrections"
+BY_NAME = "meet by name"
+BY_NAME_NOTE = "A class finds its segments by its name or by a synonym that you gave it."
+BY_CLIP_NOTE = "A class also finds words that mean nearly the same. Every run needs this model."
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The set that is made or added to; text : bundle whose CLIP compares words, "" for none."""
+
+    folder: str
+    encoder: str
+    name: str
+    text: str
+    author: str
+    licence: str
+    position: bool
 
 
 class LearnBox(QWidget):
@@ -119,12 +137,12 @@ class LearnBox(QWidget):
         pairs = self.ticked
         if not pairs:
             told = "Tick at least one image" if self.table.rows else "Open and label an image"
-            raise ImageError(f"{told} under “Learn from what you corrected” first.")
+            raise ImageError(f"{told} under “Learn” first.")
         return [take(pair, self.mine_only.isChecked()) for pair in pairs]
 
 
 class MakeBox(QWidget):
-    """Name, folder, encoder, author and licence of a set; the last two are remembered."""
+    """Name, folder, encoder, words, author and licence of a set; the last two are remembered."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -149,21 +167,40 @@ class MakeBox(QWidget):
         self.licence = _line("none told", "Kept with every segment", "Licence")
         self.licence.setText(str(told.get("licence", "")))
         self.licence.setCompleter(QCompleter(LICENCES, self.licence))
-        self._new = QWidget()
+        self.words = Combo("How the words of a class and of the segments meet")
+        self.words.setAccessibleName("Words")
+        self.words_note = label(role="muted")
+        self._lay_out(browse)
+        self.encoder.currentIndexChanged.connect(self._explain)
+        self.words.currentIndexChanged.connect(self._explain)
+        self.fetcher.busy.connect(lambda busy: self.encoder.setEnabled(not busy))
+        self.fetcher.ended.connect(self._explain)
+        self.refresh()
+
+    def _lay_out(self, browse: QWidget) -> None:
+        self._new, self._worded = QWidget(), QWidget()
+        words = column(self._worded, 0)
+        words.addLayout(row(Name("Words"), self.words, stretch=1))
+        words.addWidget(self.words_note)
         rows = column(self._new, 0)
         rows.addLayout(row(Name("Name"), self.name, stretch=1))
         rows.addLayout(row(Name("Folder"), self.parent_folder, browse, stretch=1))
         rows.addLayout(row(Name("Encoder"), self.encoder, stretch=1))
         rows.addWidget(self.note)
         rows.addWidget(self.fetcher)
+        rows.addWidget(self._worded)
         rows.addWidget(self.position)
         both = column(self, 0)
         both.addWidget(self._new)
         both.addLayout(row(Name("Author"), self.author, stretch=1))
         both.addLayout(row(Name("Licence"), self.licence, stretch=1))
-        self.encoder.currentIndexChanged.connect(self._explain)
-        self.fetcher.busy.connect(lambda busy: self.encoder.setEnabled(not busy))
-        self.fetcher.ended.connect(self._explain)
+
+    def refresh(self) -> None:
+        """Offer the models of words that are at hand; without one, words meet by name."""
+        self._clips = {clip.bundle: clip for clip in clips()}
+        told = [(f"meet by meaning, {c.title}", c.bundle) for c in self._clips.values()]
+        self.words.offer([(BY_NAME, ""), *told])
+        self._worded.setVisible(bool(told))
         self._explain()
 
     def show_new(self, new: bool) -> None:
@@ -174,6 +211,9 @@ class MakeBox(QWidget):
         name = self.encoder.currentData()
         self.note.setText(choice(name).note)
         self.fetcher.show_model(fetchable(name))
+        clip = self._clips.get(self.words.currentData())
+        told = BY_NAME_NOTE if clip is None else f"{BY_CLIP_NOTE} {clip.note}"
+        self.words_note.setText(told.strip())
 
     def _browse(self) -> None:
         chosen = QFileDialog.getExistingDirectory(self, "Folder", self.parent_folder.text())
@@ -189,6 +229,19 @@ class MakeBox(QWidget):
         told = self.parent_folder.text().strip()
         parent = Path(told).expanduser() if told else recent_sets.home()
         return recent_sets.folder_for(self.set_name, parent)
+
+    def target(self, overview: Overview | None) -> Target:
+        """What the boxes say; overview : of the set that is added to, None for a new one."""
+        old = overview is not None
+        return Target(
+            str(overview.folder if overview is not None else self.folder()),
+            overview.encoder if overview is not None else self.encoder.currentData(),
+            overview.name if overview is not None else self.set_name,
+            "" if old else self.words.currentData(),
+            self.author.text().strip(),
+            self.licence.text().strip(),
+            not old and self.position.isChecked(),
+        )
 
     def remember(self) -> None:
         """Keep author, licence and place for the next set."""

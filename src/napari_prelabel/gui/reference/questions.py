@@ -3,20 +3,79 @@
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...errors import ImageError, JobError
 from ...job import Job, Reference
 from ..images import Source
 from ..result import ResultLayer
+from .learn_box import Target
 from .pairs import Pair, Taken, in_words_of, joined, reviewed, source_of
 from .shelf import Overview
 from .why import image_named
 
 if TYPE_CHECKING:
-    from ...engine.tasks import Evaluate, Explain
+    from ...engine.tasks import Evaluate, Explain, Learn, LearnCaptions
+    from ...reference.values import Cleaning
 
 Plane = tuple[int, ...]
+
+
+def learn_task(
+    taken: Sequence[Taken], target: Target, cleaning: "Cleaning | None"
+) -> "Callable[[], Learn]":
+    """What makes the task of learning from corrected images; reads them when it is called."""
+
+    def make() -> "Learn":
+        from ...engine.tasks import Learn
+
+        return Learn(
+            target.folder,
+            target.encoder,
+            tuple(reviewed(taken)),
+            target.name,
+            target.text,
+            target.author,
+            target.licence,
+            cleaning,
+            target.position,
+        )
+
+    return make
+
+
+class CaptionsQuestion:
+    """What makes the task of learning from captions; reads their file when it is called.
+
+    images : how many the file names; faults : a sentence for each line left out. Both are known
+    once the task is made.
+    """
+
+    def __init__(self, file: Path, folder: Path, bundle: str, target: Target) -> None:
+        self._file, self._folder, self._bundle, self._target = file, folder, bundle, target
+        self.images = 0
+        self.faults: tuple[str, ...] = ()
+
+    def __call__(self) -> "LearnCaptions":
+        from ...engine.tasks import LearnCaptions
+        from ...reference.captions import read_captions
+
+        sidecar, target = read_captions(self._file, self._folder), self._target
+        self.images, self.faults = len(sidecar.images), sidecar.faults
+        images = tuple(
+            replace(one, author=one.author or target.author, licence=one.licence or target.licence)
+            for one in sidecar.images
+        )
+        return LearnCaptions(
+            target.folder,
+            target.encoder,
+            images,
+            self._bundle,
+            name=target.name,
+            text=target.text,
+            position=target.position,
+        )
 
 
 def evaluate_task(overview: Overview, taken: Sequence[Taken], base: Job | None) -> "Evaluate":

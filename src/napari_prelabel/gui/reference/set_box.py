@@ -72,4 +72,5 @@ class SetBox(QWidget):
 
 def _about(overview: Overview) -> str:
     licences = ", ".join(overview.licences) or "none told"
-    return f"{overview.folder}\nLicences: {licences}\nState: {overview.digest[:12]}"
+    words = f"Words meet by {overview.words or 'name'}"
+    return f"{overview.folder}\n{words}\nLicences: {licences}\nState: {overview.digest[:12]}"

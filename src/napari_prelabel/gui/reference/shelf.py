@@ -28,6 +28,7 @@ class Overview:
     """A set as the dock shows it.
 
     cleaned : what its last cleaning did. hashes : content hashes of its images.
+    words : the model that compares its words, "" where they meet by name.
     """
 
     folder: Path
@@ -40,6 +41,7 @@ class Overview:
     cleaned: "Cleaned | None"
     licences: tuple[str, ...]
     hashes: frozenset[str]
+    words: str = ""
 
     def text(self) -> str:
         """The set in one line."""
@@ -48,7 +50,8 @@ class Overview:
             counted(self.images, "image"),
             counted(len(self.classes), "class", "classes"),
         ]
-        return f"{parts[0]} of {parts[1]}, {parts[2]}. Encoder: {self.encoder}."
+        words = f" Words: {self.words}." if self.words else ""
+        return f"{parts[0]} of {parts[1]}, {parts[2]}. Encoder: {self.encoder}.{words}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -202,6 +205,7 @@ def overview_of(held: "ReferenceSet") -> Overview:
         held.cleaned,
         tuple(sorted({s.licence for s in sources if s.licence})),
         frozenset(s.hash for s in sources),
+        held.text.name if held.text else "",
     )
 
 
