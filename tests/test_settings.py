@@ -12,7 +12,7 @@ WORDS = Vocabulary.parse("tree\nsky")
 
 
 @pytest.mark.parametrize(
-    ("settings", "where"),
+    ("settings", "told"),
     [
         (Nerve(alpha=1.1), "nerve.alpha"),
         (Nerve(alpha=-0.1), "nerve.alpha"),
@@ -22,6 +22,15 @@ WORDS = Vocabulary.parse("tree\nsky")
         (Nerve(lowest=0), "nerve.lowest"),
         (Nerve(temperature=0.0), "nerve.temperature"),
         (Nerve(weighting="none"), "nerve.weighting"),
+        (Nerve(radius=1.5), "nerve.radius must be a whole number, not 1.5"),
+        (Nerve(steps=None), "nerve.steps must be a whole number, not None"),
+        (Nerve(timestep=10.5), "nerve.timestep must be a whole number or none, not 10.5"),
+        (Nerve(alpha=True), "nerve.alpha must be a number, not True"),
+        (Nerve(temperature="warm"), "nerve.temperature must be a number, not 'warm'"),
+        (Nerve(cleanup="x"), "nerve.cleanup must be a number or none, not 'x'"),
+        (Nerve(stretch="no"), "nerve.stretch must be true or false, not 'no'"),
+        (Nerve(alpha=1.0, form="exact"), "nerve.alpha must be below 1 with form 'exact', or"),
+        (Nerve(alpha=1.0, form="series"), "nerve.alpha must be below 1 with form 'series', or"),
         (ReME(temperature=float("nan")), "reme.temperature"),
         (ReME(text_temperature=-1.0), "reme.text_temperature"),
         (ReME(top_k=-1), "reme.top_k"),
@@ -29,11 +38,19 @@ WORDS = Vocabulary.parse("tree\nsky")
         (ReME(weighting="rank"), "reme.weighting"),
     ],
 )
-def test_a_setting_outside_its_limits_is_refused_by_name(settings, where):
+def test_a_setting_outside_its_limits_is_refused_by_name(settings, told):
     name = "nerve" if isinstance(settings, Nerve) else "reme"
-    with pytest.raises(JobError, match=where) as caught:
+    with pytest.raises(JobError, match=told) as caught:
         Job(WORDS, **{name: settings})
-    assert caught.value.field == where
+    assert caught.value.field == told.split()[0]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [Nerve(alpha=1), Nerve(alpha=1.0, steps=0), Nerve(cleanup=0, timestep=0), Nerve(timestep=999)],
+)
+def test_settings_at_their_limits_are_taken(settings):
+    assert Job(WORDS, nerve=settings).nerve == settings
 
 
 def test_reme_without_a_reference_set_is_refused_with_the_cure():

@@ -160,12 +160,19 @@ _LIMITS: dict[str, tuple[float, float | None]] = {
     "score_threshold": (0, 1), "background_threshold": (0, 1), "timestep": (0, 999),
     "top_k": (0, None), "exponent": (0, 1), "finest": (1, None), "most": (1, None),
 }  # fmt: skip
+_KINDS = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    type(None): "none",
+}
 # Settings that must be above 0.
 _POSITIVE = ("temperature", "text_temperature", "sharpness")
 
 
 def check(name: str, settings: Any) -> None:
-    """Raise JobError for a setting outside its options or limits, by `name` and field."""
+    """Raise JobError for a setting of another type, outside its options or limits, by its field."""
     hints = get_type_hints(type(settings))
     for f in fields(settings):
         value, where = getattr(settings, f.name), f"{name}.{f.name}"
@@ -173,12 +180,17 @@ def check(name: str, settings: Any) -> None:
             check(where, value)
         elif get_origin(hints[f.name]) is Literal:
             member(where, value, get_args(hints[f.name]))
-        elif value is None:
-            continue
-        elif f.name in _LIMITS:
-            _between(where, value, *_LIMITS[f.name])
-        elif f.name in _POSITIVE and not (math.isfinite(value) and value > 0):
-            raise JobError(where, f"{where} must be above 0, not {value}.")
+        else:
+            _typed(where, value, hints[f.name])
+            if value is not None and f.name in _LIMITS:
+                _between(where, value, *_LIMITS[f.name])
+            if f.name in _POSITIVE and not (math.isfinite(value) and value > 0):
+                raise JobError(where, f"{where} must be above 0, not {value}.")
+    if isinstance(settings, Nerve) and settings.alpha == 1 and settings.form != "restart":
+        where = f"{name}.alpha"
+        raise JobError(
+            where, f"{where} must be below 1 with form {settings.form!r}, or choose 'restart'."
+        )
 
 
 def check_windows(windows: Windows) -> None:
@@ -196,6 +208,15 @@ def member(name: str, value: object, options: tuple[str, ...]) -> None:
     """Raise JobError when a value is not one of the options."""
     if value not in options:
         raise JobError(name, f"{name} must be one of {', '.join(options)}: {value!r}.")
+
+
+def _typed(name: str, value: object, hint: Any) -> None:
+    for kind in get_args(hint) or (hint,):
+        kinds = (int, float) if kind is float else kind
+        if isinstance(value, kinds) and (kind is bool or not isinstance(value, bool)):
+            return
+    wanted = " or ".join(_KINDS[kind] for kind in get_args(hint) or (hint,))
+    raise JobError(name, f"{name} must be {wanted}, not {value!r}.")
 
 
 def unit(name: str, value: float) -> None:
