@@ -9,7 +9,7 @@ from reference_sets import ENCODER, WIDTH, addition, digest
 from napari_prelabel.errors import JobError
 from napari_prelabel.reference.clean import clean
 from napari_prelabel.reference.store import ReferenceSet
-from napari_prelabel.reference.values import Cleaning
+from napari_prelabel.reference.values import Cleaning, Metric
 
 OFF = Cleaning(outliers="off", synonyms="off")
 ROWS = {"scene": (1, 0), "tree": (0, 1), "oak": (0.05, 1), "car": (-1, 0.2), "bus": (-1, -0.2)}
@@ -65,6 +65,26 @@ def test_the_farthest_of_every_group_go(held):
     assert [("tree" in words(held, row)) for row in range(3, 7)] == [True] * 4
     assert held.links(outliers=False)[[7]].nnz == 2
     assert {s.word: s.dropped for s in held.class_stats()}["tree"] == 1
+
+
+def test_outliers_are_those_of_the_rows_that_the_metric_compares(held):
+    """Along the second axis alone the last tree is no outlier any more, and the fourth is."""
+    matrix = np.zeros((WIDTH, 2), np.float32)
+    matrix[1, 0] = matrix[2, 1] = 1
+    mean = unit(0, 1) * 0.15
+    held.put_metric(Metric(mean, matrix))
+    trees = np.stack([unit(1, 0.1 * i) for i in range(4)] + [unit(-1, 1)]).astype(np.float64)
+    moved = (trees - mean) @ matrix
+    moved /= np.linalg.norm(moved, axis=1, keepdims=True)
+    middle = np.median(moved, axis=0)
+    expected = 3 + int(np.argmin(moved @ (middle / np.linalg.norm(middle))))
+    clean(held, replace(OFF, outliers="fixed", drop=0.3, keep=("scene", "red car")))
+    gone = [row for row in range(3, 8) if "tree" not in words(held, row)]
+    assert gone == [expected]
+    assert expected != 7  # which is the one that lies farthest in the rows as they are stored
+    held.put_metric(None)
+    clean(held, replace(OFF, outliers="fixed", drop=0.3, keep=("scene", "red car")))
+    assert "tree" not in words(held, 7)
 
 
 def test_adaptive_rates_drop_more_of_mixed_groups(held):

@@ -15,6 +15,7 @@ from ..job import Job, Progress, ReME
 from ..labels import LabelMap
 from ..methods import reme
 from ..methods.segments import Segments, spread
+from ..reference.metric import compared
 from ..reference.store import ReferenceSet
 from ..reference.values import EncoderId, Label, with_position
 from ..vocabulary import Vocabulary
@@ -215,12 +216,7 @@ class Retriever:
 
     def _comparable(self, rows: Rows) -> Rows:
         """Rows as the set's metric compares them, unit length."""
-        metric = self.metric
-        if metric is None:
-            return rows
-        moved = (rows - metric.mean) @ metric.matrix
-        length = np.linalg.norm(moved, axis=1, keepdims=True)
-        return np.asarray(moved / np.maximum(length, 1e-12), np.float32)
+        return compared(rows, self.metric)
 
     def _make_answers(
         self, vocabulary: Vocabulary, settings: ReME, without: Container[str]

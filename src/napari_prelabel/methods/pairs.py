@@ -94,13 +94,10 @@ def centre(rows: Rows) -> npt.NDArray[np.float32]:
     return (middle / max(float(np.linalg.norm(middle)), _EPS)).astype(np.float32)
 
 
-def closeness(rows: Rows) -> npt.NDArray[np.float32]:
-    """cos(x_i, centre) of a group's unit rows (n, d): (n,) float32 in [-1, 1]."""
-    return _float32(rows) @ centre(rows)
-
-
 def lowest(scores: npt.ArrayLike, drop: float) -> Mask:
     """True for the floor(drop · n) lowest of n scores; of equal ones the first go (R8).
+
+    Of a root's group, scores are cos(x_i, centre), and those that are True lose the phrase (3.4).
 
     Raises JobError for a share outside [0, 1].
     """
@@ -112,29 +109,9 @@ def lowest(scores: npt.ArrayLike, drop: float) -> Mask:
     return gone
 
 
-def filter_group(rows: Rows, drop: float) -> Mask:
-    """Which rows of a root's group keep the phrase: all but the farthest from the centre (3.4).
-
-    Parameters
-    ----------
-    rows : (n, d) float unit rows, the visual vectors of the group's segments
-    drop : share to remove in [0, 1]; floor(drop · n) rows go, so a small group loses none
-
-    Returns
-    -------
-    (n,) bool, True where the phrase stays
-
-    Raises
-    ------
-    JobError
-        A share outside [0, 1].
-    """
-    return ~lowest(closeness(rows) if len(rows) else [], drop)
-
-
-def spread(rows: Rows) -> float:
-    """w = mean of 1 - cos(x_i, centre) of a group's rows (n, d), n at least 1 (variant d)."""
-    return float(np.mean(1 - closeness(rows).astype(np.float64)))
+def spread(cosines: npt.ArrayLike) -> float:
+    """w = mean of 1 - cos(x_i, centre), from a group's cosines (n,), n at least 1 (variant d)."""
+    return float(np.mean(1 - np.asarray(cosines, np.float64)))
 
 
 def adaptive_rates(spreads: npt.ArrayLike) -> npt.NDArray[np.float64]:

@@ -15,6 +15,7 @@ from ..errors import JobError
 from ..methods import pairs
 from ..vocabulary import key
 from .marks import CleaningHead, CleaningMarks
+from .metric import compared
 from .store import ReferenceSet
 from .values import REASONS, Cleaned, Cleaning, Label, Rows
 
@@ -56,7 +57,8 @@ def clean(held: ReferenceSet, settings: Cleaning, text: TextRows | None = None) 
 def steps(held: ReferenceSet, settings: Cleaning, text: TextRows | None = None) -> Steps:
     """Clean a set and store what was done in place of the last cleaning, as one commit.
 
-    text : gives the roots' rows for synonyms; without it words are not enriched.
+    text : gives the roots' rows for synonyms; without it words are not enriched. Outliers are
+        judged by the rows that the set's metric compares, as a search does.
 
     Yields (groups done, groups in all); returns what was done. Raises JobError for settings out
     of range.
@@ -129,8 +131,7 @@ def _outliers(
         yield done, len(groups)
     rates = [settings.drop] * len(groups)
     if settings.outliers == "adaptive":
-        spreads = [float(np.mean(1 - s.astype(np.float64))) for s in scores]
-        rates = pairs.adaptive_rates(spreads).tolist()
+        rates = pairs.adaptive_rates([pairs.spread(s) for s in scores]).tolist()
     which = np.zeros(len(left.rows), bool)
     for members, found, rate in zip(groups, scores, rates, strict=True):
         rows = left.rows[members]
@@ -147,11 +148,12 @@ def _split(numbers: Ints, count: int) -> list[npt.NDArray[np.intp]]:
 
 
 def _closeness(held: ReferenceSet, rows: Ints) -> npt.NDArray[np.float32]:
-    """Cosine of each row to the group's median centre, in bounded memory."""
+    """Cosine of each row to the group's median centre, as the set compares rows, in bounded
+    memory."""
     sample = rows[:: max(1, -(-len(rows) // _CENTRE))]
-    centre = pairs.centre(held.rows(sample))
+    centre = pairs.centre(compared(held.rows(sample), held.metric))
     parts = [
-        held.rows(rows[start : start + _AT_ONCE]) @ centre
+        compared(held.rows(rows[start : start + _AT_ONCE]), held.metric) @ centre
         for start in range(0, len(rows), _AT_ONCE)
     ]
     return np.concatenate(parts)

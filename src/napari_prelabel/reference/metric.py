@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import ImageError
-from .values import Metric
+from .values import Metric, Rows
 
 if TYPE_CHECKING:
     from .store import ReferenceSet
@@ -80,6 +80,18 @@ def fit(
     order = np.argsort(-spread, kind="stable")[:directions]
     matrix = (whiten @ turn[:, order]) / unit[:, None]
     return Metric(mean.astype(np.float32), matrix.astype(np.float32))
+
+
+def compared(rows: Rows, metric: Metric | None) -> Rows:
+    """Rows (n, d) as a set compares them: through its metric (n, e) where it has one, unit length.
+
+    Searching, cleaning and the list of odd segments all judge these.
+    """
+    if metric is None:
+        return rows
+    moved = (rows - metric.mean) @ metric.matrix
+    length = np.linalg.norm(moved, axis=1, keepdims=True)
+    return np.asarray(moved / np.maximum(length, 1e-12), np.float32)
 
 
 def _inverse_root(covariance: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -1,11 +1,11 @@
 """Segments that look unlike the others of their word: quality control of one's own corrections."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from .metric import compared
 from .store import ReferenceSet
 from .values import Rows
 
@@ -38,7 +38,7 @@ def odd_ones(held: ReferenceSet, count: int = 20, least: float = 3.5) -> tuple[O
         rows = rows[:: max(1, -(-len(rows) // MOST))]
         if len(rows) < FEWEST:
             continue
-        scores = deviations(_measured(held, rows))
+        scores = deviations(compared(held.rows(rows), held.metric))
         order = np.argsort(-scores, kind="stable")[: 4 * count]
         odd = [i for i in order if scores[i] >= least]
         records = held.records(rows[odd])
@@ -61,12 +61,3 @@ def deviations(rows: Rows) -> npt.NDArray[np.float64]:
     beyond = distance - np.median(distance)
     spread = _NORMAL * float(np.median(np.abs(beyond)))
     return beyond / spread if spread > 1e-9 else np.zeros_like(beyond)
-
-
-def _measured(held: ReferenceSet, rows: npt.NDArray[np.int64]) -> Rows:
-    """Unit rows as they are compared."""
-    found: npt.NDArray[Any] = held.rows(rows)
-    if held.metric is not None:
-        found = (found - held.metric.mean) @ held.metric.matrix
-    length = np.linalg.norm(found, axis=1, keepdims=True)
-    return np.asarray(found / np.maximum(length, 1e-12), np.float32)
