@@ -10,6 +10,7 @@ from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionMod
 from PIL import Image
 from typer.testing import CliRunner
 
+from napari_prelabel.errors import FileFormatError
 from napari_prelabel.models import catalog_diffusion
 from napari_prelabel.models.catalog_diffusion import DIFFUSIONS, DiffusionEntry
 from napari_prelabel.models.denoising import HeadMaps
@@ -171,13 +172,28 @@ def test_a_finished_run_does_nothing_more_and_exports_again(tmp_path, images, mo
     exported = []
     monkeypatch.setattr(diffusion, "export", lambda *given: exported.append(given))
     chosen = plan(tmp_path, images, 1)
-    for resumed in (False, True):
+    logs = []
+    for resumed in (False, True, False):
         diffusion.train(chosen, resumed=resumed)
         assert torch.load(tmp_path / "unet.pt", weights_only=True)["step"] == 1
+        logs.append((tmp_path / "log.jsonl").read_text())
+    assert logs[0].count("unet") == 1
+    assert logs[0] == logs[1]
+    assert logs[2].count("unet") == 1  # a run that begins anew leaves the old one's log behind
+    exported.pop()
     (one, scale, two, _, folder), again = exported
     assert (scale, folder) == (again[1], tmp_path / "export")
     assert all(torch.equal(value, again[0][key]) for key, value in one.items())
     assert all(torch.equal(value, again[2][key]) for key, value in two.items())
+
+
+@pytest.mark.usefixtures("small")
+def test_nothing_is_exported_of_what_was_never_trained(tmp_path, images):
+    chosen = plan(tmp_path, images, 1)
+    diffusion.save(diffusion.start("autoencoder", chosen, CPU), chosen)
+    with pytest.raises(FileFormatError, match=r"unet.pt is missing: train the model first"):
+        diffusion.export_checkpoints(chosen, tmp_path / "export")
+    assert not (tmp_path / "export").exists()
 
 
 def test_the_export_is_a_pipeline_that_draws(tmp_path):

@@ -21,6 +21,7 @@ from PIL import Image
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
+from ...errors import FileFormatError
 from ..scenes import scene, split_seeds
 from .cache import SceneCache, open_cache
 from .clip import learning_rate
@@ -36,6 +37,7 @@ from .diffusion_parts import (
 )
 
 STAGES = ("autoencoder", "unet")
+LOGS = ("log.jsonl", "steps.jsonl")
 SHARE = {"autoencoder": 0.22, "unet": 0.78}
 RATE = {"autoencoder": 2e-3, "unet": 1e-3}
 EMA_DECAY = 0.998
@@ -350,15 +352,21 @@ def run_stage(
         if stage.elapsed - last > 60 * plan.validate_minutes:
             _log(plan, stage, check(), "log.jsonl")
             last = stage.elapsed
-    _log(plan, stage, check(), "log.jsonl")
+    if recent:
+        _log(plan, stage, check(), "log.jsonl")
 
 
 def export_checkpoints(plan: Plan, folder: Path) -> Path:
-    """Write the pipeline folder from the checkpoints below ``plan.out``, at any time."""
+    """Write the pipeline folder from the checkpoints below ``plan.out``, at any time.
+
+    Raises FileFormatError where a stage has none.
+    """
     device = torch.device("cpu")
     first, second = (start(name, plan, device) for name in STAGES)
     for stage in (first, second):
-        resume(stage, plan, device)
+        if not resume(stage, plan, device):
+            path = plan.out / f"{stage.name}.pt"
+            raise FileFormatError(path, f"{path} is missing: train the model first.")
     return export(first.average, first.scale, second.average, plan.seed, folder)
 
 
@@ -375,6 +383,9 @@ def train(plan: Plan, resumed: bool) -> Path:
     if resumed:
         resume(first, plan, device)
         resume(second, plan, device)
+    else:
+        for file in LOGS:
+            (plan.out / file).unlink(missing_ok=True)
     with Progress(TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn()) as bar:
         loss = autoencoder_step(plan, cache.images, device)
         if first.scale == 1.0:
