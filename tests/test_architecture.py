@@ -22,6 +22,7 @@ MAY_USE = {
     "samples": {"errors"},
     "pixels": {"errors"},
     "metrics": VALUES,
+    "tidy": set(),
     "presets": VALUES,
     "images": {"errors", "pixels"},
     "batch": VALUES | {"formats", "images", "pixels"},

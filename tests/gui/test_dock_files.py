@@ -33,14 +33,14 @@ def test_every_setting_goes_into_the_job_and_back(dock, image, tmp_path):
     )  # fmt: skip
     dock.show_job(job)
     assert dock.job() == job
-    dock.save_job(tmp_path / "job.json")
+    dock.files.save(tmp_path / "job.json")
     dock.show_job(Job(Vocabulary.parse("x"), method="base", min_score=0.5, models=MODELS))
     assert dock.job().min_score == 0.5
     assert dock.job().logit_scale is None
     assert dock.job().region is None
-    dock.load_job(tmp_path / "job.json")
+    dock.files.load(tmp_path / "job.json")
     assert dock.job() == job
-    dock.load_job(tmp_path / "absent.json")
+    dock.files.load(tmp_path / "absent.json")
     assert "absent.json" in dock.exporter.receipt.text()
 
 
@@ -178,7 +178,7 @@ def test_closing_the_dock_ends_its_run_and_leaves_the_viewer_alone(done, image, 
     viewer.window.remove_dock_widget(done)
     assert not session.running
     assert not session._retry.isActive()
-    assert len(viewer.keymap) == before - 3  # Shift+R, Shift+U, Shift+S
+    assert len(viewer.keymap) == before - 4  # Shift+R, Shift+U, Shift+N, Shift+S
     assert not any(timer.isActive() for timer in done.findChildren(QTimer))
     qapp.sendPostedEvents(None, QEvent.Type.DeferredDelete)
     layer.paint((30, 70), 1)
@@ -194,7 +194,7 @@ def test_another_dock_keeps_its_keys_when_the_first_is_closed(dock, viewer, pool
     assert len(viewer.keymap) == before
     other.close()
     other.close()  # twice does no harm
-    assert len(viewer.keymap) == before - 3  # Shift+R, Shift+U, Shift+S
+    assert len(viewer.keymap) == before - 4  # Shift+R, Shift+U, Shift+N, Shift+S
     other.deleteLater()
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import napari.viewer
 from napari.layers import Image
 from qtpy.QtCore import QEvent, Qt, QTimer
-from qtpy.QtWidgets import QFileDialog, QFrame, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
 from ..errors import PrelabelError, VocabularyError
 from ..job import Job
@@ -18,8 +18,11 @@ from ..models.catalog import Bundle
 from ..vocabulary import Vocabulary, key
 from . import remember
 from .class_table import ClassTable
+from .correct import Corrector
+from .correct_box import NEXT_KEY, CorrectBox
 from .export_box import ExportBox, label_facts, label_image
 from .images import Source
+from .job_files import JobFiles
 from .keeper import Keeper
 from .legend import Legend
 from .method_box import MethodBox
@@ -84,11 +87,17 @@ class PrelabelDock(QWidget):
         self.suggester = Suggester(self.session, self.place, self.words, self.models, self.method)
         self.results = ResultBox()
         self.exporter = ExportBox()
+        self.files = JobFiles(self, self.job, self.show_job)
         self.bar = RunBar()
         self._tick = QTimer(self)
         self._tick.setInterval(1000)
         self._soon = QTimer(self)
         self._soon.setSingleShot(True)
+        self.correct_box = CorrectBox()
+        self.corrector = Corrector(
+            self.viewer, self.session, self.place, self.correct_box,
+            lambda: self.table.classes.locked,
+        )  # fmt: skip
         boxes = (self.place, self.words, self.table, self.results)
         self.legend = Legend(self.session, *boxes, self._dressed)
         self.scribble_box = ScribbleBox()
@@ -121,7 +130,7 @@ class PrelabelDock(QWidget):
             "export": Section("Export and settings", opened=False),
         }
         for name, boxes in (
-            ("result", (self.results,)),
+            ("result", (self.results, self.correct_box)),
             ("models", (self.models, self.method)),
             ("export", (self.exporter,)),
         ):
@@ -150,6 +159,7 @@ class PrelabelDock(QWidget):
         self.lists.sentences.connect(self.describe)
         self.lists.save.connect(self._save_words)
         self.lists.failed.connect(self._fail)
+        self.corrector.said.connect(lambda tone, text: self.bar.say((tone, text)))
         self.lists.suggest.connect(self.suggester.ask)
         self.suggester.failed.connect(self._fail)
         self.models.failed.connect(self._fail)
@@ -165,8 +175,9 @@ class PrelabelDock(QWidget):
         self.results.undo.connect(self.undo_run)
         self.exporter.wanted.connect(self.export)
         self.exporter.written.connect(self.keeper.exported)
-        self.exporter.save_job.connect(self._ask_save_job)
-        self.exporter.load_job.connect(self._ask_load_job)
+        self.exporter.save_job.connect(self.files.ask_save)
+        self.exporter.load_job.connect(self.files.ask_load)
+        self.files.failed.connect(self.exporter.fail)
         self.session.started.connect(self._started)
         self.session.progressed.connect(self.bar.progress)
         self.session.shown.connect(self._shown)
@@ -177,6 +188,7 @@ class PrelabelDock(QWidget):
         self._keys = {
             RUN_KEY: lambda _: self.run(),
             UNDO_KEY: lambda _: self.undo_run(),
+            NEXT_KEY: lambda _: self.corrector.next_best(),
             SCRIBBLE_KEY: lambda _: self.scribble.toggle(),
         }
         for keys, function in self._keys.items():
@@ -436,31 +448,6 @@ class PrelabelDock(QWidget):
         vocabulary = self.words.vocabulary
         told = self._dressed(vocabulary) if vocabulary is not None else None
         self.lists.write(Path(name), self.words.text, told)
-
-    def _ask_save_job(self) -> None:
-        name, _ = QFileDialog.getSaveFileName(self, "Save settings", "job.json", "JSON (*.json)")
-        if name:
-            self.save_job(Path(name))
-
-    def save_job(self, path: Path) -> None:
-        """Write the settings as a job file."""
-        try:
-            remember.write_text(path, self.job().to_json())
-        except (PrelabelError, OSError) as error:
-            self.exporter.fail(str(error))
-
-    def _ask_load_job(self) -> None:
-        name, _ = QFileDialog.getOpenFileName(self, "Load settings", "", "JSON (*.json)")
-        if name:
-            self.load_job(Path(name))
-
-    def load_job(self, path: Path) -> None:
-        """Set every box from a job file."""
-        try:
-            text = path.read_text(encoding="utf-8")
-            self.show_job(Job.from_json(text, path.name))
-        except (PrelabelError, OSError, ValueError) as error:
-            self.exporter.fail(str(error))
 
     def show_job(self, job: Job) -> None:
         """Set the boxes from a job; its rectangle is drawn on the image."""

@@ -17,6 +17,7 @@ from ..labels import HUMAN, IMPORTED, MODEL, Ids, LabelMap, Mask
 from ..vocabulary import Vocabulary
 from .annotation import Annotation, Index, Plane, Step, box_of
 from .images import Source
+from .seconds import Seconds
 
 METADATA = "prelabel"
 BUSY_MS, SHARE_S = 40, 0.008
@@ -35,6 +36,7 @@ class ResultLayer:
     labels that came from elsewhere. source : what of the image was run last, if anything.
     turn : larger for the result that was run last.
     listeners : called when the person or the slider changed pixels.
+    seconds : what the runs that are shown would have said second.
     kept : the file that the labels are kept in between sessions, None before the first stroke;
         kept_at : the annotation's `edits` that it holds.
     """
@@ -51,6 +53,7 @@ class ResultLayer:
         self.annotation = Annotation(layer.data.shape, vocabulary)
         self.annotation.adopt(np.asarray(layer.data), owner)
         self.kept_at = self.annotation.edits
+        self.seconds = Seconds()
         self.annotation.facts = dict(layer.metadata.get(METADATA, {}))
         self.hidden: frozenset[str] = frozenset()
         self.listeners: set[Callable[[], None]] = set()
@@ -100,7 +103,9 @@ class ResultLayer:
         """Show one answer of a run; returns `(old name, new name) -> pixels`."""
         box = box_of(found, plane) if self.annotation.keeps_ids(step, found.vocabulary) else ()
         with self.writing(box):
-            return self.annotation.put(step, found, plane, **how)
+            changed = self.annotation.put(step, found, plane, **how)
+        self.seconds.put(self.annotation.steps[-1], found, plane)
+        return changed
 
     def finish(self, step: Step, job: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
         """After the last answer: drop words nobody uses, say how the layer came about."""
@@ -122,6 +127,7 @@ class ResultLayer:
         """Take back the last run; False when there is none, or in the middle of a stroke."""
         if self.drawing or not self.annotation.steps:
             return False
+        self.seconds.undo(self.annotation.steps[-1])
         with self.writing():
             return self.annotation.undo_run()
 
@@ -164,7 +170,7 @@ class ResultLayer:
 
     def blank_below(self, threshold: float) -> None:
         """Hide the model's doubtful pixels, or bring them back; the plane in view goes first."""
-        here = self._plane_in_view()
+        here = self.plane_in_view()
         self._take_unseen(here)
         self.annotation.blank_below(threshold, here)
         self._copy(here)
@@ -191,7 +197,8 @@ class ResultLayer:
         if self.annotation.found_different(self.layer.data, plane):
             self.layer._reset_history()
 
-    def _plane_in_view(self) -> Plane:
+    def plane_in_view(self) -> Plane:
+        """Index of the plane that the canvas shows, () for a single image."""
         at, shape = self.layer._get_pt_not_disp(), self.layer.data.shape
         return tuple(int(np.clip(at.get(a, 0), 0, n - 1)) for a, n in enumerate(shape[:-2]))
 

@@ -39,7 +39,7 @@ SHARES = {
     "evaluate": (50, 1000),
     "decide": (970, 1000),
 }
-KEYS = "\n\nKeys on the canvas: Shift+R run, Shift+U undo the run"
+KEYS = "\n\nKeys on the canvas: Shift+R run, Shift+U undo the run, Shift+N next best class"
 
 
 class RunBar(QWidget):
