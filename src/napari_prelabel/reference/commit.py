@@ -43,6 +43,11 @@ class Draft:
         """Write the files that wait."""
         write_together(self._files, overwrite=True)
 
+    def _write_now(self) -> None:
+        """Write a shard as it comes, so that memory does not grow with how many there are."""
+        self.write()
+        self._files.clear()
+
     def add(self, additions: Iterable[Addition]) -> None:
         """New shards for images, which replace those of the same hash; small ones are joined.
 
@@ -71,8 +76,7 @@ class Draft:
             for part in chunks(wanted):
                 self._append(part)
                 self._note(part)
-                self.write()
-                self._files.clear()
+                self._write_now()
         state = self._state
         off = dict(state.off) | {h: v for h, v in other.state.off.items() if h in taken}
         self._put_state(replace(state, off=off))
@@ -94,6 +98,7 @@ class Draft:
         self.manifest = replace(self.manifest, shards=kept)
         for part in chunks(a for shard in sparse for a in shard.additions()):
             self._append(part)
+            self._write_now()
         off = {
             h: tuple(sorted(moves.get(h, {})[p] for p in places if p in moves.get(h, {})))
             if h in gone

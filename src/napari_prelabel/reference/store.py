@@ -344,9 +344,13 @@ class ReferenceSet:
         with self._locked():
             now = open_snapshot(self.folder, self._now)
             draft = Draft(now)
-            change(draft)
-            if draft.changed:
-                self._put(now.manifest, draft.manifest, draft.write)
+            try:
+                change(draft)
+                if draft.changed:
+                    self._put(now.manifest, draft.manifest, draft.write)
+            except BaseException:
+                _sweep_unnamed(self.folder)
+                raise
         self.refresh()
 
     def _put(
@@ -415,6 +419,16 @@ def _sweep(folder: Path, named: set[str]) -> None:
         if ours and path.name not in named:
             with contextlib.suppress(OSError):
                 os.unlink(path)
+
+
+def _sweep_unnamed(folder: Path) -> None:
+    """After a change that failed: free the disk of what it wrote; a damaged set stays as it is."""
+    with contextlib.suppress(ReferenceSetError, OSError):
+        manifest = read_manifest(folder)
+        named = {*manifest.files()}
+        if manifest.previous is not None:
+            named |= {*read_manifest(folder, HISTORY.format(manifest.previous)).files()}
+        _sweep(folder, named)
 
 
 def _check_metric(metric: Metric, width: int, folder: Path) -> None:
