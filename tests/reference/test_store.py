@@ -400,6 +400,19 @@ def test_another_generation_is_read_when_asked(tmp_path):
     assert held.n_images == 3
 
 
+def test_a_set_that_grew_elsewhere_is_no_damage(tmp_path):
+    held = small_set(tmp_path / "set")
+    other = ReferenceSet.open(held.folder)
+    for number in range(2 * commit.TOGETHER):  # joins the shards that `held` has open
+        other.add([addition(f"image {number}")])
+    assert held.rows(range(6)).shape == (6, WIDTH)
+    for ask in (held.labels, lambda: held.records([0]), lambda: held.thumbnail(0)):
+        with pytest.raises(ReferenceSetError, match=r"was changed elsewhere: open it again"):
+            ask()
+    held.refresh()
+    assert len(held.records(range(held.n_segments))) == 3 * held.n_images
+
+
 def test_a_change_starts_from_the_newest_generation(tmp_path):
     held = small_set(tmp_path / "set")
     other = ReferenceSet.open(held.folder)

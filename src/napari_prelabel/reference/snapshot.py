@@ -1,5 +1,6 @@
 """One generation of a set, read only: rows, links, labels, and what is told of each segment."""
 
+import contextlib
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -65,6 +66,19 @@ class Snapshot:
                 self._order.append(place)
                 row += run.count
         self.n_segments = row
+
+    @contextlib.contextmanager
+    def _still_there(self) -> Iterator[None]:
+        """A file that is gone because another process has written newer ones is no damage."""
+        try:
+            yield
+        except ReferenceSetError as error:
+            if read_manifest(self.folder) == self.manifest:
+                raise
+            raise ReferenceSetError(
+                self.folder,
+                f"The reference set {self.folder.name} was changed elsewhere: open it again.",
+            ) from error
 
     @cached_property
     def _starts(self) -> Ints:
@@ -133,8 +147,11 @@ class Snapshot:
         for shard in self.shards:
             here = np.bincount(_live_columns(shard), minlength=shard.entry.labels)
             mine = np.full(shard.entry.labels, -1, np.int64)
-            for i in np.flatnonzero(here).tolist():
-                mine[i] = _number(shard.labels[i], numbers, told)
+            used = np.flatnonzero(here).tolist()
+            with self._still_there():
+                phrases = shard.labels if used else []
+            for i in used:
+                mine[i] = _number(phrases[i], numbers, told)
             mapped.append(mine)
             counts.append(here)
         if self.marks is not None:
@@ -252,7 +269,8 @@ class Snapshot:
         for number in np.unique(owner):
             place = self._order[number]
             mine = wanted[owner == number].tolist()
-            told = place.shard.segments([r - place.start + place.local for r in mine])
+            with self._still_there():
+                told = place.shard.segments([r - place.start + place.local for r in mine])
             for row in mine:
                 segment = told[row - place.start + place.local]
                 dropped = tuple(
@@ -276,7 +294,8 @@ class Snapshot:
             place = self._order[number]
             mine = wanted[owner == number].tolist()
             local = [row - place.start + place.local for row in mine]
-            shown = catalogue.thumbnails(place.shard.catalogue, local)
+            with self._still_there():
+                shown = catalogue.thumbnails(place.shard.catalogue, local)
             if len(shown) != len(set(local)):
                 raise damaged(place.shard.catalogue, "lacks thumbnails")
             found |= {row: shown[at] for row, at in zip(mine, local, strict=True)}
