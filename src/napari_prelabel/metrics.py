@@ -141,7 +141,7 @@ def bootstrap(
 ) -> tuple[float, float]:
     """Percentile interval of a statistic of the summed confusion, images drawn with replacement.
 
-    matrices : (I, K, K), one confusion matrix an image.
+    matrices : (I, K, K), one confusion matrix an image, or other counts that add up.
     statistic : (..., K, K) -> (...).
     other : (I, K, K) of a second method on the same images; the interval is then of the
         difference `statistic(matrices) - statistic(other)` on the same draws (paired).
@@ -176,9 +176,8 @@ def _ratio(top: npt.ArrayLike, bottom: npt.ArrayLike) -> Shares:
 
 
 def _weighted(weights: Shares, matrices: npt.NDArray[Any]) -> Shares:
-    side = matrices.shape[-1]
     flat: Shares = weights @ matrices.reshape(len(matrices), -1).astype(np.float64)
-    return flat.reshape(-1, side, side)
+    return flat.reshape(-1, *matrices.shape[1:])
 
 
 def _same(truth: Ids, predicted: Ids) -> None:

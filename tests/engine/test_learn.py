@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from napari_prelabel.engine.cache import Encodings
+from napari_prelabel.engine.evaluation import _row, _tally
 from napari_prelabel.engine.run import Engine
 from napari_prelabel.engine.tasks import (
     Clean,
@@ -17,6 +18,7 @@ from napari_prelabel.engine.tasks import (
 )
 from napari_prelabel.errors import Cancelled, EncoderMismatch, ImageError, JobError
 from napari_prelabel.job import Job
+from napari_prelabel.metrics import bootstrap, confusion, miou, pixel_accuracy
 from napari_prelabel.pixels import content_hash
 from napari_prelabel.reference.captions import read_captions
 from napari_prelabel.reference.metric import fit_set
@@ -258,6 +260,101 @@ def test_images_without_labels_are_not_measured(engine, taught):
     assert set(found.per_image) == {"2.png"}
     with pytest.raises(JobError, match="No image has a labelled pixel"):
         evaluation(engine, taught, blank)
+
+
+def blank_of(pair, value):
+    return Reviewed("blank.png", pair.image, np.full_like(pair.ids, value), WORDS)
+
+
+@pytest.mark.parametrize("value", [0, IGNORE])
+def test_images_that_are_left_out_are_told(engine, taught, value):
+    found, _ = evaluation(engine, taught, blank_of(reviewed(9), value), reviewed(2))
+    assert found.notes == ("Left out, for nothing is labelled in them: blank.png.",)
+    assert len(found.rows) == 2
+
+
+def test_an_image_that_is_all_of_the_set_is_left_out_beside_others(engine, tmp_path):
+    learn(engine, tmp_path / "set", 1)
+    found, _ = evaluation(engine, tmp_path / "set", reviewed(1), reviewed(2))
+    assert set(found.per_image) == {"2.png"}
+    assert found.rows[1].miou > 90
+    assert found.notes == ("Left out, for the set knows no other image: 1.png.",)
+
+
+def only_class(seed, number):
+    pair = reviewed(seed)
+    return Reviewed(pair.name, pair.image, np.full_like(pair.ids, number), WORDS)
+
+
+def test_a_class_of_one_image_is_missing_there_and_told(engine, tmp_path):
+    pairs = (reviewed(1), only_class(2, 1), only_class(3, 1))
+    done(engine.do(Learn(str(tmp_path / "set"), "texture", pairs)))
+    found, _ = evaluation(engine, tmp_path / "set", *pairs)
+    assert found.per_image["1.png"]["set"] == pytest.approx(100 * (pairs[0].ids == 2).mean())
+    assert found.per_image["2.png"]["set"] < 60
+    assert found.notes == (
+        "No other image of the set shows water: such pixels are not found. Correct one more image "
+        "that shows them.",
+    )
+
+
+def test_images_of_which_the_others_know_no_word_are_all_to_fix(engine, tmp_path):
+    """Others that know nothing but what is not asked for find nothing, and are no fault."""
+    moss = Vocabulary.parse("moss")
+    other = reviewed(2)
+    other = Reviewed("2.png", other.image, np.ones_like(other.ids), moss)
+    done(engine.do(Learn(str(tmp_path / "set"), "texture", (reviewed(1), other))))
+    found, _ = evaluation(engine, tmp_path / "set", reviewed(1))
+    assert [(r.miou, r.pixels_to_fix) for r in found.rows] == [(0.0, 100.0)] * 2
+    assert found.notes == ("The other images know no word of 1.png: nothing is found there.",)
+
+
+def test_words_that_the_set_does_not_know_are_one_sentence(engine, taught):
+    pair = reviewed(1)
+    strange = Reviewed("1.png", pair.image, pair.ids, Vocabulary.parse("moss\nstone"))
+    with pytest.raises(JobError, match=r"None of the words is in .* which knows grass, water"):
+        evaluation(engine, taught, strange)
+
+
+def test_an_empty_set_and_labels_of_no_class_are_one_sentence(engine, taught, tmp_path):
+    pair = reviewed(1)
+    learn(engine, tmp_path / "set", 1)
+    held = ReferenceSet.open(tmp_path / "set")
+    held.remove([s.hash for s in held.sources()])
+    with pytest.raises(JobError, match="is empty: add a corrected image first"):
+        evaluation(engine, tmp_path / "set", pair)
+    with pytest.raises(ImageError, match=r"labels of 1\.png hold id 4, but there are 2 classes"):
+        evaluation(engine, taught, Reviewed("1.png", pair.image, pair.ids + np.uint16(2), WORDS))
+
+
+def test_background_words_make_unlabelled_pixels_count_for_every_image(engine, taught):
+    told = Vocabulary.parse("grass\nwater\n- stone")
+    half = reviewed(2)
+    half.ids[:, 20:] = 0
+    pairs = (Reviewed("1.png", reviewed(1).image, reviewed(1).ids, told), half)
+    found, _ = evaluation(engine, taught, *pairs)
+    assert found.per_image["2.png"]["nothing"] == pytest.approx(100 * 20 / 61)
+
+
+def test_figures_are_those_of_the_confusion_matrices():
+    rng = np.random.default_rng(0)
+    pairs = [rng.integers(0, 9, (2, 17, 23)).astype(np.uint16) for _ in range(5)]
+    for truth, _ in pairs:
+        truth[truth == 3] = IGNORE  # a class that is predicted, and nowhere true
+    counts = np.stack([_tally(truth, ids, 12) for truth, ids in pairs])
+    matrices = np.stack([confusion(truth, ids, 12) for truth, ids in pairs])
+    row = _row("set", counts)
+    assert row.miou == pytest.approx(100 * miou(matrices.sum(0)))
+    assert row.pixel_accuracy == pytest.approx(100 * pixel_accuracy(matrices.sum(0)))
+    assert row.interval == pytest.approx([100 * x for x in bootstrap(matrices)])
+
+
+def test_very_many_classes_fit(engine, taught):
+    """A confusion matrix of these would have 144 million numbers for every image and row."""
+    many = Vocabulary.parse("grass\nwater\n" + "\n".join(f"word {i}" for i in range(12_000)))
+    pairs = [Reviewed(p.name, p.image, p.ids, many) for p in (reviewed(1), reviewed(2))]
+    found, _ = evaluation(engine, taught, *pairs)
+    assert found.rows[1].miou > 90
 
 
 def test_images_of_one_name_are_told_apart(engine, taught):

@@ -217,7 +217,7 @@ def evaluate(
     job = Job(pairs[0].vocabulary, "reme", reference=Reference(str(folder)))
     found = _do(Evaluate(str(folder), pairs, job), device)
     screen.print_table(
-        f"{len(pairs)} images, percent",
+        f"{len(found.per_image)} images, percent",
         ("labels from", "mIoU, 95% interval", "mIoU", "pixels right", "pixels to fix"),
         (
             (r.name, _interval(r.interval), f"{r.miou:.1f}", f"{r.pixel_accuracy:.1f}",
@@ -225,8 +225,15 @@ def evaluate(
             for r in found.rows
         ),
     )  # fmt: skip
+    for note in found.notes:
+        screen.out.print(f"[yellow]note:[/yellow] {screen.plain(note)}")
     screen.write_json(
-        json_file, {"rows": [asdict(r) for r in found.rows], "per_image": dict(found.per_image)}
+        json_file,
+        {
+            "rows": [asdict(r) for r in found.rows],
+            "per_image": dict(found.per_image),
+            "notes": list(found.notes),
+        },
     )
 
 

@@ -347,7 +347,7 @@ def _notices(answers: Answers, references: ReferenceSet) -> tuple[str, ...]:
     if answers.missing:
         told.append(
             f"The reference set {references.name} has nothing to say about "
-            f"{_some(answers.missing)}: correct an image that shows it, and add that to the set."
+            f"{some(answers.missing)}: correct an image that shows it, and add that to the set."
         )
     if answers.only:
         told.append(
@@ -361,10 +361,11 @@ def _strangers(references: ReferenceSet, labels: Sequence[Label]) -> str:
     known = sorted(labels, key=lambda label: -label.count)
     return (
         f"None of the words is in the reference set {references.name}, which knows "
-        f"{_some([label.phrase for label in known])}: use its words, or give them as synonyms."
+        f"{some([label.phrase for label in known])}: use its words, or give them as synonyms."
     )
 
 
-def _some(words: Sequence[str]) -> str:
+def some(words: Sequence[str]) -> str:
+    """The first words of a list, and how many more there are."""
     rest = len(words) - _NAMED
     return ", ".join(words[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")

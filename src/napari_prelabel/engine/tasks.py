@@ -19,6 +19,8 @@ Ids = npt.NDArray[np.uint16]
 # Captions name things, not their parts: one level of large segments, as published for COCO.
 _COARSE = Proposals(kind="felzenszwalb", preset="coco")
 
+REACH = 1.5
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reviewed:
@@ -122,10 +124,12 @@ class Evaluation:
     """Rows: "nothing", "set", then the set without each of its cleaning steps.
 
     per_image : pixels to fix in percent by image name and row name.
+    notes : sentences on images that were left out, and on what could not be found.
     """
 
     rows: tuple[EvaluationRow, ...]
     per_image: Mapping[str, Mapping[str, float]]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -217,6 +221,18 @@ class Scribble:
     models: str = "demo"
     nerve: Nerve = field(default_factory=Nerve)
     precision: Precision = "float32"
+
+
+def reach_of(extent: float, size: Sequence[int]) -> int:
+    """Radius in pixels that a stroke suggests: half as much again as it is long.
+
+    The lengths that people draw tell small things from large ones (docs/methods/scribble.md).
+
+    extent : of the stroke in pixels. size : (H, W) of the image, whose shorter side is the most
+        and a 20th of it the least.
+    """
+    side = min(size)
+    return int(min(max(round(REACH * extent), side // 20, 1), side))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -102,7 +102,7 @@ def advice(found: "Evaluation") -> str:
     worst = max(found.per_image.items(), key=lambda item: item[1].get(SET, 0.0), default=None)
     if worst is not None and len(found.per_image) > 1 and worst[1].get(SET, 0.0) > 2 * here > 0:
         told.append(f"Hardest: {worst[0]}, {worst[1][SET]:.0f} % of it to fix.")
-    return "\n".join(told)
+    return "\n".join([*told, *found.notes])
 
 
 def _columns() -> tuple[Column, ...]:
