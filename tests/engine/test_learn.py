@@ -1,9 +1,11 @@
 """Learning through the engine: corrections and captions become a set, which is then measured."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from napari_prelabel.engine.cache import Encodings
@@ -393,6 +395,18 @@ def test_captions_make_a_set(engine, tmp_path, captioned):
     assert [s.done for s in steps if s.stage == "learn"] == [0, 1, 2]
     with pytest.raises(Cancelled):
         done(engine.do(task, lambda: True))
+
+
+def test_of_a_stack_the_first_plane_is_learnt_and_told(engine, tmp_path, captioned):
+    images = captioned("Green grass beside the blue water.", "A lawn and a lake.")
+    planes = np.stack([reviewed(1).image, reviewed(2).image])
+    tifffile.imwrite(images[0].path.with_suffix(".tif"), planes, photometric="rgb")
+    stack = replace(images[0], path=images[0].path.with_suffix(".tif"), name="1.tif")
+    task = LearnCaptions(str(tmp_path / "set"), "texture", (stack, images[1]), extractor="rules")
+    learned, _ = done(engine.do(task))
+    assert (learned.stacks, learned.images) == (1, 2)
+    names = {s.hash: s.name for s in ReferenceSet.open(learned.folder).sources()}
+    assert names[content_hash(reviewed(1).image)] == "1.tif"
 
 
 def test_captions_that_name_nothing_are_told(engine, tmp_path, captioned):

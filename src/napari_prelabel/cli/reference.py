@@ -363,6 +363,11 @@ def _learn(task: Any, device: str) -> None:
     )
     if done.skipped:
         screen.out.print(f"{done.skipped:,} segments were too small or had no word.")
+    if done.stacks:
+        screen.out.print(
+            f"{done.stacks:,} files hold several planes, of which the first was learnt: save the "
+            "others as files with captions of their own."
+        )
     if done.kept:
         screen.out.print(f"{done.kept:,} images stay as they were corrected.")
     if not done.segments:

@@ -34,7 +34,8 @@ def learn_captions(
     engine: "Engine", task: LearnCaptions, cancelled: Callable[[], bool], watch: Stopwatch
 ) -> Generator[Progress, None, Learned]:
     """Add captioned images to a set, as one step of its undo; a task that ends early changes
-    nothing. Images that are in the set as an annotator corrected them are left alone.
+    nothing. Images that are in the set as an annotator corrected them are left alone. Of a file of
+    several planes the first is taken: a caption does not tell which plane shows what.
 
     Raises JobError when no caption named anything; EncoderMismatch, ImageError, ModelError.
     """
@@ -50,7 +51,7 @@ def learn_captions(
     def words(phrases: Sequence[str]) -> Rows:
         return np.asarray(texts(phrases).cpu().numpy(), np.float32)
 
-    added = skipped = kept = 0
+    added = skipped = kept = stacks = 0
     waiting: list[Addition] = []
     with learning(engine, task, looker) as held:
         corrected = {s.hash for s in held.sources() if s.reviewed}
@@ -58,7 +59,9 @@ def learn_captions(
             if cancelled():
                 raise Cancelled
             yield Progress("learn", done, len(task.images), message=captioned.name)
-            image = read_image(captioned.path).plane(0)
+            pixels = read_image(captioned.path)
+            stacks += len(pixels.planes) > 1
+            image = pixels.plane(0)
             name = content_hash(image)
             if name in corrected:
                 kept += 1
@@ -87,6 +90,7 @@ def learn_captions(
         skipped,
         time.perf_counter() - started,
         kept,
+        stacks,
     )
 
 

@@ -83,6 +83,7 @@ class Learned:
 
     skipped : regions too small to learn from, or segments that no phrase names.
     kept : images that captions did not replace, because an annotator had corrected them.
+    stacks : captioned files of several planes, of which the first alone was learnt.
     """
 
     folder: str
@@ -93,6 +94,7 @@ class Learned:
     skipped: int
     seconds: float
     kept: int = 0
+    stacks: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -4,7 +4,8 @@ One object a line::
 
     {"image": "harbour.jpg", "caption": "Two red boats near a stone pier.", "licence": "CC0"}
 
-An image may have several lines. `licence` and `author` are optional; other keys are left alone.
+An image may have several lines; of a stack the first plane is taken. `licence` and `author` are
+optional; other keys are left alone.
 """
 
 import unicodedata

@@ -318,6 +318,9 @@ class ReferenceDock(QWidget):
             notes.append(f"The captions have no word for {counted(found.skipped, 'segment')}.")
         if found.kept:
             notes.append(f"{counted(found.kept, 'image')} stayed as you had corrected them.")
+        if found.stacks:
+            files = counted(found.stacks, "file")
+            notes.append(f"{files} of several planes: only the first plane was learned.")
         if asked.faults:
             lines = counted(len(asked.faults), "line")
             notes.append(f"Left out {lines} of the captions; {asked.faults[0]}")
