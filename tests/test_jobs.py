@@ -1,9 +1,12 @@
+import json
+
 import pytest
 
 from napari_prelabel.errors import FileFormatError, JobError, VocabularyError
 from napari_prelabel.job import Job, ReME
 from napari_prelabel.jobs import (
     choose,
+    counts_from_zero,
     description_note,
     job_of,
     job_with,
@@ -30,6 +33,51 @@ from napari_prelabel.vocabulary import Vocabulary
 def test_words_on_the_command_line(text, names, background):
     found = vocabulary_of(text)
     assert (found.names, found.background) == (names, background)
+
+
+@pytest.mark.parametrize(
+    ("text", "names", "zero"),
+    [
+        ("0 background\n1 tree\n2 sky", ("background", "tree", "sky"), True),
+        ("0 background, tree, sky", ("background", "tree", "sky"), True),
+        ("1 tree: oak; 2. sky; - shadow", ("tree", "sky"), False),
+        ("0) sky", ("sky",), True),
+        ("tree, 2 doors", ("tree", "2 doors"), None),
+        ("3 doors, 5 doors", ("3 doors", "5 doors"), "gap"),
+        ("7 up, 0 sugar", ("7 up", "0 sugar"), "gap"),
+        ("2, 3", ("2", "3"), None),
+        ("tree, sky", ("tree", "sky"), None),
+        ("voc20", None, None),
+    ],
+)
+def test_ids_before_the_names_are_no_part_of_them(text, names, zero):
+    assert names is None or vocabulary_of(text).names == names
+    if zero == "gap":
+        with pytest.raises(FileFormatError, match="not one after the other from 0 or 1"):
+            counts_from_zero(text)
+    else:
+        assert counts_from_zero(text) is zero
+
+
+@pytest.mark.parametrize(
+    ("content", "zero"),
+    [
+        ([{"id": 1, "name": "tree"}, {"id": 0, "name": "background"}], True),
+        ({"categories": [{"id": 1, "name": "tree"}, {"id": 2, "name": "sky"}]}, False),
+        ([{"id": 0, "name": "_background_"}, {"id": 1, "name": "tree"}], False),
+        ({"labels": [{"name": "tree"}]}, None),
+        ({"names": ["tree"]}, None),
+        (Vocabulary.parse("tree").to_dict(), None),
+    ],
+)
+def test_categories_tell_their_ids(tmp_path, content, zero):
+    path = tmp_path / "classes.json"
+    path.write_text(json.dumps(content))
+    assert counts_from_zero(str(path)) is zero
+    path.write_text('[{"id": 1, "name": "tree"}, {"id": 3, "name": "sky"}]')
+    assert vocabulary_of(str(path)).names == ("tree", "sky")
+    with pytest.raises(FileFormatError, match="numbered 1, 3"):
+        counts_from_zero(str(path))
 
 
 def test_words_too_long_for_a_file_name_are_words():

@@ -134,6 +134,32 @@ def test_faults_of_the_files_are_sentences(pictures, tmp_path):
     assert "There is no reference set" in reference("info", folder, code=SENTENCE)
 
 
+def test_a_class_file_with_a_background_of_id_0(pictures, tmp_path):
+    classes = tmp_path / "classes.txt"
+    classes.write_text("0 background\n1 water\n")
+    where = (*files(pictures)[:4], "--classes", classes)
+    told = reference("build", tmp_path / "set", *where)
+    assert "numbered from 0, and so are ids" in told
+    words = {e.phrase for e in ReferenceSet.open(tmp_path / "set").labels()}
+    assert words == {"background", "water"}
+    told = reference("evaluate", tmp_path / "set", *where)
+    assert "3 images, percent" in told
+    classes.write_text("1 water\n")
+    told = reference("build", tmp_path / "no", *where, "--from-zero", code=SENTENCE)
+    assert "numbered from 1: leave --from-zero away" in told
+
+
+def test_background_words_are_told_to_name_no_pixels(pictures, tmp_path):
+    classes = tmp_path / "classes.txt"
+    classes.write_text("water\n- grass\n")
+    where = (*files(pictures)[:4], "--classes", classes)
+    assert "nothing is learnt of id 0" in reference("build", tmp_path / "set", *where)
+    assert [e.phrase for e in ReferenceSet.open(tmp_path / "set").labels()] == ["water"]
+    told = reference("evaluate", tmp_path / "set", *where)
+    assert "nothing is learnt" not in told
+    assert "3 images, percent" in told
+
+
 def test_many_faults_are_counted_and_empty_labels_told(pictures, tmp_path):
     for folder in ("images", "labels"):
         (tmp_path / folder).mkdir()

@@ -24,8 +24,8 @@ Labels = Annotated[
 Classes = Annotated[
     str | None,
     typer.Option(
-        help="A class file, a preset or the words, in the order of the ids 1, 2, ...; without it "
-        "the tables beside the label files."
+        help="A class file, a preset or the words, in the order of the ids 1, 2, ... or with ids, "
+        "'0 background, 1 tree'; without it the tables beside the label files."
     ),
 ]
 FromZero = Annotated[
@@ -213,7 +213,7 @@ def evaluate(
     from ..job import Job
     from ..settings import Reference
 
-    pairs = _pairs(images, labels, classes, from_zero)[:limit]
+    pairs = _pairs(images, labels, classes, from_zero, learn=False)[:limit]
     job = Job(pairs[0].vocabulary, "reme", reference=Reference(str(folder)))
     found = _do(Evaluate(str(folder), pairs, job), device)
     screen.print_table(
@@ -301,11 +301,17 @@ def undo(folder: Set) -> None:
 
 
 _DEFAULT = "demo"
+_BACKGROUND = (
+    "[yellow]note:[/yellow] background words name no pixels, so nothing is learnt of id 0: to "
+    "learn it, write '0 background' first in place of them."
+)
 # Faults of files that are told one by one.
 _FAULTS = 10
 
 
-def _pairs(images: Path, labels: Path | None, classes: str | None, from_zero: bool) -> Any:
+def _pairs(
+    images: Path, labels: Path | None, classes: str | None, from_zero: bool, *, learn: bool = True
+) -> Any:
     """Reviewed files of two folders, all of them checked; tells which have no partner."""
     from ..errors import FileFormatError
     from ..jobs import vocabulary_of
@@ -314,6 +320,9 @@ def _pairs(images: Path, labels: Path | None, classes: str | None, from_zero: bo
     if labels is None:
         raise FileFormatError(images, "Give --labels, the folder of the label maps, or --captions.")
     vocabulary = vocabulary_of(classes) if classes else None
+    from_zero = _from_zero(classes, from_zero) if classes else from_zero
+    if learn and vocabulary is not None and vocabulary.background:
+        screen.out.print(_BACKGROUND)
     pairs, notes = find_pairs(images, labels, vocabulary, from_zero=from_zero)
     for note in notes:
         screen.out.print(f"[yellow]note:[/yellow] {screen.plain(note)}")
@@ -326,6 +335,21 @@ def _pairs(images: Path, labels: Path | None, classes: str | None, from_zero: bo
         hint = "" if classes else " Name the ids 1, 2, ... with --classes 'sky, tree'."
         raise FileFormatError(labels, faults[0] + hint)
     return pairs
+
+
+def _from_zero(classes: str, asked: bool) -> bool:
+    """Whether id 0 is the first class: asked for, or told by ids beside the names."""
+    from ..errors import FileFormatError
+    from ..jobs import counts_from_zero
+
+    told = counts_from_zero(classes)
+    if asked and told is False:
+        raise FileFormatError(
+            classes, "The classes are numbered from 1: leave --from-zero away, or the numbers."
+        )
+    if told and not asked:
+        screen.out.print("[yellow]note:[/yellow] the classes are numbered from 0, and so are ids.")
+    return asked or bool(told)
 
 
 def _refuse_labels(labels: Path | None, classes: str | None, from_zero: bool) -> None:

@@ -15,7 +15,7 @@ from .atomic import write_atomic
 from .table import parse_json, shown
 
 # LabelMe begins its lists with these two; they are no classes.
-_NO_CLASSES = {"__ignore__", "_background_"}
+NO_CLASSES = {"__ignore__", "_background_"}
 _COLUMNS = ("id", "name", "synonyms", "colour")
 _BACKGROUND = "-"
 
@@ -65,7 +65,7 @@ def write_vocabulary(path: Path, vocabulary: Vocabulary, *, overwrite: bool = Fa
 
 def _read_text(content: str, path: Path) -> Vocabulary:
     del path
-    kept = ["" if line.strip() in _NO_CLASSES else line for line in content.splitlines()]
+    kept = ["" if line.strip() in NO_CLASSES else line for line in content.splitlines()]
     return Vocabulary.parse("\n".join(kept))
 
 
@@ -160,7 +160,7 @@ def _listed(entries: Sequence[Any], path: Path) -> Vocabulary:
     if all(isinstance(e, dict) and type(e.get("id")) is int for e in entries):
         entries = sorted(entries, key=lambda entry: int(entry["id"]))
     classes = [_entry(entry, path) for entry in entries]
-    return Vocabulary.from_dict({"classes": [c for c in classes if c["name"] not in _NO_CLASSES]})
+    return Vocabulary.from_dict({"classes": [c for c in classes if c["name"] not in NO_CLASSES]})
 
 
 def _entry(entry: Any, path: Path) -> Mapping[str, Any]:
