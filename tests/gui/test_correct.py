@@ -154,7 +154,7 @@ def test_tidy_of_the_held_class_alone(three, viewer, image, kind, count):
     result.layer.selected_label = 3
     three.correct_box.button.menu().aboutToShow.emit()
     assert three.correct_box.actions_by_kind[kind].text() == KINDS[kind].format("bright")
-    assert f"Tidied {count} pixels" in tidied(three, kind)
+    assert f"Tidied {count} pixel" in tidied(three, kind)
 
 
 def test_tidy_keeps_locked_classes_and_says_when_there_is_nothing(three, viewer, image):
@@ -162,7 +162,7 @@ def test_tidy_keeps_locked_classes_and_says_when_there_is_nothing(three, viewer,
     table = three.table.classes
     table.setData(table.index(2, 5), 2, 10)
     three.correct_box.least.setValue(3)
-    assert "Tidied 1 pixels" in tidied(three, "absorb")  # the hole; the specks are locked
+    assert "Tidied 1 pixel." in tidied(three, "absorb")  # the hole; the specks are locked
     assert tidied(three, "absorb") == "There was nothing to tidy."
 
 

@@ -175,6 +175,15 @@ def test_running_again_updates_the_same_layer_and_says_what_changed(done, viewer
     assert labels(viewer).data.max() == 3
 
 
+def test_what_was_said_of_one_image_is_not_said_of_the_next(done, viewer):
+    done.words.set_text("dark\nnotice")
+    run(done)
+    assert done.bar.notices.texts
+    viewer.add_image(np.zeros((9, 9), np.uint8), name="other")
+    assert not done.bar.notices.texts
+    assert not done.bar.stage.text()
+
+
 def test_strokes_survive_runs_and_undo_takes_back_one(done, viewer):
     layer = labels(viewer)
     before = layer.data.copy()

@@ -170,8 +170,8 @@ class ClassTable(QTableView):
         header.setSectionResizeMode(NAME, QHeaderView.ResizeMode.Stretch)
         header.setMinimumSectionSize(16)
         em = self.fontMetrics().horizontalAdvance("0")
-        for at, wide in ((COLOUR, 4), (ID, 4), (PIXELS, 10), (SHOW, 6), (LOCK, 6)):
-            self.setColumnWidth(at, em * wide)
+        for at, wide in ((COLOUR, 2.8), (ID, 3.5), (PIXELS, 8.5), (SHOW, 5), (LOCK, 4.8)):
+            self.setColumnWidth(at, round(em * wide))
         self.clicked.connect(self._clicked)
         self.classes.modelReset.connect(self._fit)
         self.classes.ticked.connect(self.changed)
@@ -220,7 +220,8 @@ def _tip(row: Row, at: int) -> str:
     if row.kept:
         return "No longer among the words, but pixels you keep still hold it"
     words = ", ".join(row.entry.synonyms)
-    return f"Also searched as: {words}. {TIPS[at]}" if words else TIPS[at]
+    told = f"{row.entry.name}, also searched as: {words}" if words else row.entry.name
+    return f"{told}\n{TIPS[at]}"
 
 
 def _known(name: str) -> str:

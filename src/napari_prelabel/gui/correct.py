@@ -173,7 +173,9 @@ class Corrector(QObject):
             return
         ids = np.unique(after[change])
         _write(result, plane, [(change & (after == i), int(i)) for i in ids])
-        self._say(f"Tidied {int(change.sum()):,} pixels. Ctrl+Z takes it back.")
+        count = int(change.sum())
+        many = "1 pixel" if count == 1 else f"{count:,} pixels"
+        self._say(f"Tidied {many}. Ctrl+Z takes it back.")
 
 
 def _clean(kind: str, ids: Ids, least: int, of: int) -> Ids:

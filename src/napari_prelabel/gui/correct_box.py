@@ -3,13 +3,17 @@
 from collections.abc import Callable
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QMenu, QPushButton, QWidget
+from qtpy.QtWidgets import QMenu, QPushButton, QSizePolicy, QWidget
 
 from .parts import Name, column, label, row
 from .spins import whole
 
 NEXT_KEY = "Shift-N"
-HINT = "Point at a wrong region and press Shift+N: its next best class, then the one after."
+HINT = "Shift+N on a region: its next best class"
+HINT_TIP = (
+    "Point at a region with the wrong class and press Shift+N: it takes the class that came\n"
+    "second; press again for the one after. Ctrl+Z takes it back."
+)
 TIP = (
     "Clean the slice in view, in one step of undo (Ctrl+Z). What you painted and classes that\n"
     "are locked stay as they are; what is cleaned is yours from then on."
@@ -46,7 +50,11 @@ class CorrectBox(QWidget):
         self.least.setAccessibleName("Small regions")
         rows = column(self, 0)
         rows.addLayout(row(self.button, Name("smaller than"), self.least, stretch=2))
-        rows.addWidget(label(HINT, role="muted"))
+        hint = label(HINT, role="muted")
+        hint.setToolTip(HINT_TIP)
+        hint.setWordWrap(False)
+        hint.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        rows.addWidget(hint)
 
     def _name(self) -> None:
         name = self.held()

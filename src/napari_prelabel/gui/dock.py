@@ -356,6 +356,9 @@ class PrelabelDock(QWidget):
         if result is not None:
             self.results.show_threshold(result.annotation.threshold)
         self.legend.show(result, "")
+        if not self.session.running:
+            self.bar.idle("")
+            self.bar.say()
         if layer is not None and self.bar.live_box.isChecked():
             self.words.settle_soon()
 

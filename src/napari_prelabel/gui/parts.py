@@ -191,10 +191,10 @@ class Name(QLabel):
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
-        self.setMinimumWidth(72)
+        self.setMinimumWidth(78)
 
     def sizeHint(self) -> QSize:
-        return super().sizeHint().expandedTo(QSize(72, 0))
+        return super().sizeHint().expandedTo(QSize(78, 0))
 
 
 def label(text: str = "", role: str = "", *, selectable: bool = False) -> QLabel:
