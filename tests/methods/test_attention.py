@@ -62,6 +62,13 @@ def test_entropy_knows_its_bounds():
     assert scan(eye[:, :, :0], eye[:, :, :0], scale=1.0).entropy.shape == (1, 7)
 
 
+def test_a_token_that_is_masked_weighs_nothing():
+    q, k = torch.ones(1, 2, 1), torch.tensor([[[0.0], [-torch.inf], [0.0]]])
+    found = scan(q, k, torch.tensor([[[1.0], [7.0], [3.0]]]), scale=1.0)
+    torch.testing.assert_close(found.entropy, torch.full((1, 2), float(np.log(2))))
+    torch.testing.assert_close(found.out, torch.full((1, 2, 1), 2.0))
+
+
 def test_half_precision_is_computed_in_single():
     q, k, v = (x.to(torch.bfloat16) for x in heads(5))
     found = scan(q, k, v)

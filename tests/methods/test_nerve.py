@@ -182,6 +182,25 @@ def test_read_out_with_background(score_threshold, background_threshold, stretch
     np.testing.assert_array_equal(ids, want)
 
 
+def test_a_class_whose_score_is_the_threshold_is_dropped():
+    walked = torch.tensor([[0.25, 0.26], [0.0, 0.1]])
+    labels = torch.tensor([[0.75, 0.75], [0.0, 0.1]])
+    parameters = Parameters(score_threshold=0.5)
+    maps = class_maps(walked, labels, (1, 2), parameters, background=True)
+    assert not maps[0].any()
+    assert maps[1].max() == pytest.approx(0.505)
+
+
+@BUDGETS
+def test_the_clean_up_keeps_what_is_as_large_as_the_threshold(budget):
+    """At 1 every column keeps its maximum."""
+    given = layers(24, [(4, 3)])
+    graph = build(*given, Parameters(weighting="equal", cleanup=1.0), budget=budget)
+    want = plain.cleaned(plain.mixed(maps(*given), "equal"), 1.0)
+    assert ((want > 0) & (np.eye(12) == 0)).any()
+    assert distance(graph.rows(slice(None)), want) < 1e-9
+
+
 def test_a_class_that_reaches_the_threshold_wins_in_any_precision():
     p = Parameters(background_threshold=0.4)
     for dtype in (torch.float32, torch.float64):

@@ -71,12 +71,14 @@ def reference(pipeline, picture, side, timestep):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
-def test_queries_and_keys_are_those_of_the_pipeline_s_own_step(tmp_path, kind, prediction):
+@pytest.mark.parametrize(("prediction", "timestep"), [("epsilon", 200), ("v_prediction", 999)])
+def test_queries_and_keys_are_those_of_the_pipeline_s_own_step(
+    tmp_path, kind, prediction, timestep
+):
     pipeline = write_pipeline(tmp_path, kind, prediction)
     model = load_folder(tmp_path, "tiny", ENTRY)
-    maps = model.attention(image(), timestep=200)
-    kept, _, _ = reference(pipeline, image(), 32, 200)
+    maps = model.attention(image(), timestep=timestep)
+    kept, _, _ = reference(pipeline, image(), 32, timestep)
     for place, layer in enumerate(LAYERS):
         for part, found in (("q", maps.queries[place]), ("k", maps.keys[place])):
             heads, count, width = found.shape
@@ -85,6 +87,15 @@ def test_queries_and_keys_are_those_of_the_pipeline_s_own_step(tmp_path, kind, p
             torch.testing.assert_close(found, rows, atol=1e-5, rtol=1e-4)
         assert maps.grids[place] == (16, 16)
         assert maps.scales[place] == pytest.approx(maps.queries[place].shape[-1] ** -0.5)
+
+
+def test_layers_of_several_grids_and_widths_tell_their_own(tmp_path):
+    write_pipeline(tmp_path, "1.x")
+    layers = (f"mid_block.attentions.0.{BLOCK}", LAYERS[0])
+    maps = load_folder(tmp_path, "tiny", ENTRY).attention(image(), layers=layers)
+    assert [tuple(q.shape) for q in maps.queries] == [(2, 64, 8), (2, 256, 4)]
+    assert maps.grids == ((8, 8), (16, 16))
+    assert maps.scales == (8**-0.5, 4**-0.5)
 
 
 def test_the_tap_leaves_the_unet_s_answer_bit_for_bit(pipeline, tiny):
@@ -195,6 +206,8 @@ def test_lower_precision_stays_close(pipeline, tiny, precision):
     low = load_folder(pipeline[0], "tiny", ENTRY, precision=precision)
     maps, exact = low.attention(image()), tiny.attention(image())
     assert low.digest != tiny.digest
+    # Stable Diffusion's autoencoder leaves float16's range.
+    assert low._vae.dtype == (torch.float32 if precision == "float16" else torch.bfloat16)
     for found, wanted in zip(maps.queries, exact.queries, strict=True):
         assert found.dtype == getattr(torch, precision)
         # Queries of deviation 0.55: errors of 0.0067 and 0.044 were seen.
