@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -128,6 +129,21 @@ def test_no_image_is_told(prelabel, tmp_path):
     result = prelabel("run", tmp_path / "no*.png", "--classes", "a", "--out", tmp_path / "out")
     assert result.exit_code == 2
     assert "holds no image" in result.stderr
+
+
+def test_a_run_that_finds_nothing_says_so(prelabel, photos, tmp_path, monkeypatch):
+    run = Brightness.run
+
+    def blind(self, job, image):
+        found = yield from run(self, job, image)
+        return replace(found, ids=np.zeros_like(found.ids))
+
+    monkeypatch.setattr(Brightness, "run", blind)
+    (photos / "b.png").unlink()
+    result = prelabel("run", photos, "--classes", "moon", "--out", tmp_path / "out")
+    assert result.exit_code == 0
+    assert "Nothing was found: no pixel took any of the words" in result.stdout
+    assert "1 image\n" in result.stdout
 
 
 def test_control_c_ends_in_a_sentence(prelabel, photos, tmp_path, monkeypatch):

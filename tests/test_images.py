@@ -7,7 +7,7 @@ import tifffile
 from PIL import ExifTags, Image
 
 from napari_prelabel.errors import FileFormatError, ImageError
-from napari_prelabel.images import Picture, find_images, read_image
+from napari_prelabel.images import Picture, asks_to_be_turned, find_images, read_image
 
 
 def save(path, shape=(4, 5, 3)):
@@ -77,11 +77,18 @@ def test_equal_names_are_told_apart(tmp_path):
     assert names(find_images([str(one), str(two)])) == [first, second]
 
 
-@pytest.mark.parametrize("pattern", ["nothing/*.png", "nowhere.png", "empty"])
-def test_a_pattern_without_images_is_told(pattern, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("pattern", "told"),
+    [
+        ("nothing/*.png", "holds no image"),
+        ("nowhere.png", "nowhere.png is not there: check its spelling"),
+        ("empty", "holds no image"),
+    ],
+)
+def test_a_pattern_without_images_is_told(pattern, told, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     os.mkdir("empty")
-    with pytest.raises(FileFormatError, match="holds no image"):
+    with pytest.raises(FileFormatError, match=told):
         find_images([pattern])
 
 
@@ -118,7 +125,14 @@ def test_an_orientation_is_told_and_pixels_stay_as_stored(orientation, told, suf
     pixels = read_image(tmp_path / f"photo{suffix}")
     assert pixels.planes.shape == (1, 24, 40, 3)
     assert len(pixels.notices) == told
+    assert asks_to_be_turned(tmp_path / f"photo{suffix}") == bool(told)
     assert all("labelled as its pixels are stored" in notice for notice in pixels.notices)
+
+
+def test_what_is_no_picture_asks_for_nothing(tmp_path):
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    assert not asks_to_be_turned(tmp_path / "broken.jpg")
+    assert not asks_to_be_turned(tmp_path / "absent.jpg")
 
 
 def test_sixteen_bits_are_stretched(tmp_path):

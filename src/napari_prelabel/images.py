@@ -86,6 +86,8 @@ def find_images(patterns: Sequence[str], leave_out: Path | None = None) -> tuple
                 "output folder, or name the files one by one.",
             )
         if not hits:
+            if not glob.has_magic(pattern) and not Path(pattern).exists():
+                raise FileFormatError(pattern, f"{pattern} is not there: check its spelling.")
             raise FileFormatError(
                 pattern,
                 f"{pattern} holds no image: name files, folders or patterns such as 'photos/*.jpg' "
@@ -163,12 +165,25 @@ def read_image(path: Path) -> Pixels:
         raise FileFormatError(path, f"{path} is damaged or no image: {error}.") from error
 
 
+def asks_to_be_turned(path: Path) -> bool:
+    """Whether a picture's EXIF orientation is another than the stored one; False if unreadable."""
+    try:
+        with Image.open(path) as picture:
+            return _turned(picture)
+    except (*_BROKEN, Image.DecompressionBombError, struct.error, zlib.error):
+        return False
+
+
+def _turned(picture: Image.Image) -> bool:
+    return picture.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9)
+
+
 def _read_picture(path: Path) -> Pixels:
     """Pixels as they are stored, an orientation tag being told, not obeyed, as napari has it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         with Image.open(path) as picture:
-            turned = picture.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9)
+            turned = _turned(picture)
             frames = [_frame(frame) for frame in ImageSequence.Iterator(picture)]
     if len({frame.shape for frame in frames}) > 1:
         frames = frames[:1]

@@ -4,12 +4,16 @@ from types import SimpleNamespace
 
 import dask.array as da
 import numpy as np
+import PIL.ExifTags
+import PIL.Image
 import pytest
 from napari.layers import Image, Labels, Shapes
 
 from napari_prelabel.errors import ImageError
 from napari_prelabel.gui import images
 from napari_prelabel.gui.images import Source
+
+from gui_steps import wait  # isort: skip
 
 RNG = np.random.default_rng(0)
 
@@ -212,3 +216,17 @@ def test_no_image_and_empty_images_are_clear_sentences():
     empty = SimpleNamespace(multiscale=False, data=np.zeros((0, 5)), name="empty")
     with pytest.raises(ImageError, match="has no pixels"):
         images.check(empty)
+
+
+def test_a_photograph_that_asks_to_be_turned_says_so(dock, viewer, tmp_path):
+    picture, exif = PIL.Image.fromarray(bytes_of(24, 40, 3)), PIL.Image.Exif()
+    picture.save(tmp_path / "plain.jpg")
+    exif[PIL.ExifTags.Base.Orientation] = 6
+    picture.save(tmp_path / "turned.jpg", exif=exif)
+    viewer.open(str(tmp_path / "turned.jpg"), plugin="napari")
+    wait(lambda: not dock.place.turned.isHidden())
+    assert viewer.layers[0].data.shape == (24, 40, 3)  # as stored
+    viewer.open(str(tmp_path / "plain.jpg"), plugin="napari")
+    assert dock.place.turned.isHidden()
+    dock.place.image.choose(viewer.layers[0])
+    wait(lambda: not dock.place.turned.isHidden())

@@ -12,7 +12,9 @@ from . import screen
 app = typer.Typer()
 
 
-@app.command()
+@app.command(
+    epilog="Example: prelabel run photos/ --classes 'tree, sky, grass' --models vitb16 --out labels"
+)
 def run(
     images: Annotated[list[str], typer.Argument(help="Files, folders, patterns ('photos/*.jpg').")],
     out_folder: Annotated[Path, typer.Option("--out", help="Folder for the label files.")],
@@ -118,7 +120,8 @@ def _where(step: Any) -> str:
 
 
 def _summary(outcomes: list[Any], receipt: Any, folder: Path) -> None:
-    table = Table(title=f"{len(outcomes)} images", title_justify="left")
+    many = "1 image" if len(outcomes) == 1 else f"{len(outcomes)} images"
+    table = Table(title=many, title_justify="left")
     for column in ("written", "already there", "failed", "seconds an image"):
         table.add_column(column, justify="right")
     written = [o.seconds for o in outcomes if o.state == "written"]
@@ -140,6 +143,12 @@ def _summary(outcomes: list[Any], receipt: Any, folder: Path) -> None:
                 screen.plain(row.name), f"{row.read:,}", f"{100 * row.read / max(1, pixels):.1f}%"
             )
         screen.out.print(counts)
+    if receipt.images and not any(c.read for c in receipt.classes):
+        screen.out.print(
+            "[yellow]note:[/yellow] Nothing was found: no pixel took any of the words. Try other "
+            "words, fewer background words, or a preset to see what the images look like: "
+            "--classes coco_stuff --method base."
+        )
     if receipt.images:
         for line in receipt.lines():
             screen.out.print(screen.plain(line))

@@ -1,6 +1,7 @@
 """Which image, and which part of it: follows the viewer's layer list."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,16 @@ from qtpy.QtWidgets import QWidget
 
 from ..errors import ImageError
 from . import images
+from .background import Background
 from .images import Source
-from .parts import Combo, Name, column, row
+from .parts import Combo, Name, column, label, row
 
 WHOLE, SLICE, SLICES, VISIBLE, RECTANGLE = "whole", "slice", "slices", "visible", "rectangle"
 REGION_NAME = "region"
+TURNED = (
+    "The file asks to be shown turned or mirrored (EXIF). It is labelled as it lies here: save the "
+    "picture turned for better labels."
+)
 
 
 class PlaceBox(QWidget):
@@ -34,6 +40,11 @@ class PlaceBox(QWidget):
         self.region = Combo("Which part of the image is labelled")
         rows = column(self, 0)
         rows.addLayout(row(Name("Image"), self.image, stretch=1))
+        self.turned = label(TURNED, role="muted")
+        self.turned.hide()
+        self._header = Background()
+        self._header.done.connect(self._show_turned)
+        rows.addWidget(self.turned)
         self._level_row = _boxed(Name("Resolution"), self.level)
         self._axis_row = _boxed(Name("Channels"), self.axis)
         self._channel_row = _boxed(Name("R, G, B"), *self.channels)
@@ -88,7 +99,21 @@ class PlaceBox(QWidget):
             self._offer_levels(layer)
             self._offer_axes(layer)
         self._new_axis()
+        self._ask_turned(layer)
         self.image_changed.emit(layer)
+
+    def _ask_turned(self, layer: Image | None) -> None:
+        """Look into the file's header, off the GUI thread; napari shows pixels as stored."""
+        self.turned.hide()
+        if layer is None or not layer.source.path or layer.source.reader_plugin != "napari":
+            return
+        path = Path(layer.source.path)
+        self._header.start(lambda: (layer, _asks_to_be_turned(path)))
+
+    def _show_turned(self, answer: Any) -> None:
+        if isinstance(answer, tuple):
+            layer, turned = answer
+            self.turned.setVisible(turned and layer is self.layer)
 
     def _offer_levels(self, layer: Image) -> None:
         if layer.multiscale:
@@ -195,3 +220,10 @@ def _boxed(*widgets: QWidget) -> QWidget:
     layout = row(*widgets, stretch=1)
     box.setLayout(layout)
     return box
+
+
+def _asks_to_be_turned(path: Path) -> bool:
+    # Late: the readers of image files take a while to import.
+    from ..images import asks_to_be_turned
+
+    return asks_to_be_turned(path)
