@@ -1,5 +1,6 @@
 """Segments unlike the others of their word, against a float64 re-typing and by hand."""
 
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -81,3 +82,17 @@ def test_deviations_against_float64():
 
 def test_equal_segments_deviate_by_nothing():
     assert not deviations(np.repeat(near(1), 9, axis=0)).any()
+
+
+def test_very_many_words_take_no_time_each(tmp_path):
+    """Looking through all pairs for every word would take minutes."""
+    words = [(f"word {i % 4000}",) for i in range(40_000)]
+    rows = near(len(words))
+    told = addition("image", *words[:1])
+    segment, picture = told.segments[0], told.thumbnails[0]
+    held = ReferenceSet.create(tmp_path / "many", ENCODER)
+    segments = tuple(replace(segment, words=told) for told in words)
+    held.add([replace(told, embeddings=rows, segments=segments, thumbnails=(picture,) * len(rows))])
+    start = time.perf_counter()
+    odd_ones(held)
+    assert time.perf_counter() - start < 30

@@ -66,7 +66,7 @@ def steps(held: ReferenceSet, settings: Cleaning, text: TextRows | None = None) 
     _check(settings)
     labels = held.labels()
     left = _Pairs(*held.raw_pairs(), [])
-    roots, of = _roots(labels)
+    roots, of = roots_of(labels)
     kept = {key(word) for word in settings.keep}
     free = np.asarray([not kept & {key(e.phrase), key(e.root)} for e in labels], bool)
     abstract: tuple[str, ...] = ()
@@ -97,7 +97,7 @@ def _check(settings: Cleaning) -> None:
         )
 
 
-def _roots(labels: Sequence[Label]) -> tuple[list[str], Ints]:
+def roots_of(labels: Sequence[Label]) -> tuple[list[str], Ints]:
     """The roots in order of appearance, and the number of each label's root."""
     numbers: dict[str, int] = {}
     roots: list[str] = []
@@ -123,7 +123,7 @@ def _outliers(
     held: ReferenceSet, settings: Cleaning, left: _Pairs, of: Ints, count: int
 ) -> Generator[tuple[int, int], None, npt.NDArray[np.bool_]]:
     """Pairs whose segment lies among the farthest of its root's group."""
-    groups = _split(of[left.labels], count)
+    groups = split(of[left.labels], count)
     groups = [members for members in groups if len(members)]
     scores = []
     for done, members in enumerate(groups, start=1):
@@ -139,7 +139,7 @@ def _outliers(
     return which
 
 
-def _split(numbers: Ints, count: int) -> list[npt.NDArray[np.intp]]:
+def split(numbers: Ints, count: int) -> list[npt.NDArray[np.intp]]:
     """Where each of the numbers 0 .. count - 1 stands."""
     order = np.argsort(numbers, kind="stable")
     if not count:
@@ -176,7 +176,7 @@ def _enriched(
         others.setdefault(key(a), []).append(b)
         others.setdefault(key(b), []).append(a)
     rows: dict[tuple[str, str], list[Ints]] = {}
-    for label, members in zip(labels, _split(left.labels, len(labels)), strict=True):
+    for label, members in zip(labels, split(left.labels, len(labels)), strict=True):
         for told in _renamed(label, others) if len(members) else ():
             rows.setdefault(told, []).append(left.rows[members])
     return alike, {told: np.unique(np.concatenate(r)) for told, r in rows.items()}

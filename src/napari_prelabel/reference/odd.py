@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from .clean import roots_of, split
 from .metric import compared
 from .store import ReferenceSet
 from .values import Rows
@@ -27,25 +28,27 @@ class Odd:
 
 
 def odd_ones(held: ReferenceSet, count: int = 20, least: float = 3.5) -> tuple[Odd, ...]:
-    """The oddest segments of a set, the oddest first; those switched off are passed over.
+    """The oddest segments of a set, the oddest first; those switched off have no say.
 
     Distance is 1 - cosine to the word's median vector, after the set's metric; a segment is odd
     when it lies `least` robust deviations (median absolute deviation) beyond the word's median.
     """
+    labels = held.labels()
+    roots, of = roots_of(labels)
+    pairs, columns = held.raw_pairs()
     found: list[Odd] = []
-    for stats in held.class_stats():
-        rows = held.rows_of(stats.word)
+    for root, members in zip(roots, split(of[columns], len(roots)), strict=True):
+        rows = np.unique(pairs[members])
         rows = rows[:: max(1, -(-len(rows) // MOST))]
         if len(rows) < FEWEST:
             continue
         scores = deviations(compared(held.rows(rows), held.metric))
         order = np.argsort(-scores, kind="stable")[: 4 * count]
         odd = [i for i in order if scores[i] >= least]
-        records = held.records(rows[odd])
         found += [
-            Odd(record.row, stats.word, float(scores[i]))
-            for i, record in zip(odd, records, strict=True)
-            if record.enabled and record.segment.origin == "correction"
+            Odd(record.row, root, float(scores[i]))
+            for i, record in zip(odd, held.records(rows[odd]) if odd else (), strict=True)
+            if record.segment.origin == "correction"
         ]
     return tuple(sorted(found, key=lambda odd: -odd.score)[:count])
 
