@@ -11,7 +11,9 @@ from engine_steps import finish
 
 from napari_prelabel.engine import run
 from napari_prelabel.engine.cache import Encodings
+from napari_prelabel.engine.nerve import Affinities
 from napari_prelabel.engine.run import Engine
+from napari_prelabel.engine.timing import Stopwatch
 from napari_prelabel.errors import JobError
 from napari_prelabel.job import FreeCP, Job, Nerve, Windows
 from napari_prelabel.models import diffusion
@@ -85,6 +87,30 @@ def test_words_and_walk_cost_no_new_pass_and_change_no_bit(model):
     np.testing.assert_array_equal(first.score, again.score)
     result(runner, job(nerve=Nerve(timestep=5)))
     assert model.passes == 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"weighting": "equal"},
+        {"temperature": 9.0},
+        {"lowest": 1},
+        {"local": "rows"},
+        {"radius": 2},
+        {"cleanup": 0.5},
+        {"timestep": 1},
+    ],
+)
+def test_every_setting_of_the_graph_makes_another(change):
+    near = Affinities(Painted(), Encodings(), Stopwatch(torch.device("cpu")))
+    plain = Nerve(weighting="lowest", lowest=2) if "lowest" in change else Nerve()
+    first, other, again = (
+        near.graph(IMAGE, "image", s).transition(0.5)
+        for s in (plain, replace(plain, **change), plain)
+    )
+    assert (first - other).abs().max() > 1e-4
+    assert torch.equal(first, again)
+    assert near.model.passes == 1 + ("timestep" in change)
 
 
 def test_without_a_walk_the_evidence_stays(model):
