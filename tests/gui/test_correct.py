@@ -200,6 +200,30 @@ def test_a_failure_is_a_sentence(three, monkeypatch):
     assert three.correct_box.button.isEnabled()
 
 
+def test_in_a_stack_only_the_slice_changes(dock, viewer):
+    ramp = np.repeat(np.linspace(0, 255, 80, dtype=np.uint8)[None], 60, 0)
+    viewer.add_image(np.stack([ramp, ramp, ramp]), name="ramp")
+    dock.words.set_text("dark\nbright")
+    dock.place.region.choose("slices")
+    run(dock)
+    layer = labels(viewer)
+    before = layer.data.copy()
+    viewer.dims.set_point(0, 1)
+    point(viewer, 1, 30, 75)
+    press(dock)
+    assert told(dock).startswith("bright → [dark]")
+    assert (layer.data[1] == 1).all()
+    np.testing.assert_array_equal(layer.data[[0, 2]], before[[0, 2]])
+    layer.undo()
+    np.testing.assert_array_equal(layer.data, before)
+    result = dock.session.result(dock.place.layer)
+    result.annotation.model[:, 10, 10] = 2
+    result.annotation.blank_below(0.0)
+    layer.data[...] = result.annotation.shown
+    assert "Tidied 1 pixel." in tidied(dock, "absorb")
+    assert layer.data[:, 10, 10].tolist() == [2, 1, 2]
+
+
 def answer(second, origin=(0, 0), words=ABC):
     second = np.asarray(second, np.uint16)
     score = np.zeros(second.shape, np.float16)

@@ -1,6 +1,6 @@
 """The table beneath the words: colour, id, name, pixels, shown, locked. It is the legend, too."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,13 @@ TIPS = (
     "Tick to keep this class as it is now: runs write nothing over its pixels",
 )
 ROWS_SHOWN = 7
+SORT_TIP = "\n\nClick this heading to sort by it"
+# What rows can be sorted by; kept classes have ids of their own and come behind.
+ORDERS: dict[int, Callable[["Row"], Any]] = {
+    ID: lambda r: (r.kept, r.entry.id),
+    NAME: lambda r: r.entry.name.casefold(),
+    PIXELS: lambda r: (-(r.pixels or 0), r.kept, r.entry.id),
+}
 
 
 @dataclass(slots=True)
@@ -44,6 +51,7 @@ class ClassModel(QAbstractTableModel):
     def __init__(self) -> None:
         super().__init__()
         self.rows: list[Row] = []
+        self._order, self._sorted = ID, True
         self._colours: dict[str, str] = {}
         self._hidden: set[str] = set()
         self._locked: set[str] = set()
@@ -52,7 +60,18 @@ class ClassModel(QAbstractTableModel):
         """Show these classes; `kept` come last."""
         self.beginResetModel()
         self.rows = [self._row(c, False) for c in typed] + [self._row(c, True) for c in kept]
+        self._sorted = self._order == ID
+        if self._order == NAME:
+            self.rows.sort(key=ORDERS[NAME])
         self.endResetModel()
+
+    def sort_by(self, column: int) -> None:
+        """Sort the rows by id, name or pixels; a stroke later on does not move them."""
+        if column in ORDERS:
+            self._order, self._sorted = column, True
+            self.beginResetModel()
+            self.rows.sort(key=ORDERS[column])
+            self.endResetModel()
 
     def _row(self, entry: Class, kept: bool) -> Row:
         plain = "#{:02x}{:02x}{:02x}".format(*entry.rgb)
@@ -65,7 +84,9 @@ class ClassModel(QAbstractTableModel):
         """Fill in the pixels of each class by name; classes not named show none."""
         for row in self.rows:
             row.pixels = counts.get(row.entry.name)
-        if self.rows:
+        if self._order == PIXELS and not self._sorted:
+            self.sort_by(PIXELS)
+        elif self.rows:
             self.dataChanged.emit(self.index(0, PIXELS), self.index(len(self.rows) - 1, PIXELS))
 
     @property
@@ -107,7 +128,9 @@ class ClassModel(QAbstractTableModel):
             return COLUMNS[section]
         if role == Qt.ItemDataRole.TextAlignmentRole:
             return _side(section)
-        return TIPS[section] if role == Qt.ItemDataRole.ToolTipRole else None
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return f"{TIPS[section]}{SORT_TIP if section in ORDERS else ''}"
+        return None
 
     def data(self, index: QModelIndex, role: int = 0) -> Any:
         row, at = self.rows[index.row()], index.column()
@@ -166,6 +189,8 @@ class ClassTable(QTableView):
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         header = self.horizontalHeader()
         header.setHighlightSections(False)
+        header.setSectionsClickable(True)
+        header.sectionClicked.connect(self.classes.sort_by)
         header.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
         header.setSectionResizeMode(NAME, QHeaderView.ResizeMode.Stretch)
         header.setMinimumSectionSize(16)
