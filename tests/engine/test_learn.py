@@ -18,7 +18,13 @@ from napari_prelabel.engine.tasks import (
     LearnCaptions,
     Reviewed,
 )
-from napari_prelabel.errors import Cancelled, EncoderMismatch, ImageError, JobError
+from napari_prelabel.errors import (
+    Cancelled,
+    EncoderMismatch,
+    ImageError,
+    JobError,
+    ReferenceSetError,
+)
 from napari_prelabel.job import Job
 from napari_prelabel.metrics import bootstrap, confusion, miou, pixel_accuracy
 from napari_prelabel.pixels import content_hash
@@ -114,6 +120,45 @@ def test_a_cancelled_task_changes_nothing(engine, tmp_path, monkeypatch):
     with pytest.raises(Cancelled):
         done(engine.do(task, lambda: next(asked)))
     assert ReferenceSet.open(tmp_path / "set").digest == first.digest
+
+
+def test_what_was_committed_before_a_kill_is_a_set_of_its_own(engine, tmp_path, monkeypatch):
+    """Between two commits of a long task lies a set with synonyms, and a metric of its rows."""
+    monkeypatch.setattr("napari_prelabel.engine.learn.MAX_ROWS", 1)
+    pairs = tuple(reviewed(seed) for seed in (1, 2, 3))
+    steps = engine.do(Learn(str(tmp_path / "set"), "texture", pairs))
+    for step in steps:
+        if (step.stage, step.done) == ("learn", 2):
+            break
+    held = ReferenceSet.open(tmp_path / "set")
+    assert (held.n_images, held.labels()[0].synonyms) == (2, ("lawn",))
+    np.testing.assert_array_equal(held.metric.matrix, fit_set(held).matrix)
+    steps.close()
+    assert not (tmp_path / "set").exists()
+
+
+def test_a_task_that_cannot_be_taken_back_tells_why_it_ended(engine, tmp_path, monkeypatch):
+    learn(engine, tmp_path / "set", 1)
+    monkeypatch.setattr("napari_prelabel.engine.learn.MAX_ROWS", 1)
+
+    def full(*_):
+        raise ReferenceSetError(tmp_path, "the disk is full")
+
+    monkeypatch.setattr(ReferenceSet, "undo", full)
+    asked = iter([False, True])
+    task = Learn(str(tmp_path / "set"), "texture", (reviewed(2), reviewed(3)))
+    with pytest.raises(Cancelled):
+        done(engine.do(task, lambda: next(asked)))
+
+
+def test_of_an_image_that_comes_twice_the_later_labels_are_kept_and_told(engine, tmp_path):
+    pair = reviewed(1)
+    other = Reviewed("1.png", pair.image, np.full_like(pair.ids, 2), WORDS)
+    learned, _ = done(engine.do(Learn(str(tmp_path / "set"), "texture", (pair, other))))
+    held = ReferenceSet.open(tmp_path / "set")
+    assert (learned.doubled, learned.images, learned.added) == (1, 1, held.n_segments)
+    assert [e.phrase for e in held.labels()] == ["water"]
+    assert learn(engine, tmp_path / "set", 1)[0].doubled == 0
 
 
 def test_a_set_of_another_encoder_is_refused(engine, tmp_path):
@@ -407,6 +452,20 @@ def test_of_a_stack_the_first_plane_is_learnt_and_told(engine, tmp_path, caption
     assert (learned.stacks, learned.images) == (1, 2)
     names = {s.hash: s.name for s in ReferenceSet.open(learned.folder).sources()}
     assert names[content_hash(reviewed(1).image)] == "1.tif"
+
+
+def test_captioned_images_that_cannot_be_read_are_left_out(engine, tmp_path, captioned):
+    images = captioned("Green grass beside the blue water.", "A lawn and a lake.")
+    images[0].path.write_bytes(b"no picture")
+    task = LearnCaptions(str(tmp_path / "set"), "texture", images, extractor="rules")
+    learned, _ = done(engine.do(task))
+    assert learned.images == 1
+    (told,) = learned.unread
+    assert told.startswith("1.png: ")
+    assert "is damaged or no image" in told
+    with pytest.raises(JobError, match=r"No image can be read; 1\.png: "):
+        done(engine.do(replace(task, folder=str(tmp_path / "other"), images=images[:1])))
+    assert not (tmp_path / "other").exists()
 
 
 def test_captions_that_name_nothing_are_told(engine, tmp_path, captioned):

@@ -124,6 +124,18 @@ def test_several_changes_can_be_one_step(tmp_path):
     assert held.n_images == 4
 
 
+def test_what_another_process_changed_is_not_undone(tmp_path):
+    held = small_set(tmp_path / "set")
+    held.add([addition("c")])
+    ReferenceSet.open(held.folder).add([addition("d")])
+    with pytest.raises(ReferenceSetError, match="was changed elsewhere since"):
+        held.undo()
+    assert ReferenceSet.open(held.folder).n_images == 4
+    held.refresh()
+    held.undo()
+    assert held.n_images == 3
+
+
 def test_nothing_to_undo_in_a_new_set(tmp_path):
     held = ReferenceSet.create(tmp_path / "set", ENCODER)
     with pytest.raises(ReferenceSetError, match="nothing to undo"):

@@ -387,6 +387,12 @@ def _learn(task: Any, device: str) -> None:
     )
     if done.skipped:
         screen.out.print(f"{done.skipped:,} segments were too small or had no word.")
+    if done.doubled:
+        screen.out.print(f"{done.doubled:,} images came twice: the later labels are kept.")
+    for fault in done.unread[:_FAULTS]:
+        screen.err.print(f"[yellow]note:[/yellow] {screen.plain(fault)}")
+    if done.unread:
+        screen.out.print(f"{len(done.unread):,} images could not be read and are left out.")
     if done.stacks:
         screen.out.print(
             f"{done.stacks:,} files hold several planes, of which the first was learnt: save the "

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import Cancelled
+from ..errors import Cancelled, PrelabelError
 from ..job import Progress
 from ..methods.segments import Segments
 from ..models.catalog import bundle_of
@@ -53,7 +53,7 @@ def learn(
                 raise Cancelled
             yield Progress("learn", done, len(task.pairs), message=pair.name)
             learner.take(pair)
-        learner.finish()
+        learner.commit()
         yield Progress("learn", len(task.pairs), len(task.pairs))
         if task.cleaning is not None:
             yield from _cleaned(engine, held, task.cleaning, cancelled)
@@ -65,6 +65,7 @@ def learn(
         learner.added,
         learner.skipped,
         time.perf_counter() - started,
+        doubled=learner.doubled,
     )
 
 
@@ -80,7 +81,8 @@ def clean(
 class Learner:
     """Turns corrected images into additions of one set and commits them, many at a time.
 
-    added : segments of all images so far; skipped : regions too small to learn from.
+    added : segments of all images so far; skipped : regions too small to learn from; doubled :
+    images that came again, in place of what they had brought before.
     """
 
     def __init__(
@@ -89,6 +91,8 @@ class Learner:
         self.held = held
         self.added = 0
         self.skipped = 0
+        self.doubled = 0
+        self._seen: dict[str, int] = {}
         self._looker = looker
         self._told = (author, licence)
         self._waiting: list[Addition] = []
@@ -97,8 +101,11 @@ class Learner:
     def take(self, pair: Reviewed) -> None:
         """Encode an image and keep its segments for the next commit."""
         corrected = self._corrected(pair)
+        name, count = corrected.addition.source.hash, len(corrected.addition.segments)
         self.skipped += corrected.skipped
-        self.added += len(corrected.addition.segments)
+        self.added += count - self._seen.get(name, 0)
+        self.doubled += name in self._seen
+        self._seen[name] = count
         self._waiting.append(corrected.addition)
         for word, others in correct.declared(pair.vocabulary).items():
             self._synonyms[word] = (*self._synonyms.get(word, ()), *others)
@@ -106,14 +113,13 @@ class Learner:
             self.commit()
 
     def commit(self) -> None:
-        """Add what waits."""
+        """Add what waits, with its synonyms and the metric of the set as it is then.
+
+        So the images so far are a set of their own, should the process be killed after it.
+        """
         if self._waiting:
             self.held.add(self._waiting)
             self._waiting = []
-
-    def finish(self) -> None:
-        """Commit the rest, the synonyms and the metric of the set as it is now."""
-        self.commit()
         self.held.declare(self._synonyms)
         self.held.put_metric(fit_set(self.held))
 
@@ -164,7 +170,9 @@ def learning(
         if new:
             held.discard()
         elif held.generation != before:
-            held.undo()
+            # Where that cannot be, on a full disk say, the first error is the one to tell.
+            with contextlib.suppress(PrelabelError):
+                held.undo()
         raise
 
 

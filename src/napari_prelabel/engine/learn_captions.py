@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import Cancelled, JobError
+from ..errors import Cancelled, FileFormatError, ImageError, JobError
 from ..images import read_image
 from ..job import Progress
 from ..methods.segments import Segments
@@ -21,6 +21,7 @@ from ..reference.phrases import Extract, extractor
 from ..reference.shards import MAX_ROWS
 from ..reference.store import ReferenceSet
 from ..reference.values import Addition, Rows, Source
+from ..settings import Proposals
 from .embed import Looker, Rgb, embed
 from .learn import PRECISION, learning, storable
 from .tasks import LearnCaptions, Learned
@@ -34,10 +35,12 @@ def learn_captions(
     engine: "Engine", task: LearnCaptions, cancelled: Callable[[], bool], watch: Stopwatch
 ) -> Generator[Progress, None, Learned]:
     """Add captioned images to a set, as one step of its undo; a task that ends early changes
-    nothing. Images that are in the set as an annotator corrected them are left alone. Of a file of
-    several planes the first is taken: a caption does not tell which plane shows what.
+    nothing. Images that are in the set as an annotator corrected them are left alone, those that
+    cannot be read are left out. Of a file of several planes the first is taken: a caption does not
+    tell which plane shows what.
 
-    Raises JobError when no caption named anything; EncoderMismatch, ImageError, ModelError.
+    Raises JobError when no caption named anything or no image can be read; EncoderMismatch,
+    ModelError.
     """
     started = time.perf_counter()
     extract = extractor(task.extractor)
@@ -51,47 +54,84 @@ def learn_captions(
     def words(phrases: Sequence[str]) -> Rows:
         return np.asarray(texts(phrases).cpu().numpy(), np.float32)
 
-    added = skipped = kept = stacks = 0
-    waiting: list[Addition] = []
     with learning(engine, task, looker) as held:
-        corrected = {s.hash for s in held.sources() if s.reviewed}
+        namer = _Namer(held, _Models(looker, placer, extract, words))
         for done, captioned in enumerate(task.images):
             if cancelled():
                 raise Cancelled
             yield Progress("learn", done, len(task.images), message=captioned.name)
-            pixels = read_image(captioned.path)
-            stacks += len(pixels.planes) > 1
-            image = pixels.plane(0)
-            name = content_hash(image)
-            if name in corrected:
-                kept += 1
-                continue
-            look = yield from looker.look(image, name, task.proposals)
-            found = _Found(image, name, look.segments, captioned)
-            paired = _paired(held, found, extract, looker, placer, words)
-            skipped += paired.discarded
-            added += len(paired.addition.segments)
-            if paired.addition.segments:
-                waiting.append(paired.addition)
-            if sum(len(a.segments) for a in waiting) >= MAX_ROWS:
-                held.add(waiting)
-                waiting = []
-        if not added and not kept:
-            raise JobError("captions", "No caption names anything: write what the images show.")
-        held.add(waiting)
-        held.put_metric(fit_set(held))
+            yield from namer.take(captioned, task.proposals)
+        namer.finish()
     yield Progress("learn", len(task.images), len(task.images))
     return Learned(
         str(held.folder),
         held.digest,
         held.n_segments,
         held.n_images,
-        added,
-        skipped,
+        namer.added,
+        namer.skipped,
         time.perf_counter() - started,
-        kept,
-        stacks,
+        namer.kept,
+        namer.stacks,
+        tuple(namer.unread),
     )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Models:
+    """looker : the set's encoder; placer : CLIP's of segments; words : its rows of phrases."""
+
+    looker: Looker
+    placer: Looker
+    extract: Extract
+    words: Callable[[Sequence[str]], Rows]
+
+
+class _Namer:
+    """Turns captioned images into additions of one set; counts what `Learned` tells."""
+
+    def __init__(self, held: ReferenceSet, models: _Models) -> None:
+        self.added = self.skipped = self.kept = self.stacks = 0
+        self.unread: list[str] = []
+        self._held, self._models = held, models
+        self._corrected = {s.hash for s in held.sources() if s.reviewed}
+        self._waiting: list[Addition] = []
+
+    def take(self, captioned: Captioned, proposals: Proposals) -> Generator[Progress, None, None]:
+        """Name the segments of an image and keep them for the next commit."""
+        try:
+            pixels = read_image(captioned.path)
+            image = pixels.plane(0)
+        except (FileFormatError, ImageError) as error:
+            self.unread.append(f"{captioned.name}: {error}")
+            return
+        name = content_hash(image)
+        if name in self._corrected:
+            self.kept += 1
+            return
+        self.stacks += len(pixels.planes) > 1
+        look = yield from self._models.looker.look(image, name, proposals)
+        found = _Found(image, name, look.segments, captioned)
+        paired = _paired(self._held, found, self._models)
+        self.skipped += paired.discarded
+        self.added += len(paired.addition.segments)
+        if paired.addition.segments:
+            self._waiting.append(paired.addition)
+        if sum(len(a.segments) for a in self._waiting) >= MAX_ROWS:
+            self._commit()
+
+    def finish(self) -> None:
+        """Commit the rest; raises JobError when nothing was named."""
+        if not self.added and not self.kept and self.unread:
+            raise JobError("captions", f"No image can be read; {self.unread[0]}")
+        if not self.added and not self.kept:
+            raise JobError("captions", "No caption names anything: write what the images show.")
+        self._commit()
+
+    def _commit(self) -> None:
+        self._held.add(self._waiting)
+        self._waiting = []
+        self._held.put_metric(fit_set(self._held))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,14 +142,7 @@ class _Found:
     captioned: Captioned
 
 
-def _paired(
-    held: ReferenceSet,
-    found: _Found,
-    extract: Extract,
-    looker: Looker,
-    placer: Looker,
-    words: Callable[[Sequence[str]], Rows],
-) -> pairing.Paired:
+def _paired(held: ReferenceSet, found: _Found, models: _Models) -> pairing.Paired:
     image, name, captioned = found.image, found.name, found.captioned
 
     def rows_by(by: Looker) -> Callable[[Segments], Rows]:
@@ -122,9 +155,9 @@ def _paired(
         captioned.captions,
         found.segments,
         Source(name, shown, size, captioned.author, "", licence),
-        extract=extract,
-        words=words,
-        place=rows_by(placer),
-        pool=rows_by(looker),
+        extract=models.extract,
+        words=models.words,
+        place=rows_by(models.placer),
+        pool=rows_by(models.looker),
         position=held.position,
     )

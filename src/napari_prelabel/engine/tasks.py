@@ -84,6 +84,8 @@ class Learned:
     skipped : regions too small to learn from, or segments that no phrase names.
     kept : images that captions did not replace, because an annotator had corrected them.
     stacks : captioned files of several planes, of which the first alone was learnt.
+    unread : a sentence for each captioned image that could not be read.
+    doubled : images that came twice, of which the later labels are kept.
     """
 
     folder: str
@@ -95,6 +97,8 @@ class Learned:
     seconds: float
     kept: int = 0
     stacks: int = 0
+    unread: tuple[str, ...] = ()
+    doubled: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -190,7 +194,7 @@ class ReadImage:
     nerve : of it only what decides the graph counts, so that a run of NERVE before shares it.
     """
 
-    replaces: ClassVar[bool] = True
+    replaces: ClassVar[bool] = False
     image: Rgb
     models: str = "demo"
     nerve: Nerve = field(default_factory=Nerve)
@@ -214,7 +218,7 @@ class Scribble:
     locked : (h, w) bool, pixels that must not change. radius : in pixels.
     """
 
-    replaces: ClassVar[bool] = True
+    replaces: ClassVar[bool] = False
     name: str
     corner: tuple[int, int]
     strokes: Ids

@@ -311,9 +311,17 @@ class ReferenceSet:
         self._commit(lambda draft: draft.put_metric(metric))
 
     def undo(self) -> None:
-        """Go back to the generation before the last change; a second time: forth again."""
+        """Go back to the generation before the last change; a second time: forth again.
+
+        A change that another process has made since this set was read is not taken back.
+        """
         with self._locked():
             manifest = read_manifest(self.folder)
+            if manifest != self._now.manifest:
+                raise ReferenceSetError(
+                    self.folder,
+                    f"{self.folder.name} was changed elsewhere since: open it again, then undo.",
+                )
             if manifest.previous is None:
                 raise ReferenceSetError(
                     self.folder, f"There is nothing to undo in {self.folder.name}."
