@@ -24,6 +24,7 @@ Floats = NDArray[np.float32]
 class HeadScore:
     """How well one row of scores separates pairs of one label from pairs of two.
 
+    side, timestep : pixels that images are squashed to, and of the noise.
     layer : name of the layer; "colour" is plain distance of RGB values; "chance" is no score.
     head : number of the head, or "mean" over the layer's heads.
     auc, precision : area under the ROC curve over all pairs; mean average precision over anchors.
