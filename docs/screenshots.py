@@ -17,7 +17,7 @@ from PIL import Image
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
-from napari_prelabel.gui import remember, runner
+from napari_prelabel.gui import kept, remember, runner
 from napari_prelabel.gui.commands import DOCK, PLUGIN
 from napari_prelabel.gui.dock import PrelabelDock
 
@@ -54,6 +54,8 @@ def run(dock: PrelabelDock) -> None:
 def main(theme: str) -> None:
     remember._path = lambda: FOLDER / "absent" / "dock.json"
     remember.save = remember.update = lambda *_: None
+    apart = tempfile.TemporaryDirectory()
+    kept.folder = lambda: Path(apart.name) / "kept"
     viewer = napari.Viewer()
     viewer.theme = theme
     viewer.window.resize(*SIZE)
@@ -79,6 +81,7 @@ def main(theme: str) -> None:
         screenshots_reference.picture(viewer, Path(sets), wait, shoot)
     runner.close_shared_pool()
     viewer.close()
+    apart.cleanup()
 
 
 if __name__ == "__main__":
