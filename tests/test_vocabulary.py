@@ -51,13 +51,14 @@ def test_crlf_bom_tabs_and_other_dashes_are_harmless():
 
 
 def test_a_word_may_contain_a_dash_or_a_hash():
-    assert Vocabulary.parse("t-shirt\n-x\nC#").names == ("t-shirt", "-x", "C#")
+    assert Vocabulary.parse("t-shirt\nC#").names == ("t-shirt", "C#")
 
 
 @pytest.mark.parametrize(
     ("text", "line", "part"),
     [
         ("tree\nsky\nTREE", 3, "stands twice"),
+        ("sky\n-haze", 2, "write '- haze', with a space, for a background word"),
         ("tree: oak\noak", 2, "stands twice, under tree and oak"),
         ("tree: tree", 1, "stands twice, under tree"),
         ("tree\n- Tree", 2, "under tree and the background words"),

@@ -29,6 +29,7 @@ _DISTINCT = (
     "e6194b 3cb44b ffe119 4363d8 f58231 911eb4 42d4f4 f032e6 bfef45 fabed4 "
     "469990 dcbeff 9a6324 fffac8 800000 aaffc3 808000 ffd8b1 000075 a9a9a9"
 ).split()
+_DASHES = "-\u2013\u2212"
 _COMMENT = re.compile(r"(^|\s)#(?![0-9a-fA-F]{6}\])")
 _COLOUR = re.compile(r"\[\s*(#[0-9a-fA-F]{6})\s*\]\s*$")
 
@@ -93,7 +94,7 @@ class Vocabulary:
             if not line:
                 continue
             try:
-                if line[0] in "-\u2013\u2212" and (len(line) == 1 or line[1].isspace()):
+                if line[0] in _DASHES and (len(line) == 1 or line[1].isspace()):
                     words = _split(line[1:], "a background word is missing after the dash")
                     for word in words:
                         _take(seen, word, "the background words")
@@ -225,6 +226,9 @@ def _parse_class(line: str, number: int) -> Class:
     head, colon, tail = line.partition(":")
     found = _COLOUR.search(head)
     name = _word(head[: found.start()] if found else head)
+    if name[0] in _DASHES:
+        told = f"write '- {name[1:]}', with a space, for a background word"
+        raise VocabularyError(f"{told}; a class name cannot begin with a dash")
     if "," in name:
         raise VocabularyError(
             f"write one class a line, or 'name: synonym, synonym' for synonyms: {name!r}"
