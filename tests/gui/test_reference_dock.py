@@ -10,7 +10,7 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QApplication
 
 from napari_prelabel.engine.tasks import Clean, Evaluate, Explain, Learn, LearnCaptions
-from napari_prelabel.errors import RunFailed
+from napari_prelabel.errors import RunFailed, WorkerDied
 from napari_prelabel.gui import recent_sets
 from napari_prelabel.gui.dock import PrelabelDock
 from napari_prelabel.gui.launch import _result
@@ -19,7 +19,7 @@ from napari_prelabel.job import Job, Reference
 from napari_prelabel.reference.store import ReferenceSet
 from napari_prelabel.vocabulary import Vocabulary
 
-from fake_pool import FakePool  # isort: skip
+from fake_pool import ENCODER, FakePool  # isort: skip
 from gui_steps import wait  # isort: skip
 
 WORDS = Vocabulary.parse("dark\nbright")
@@ -65,6 +65,11 @@ def make(dock):
     dock.bar.button.click()
     wait(lambda: not dock.asker.busy)
     wait(lambda: dock.shelf.overview is not None and not dock.bar.bar.isVisible())
+
+
+def small_set(folder):
+    """A set without images, as a worker leaves it that dies at once."""
+    return ReferenceSet.create(folder, ENCODER)
 
 
 @pytest.fixture
@@ -143,6 +148,35 @@ def test_what_the_worker_complains_of_is_a_sentence(dock, two, fake):
     wait(lambda: not dock.asker.busy)
     assert "no luck" in dock.bar.notices.texts[0]
     assert dock.bar.button.isEnabled()
+
+
+def test_a_worker_that_died_leaves_what_it_had_learned_in_view(dock, two, fake, tmp_path):
+    fake.fail = WorkerDied()
+    dock.bar.button.click()
+    wait(lambda: not dock.asker.busy)
+    assert "nothing was changed" in dock.bar.notices.texts[0]  # there is no set yet
+    made = small_set(tmp_path / "sets" / "my corrections 2")
+    dock.new.name.setText("my corrections 2")
+    dock.new.folder = lambda: made.folder
+    fake.fail = WorkerDied("out of memory")
+    dock.bar.button.click()
+    wait(lambda: not dock.asker.busy and dock.shelf.overview is not None)
+    assert dock.shelf.overview.images == made.n_images
+    (told,) = dock.bar.notices.texts
+    assert told.startswith("The worker process stopped (out of memory) and was started again.")
+    assert "What it had learned until then is in the set" in told
+
+
+def test_folders_that_cannot_be_are_a_sentence(dock, two, fake, tmp_path):
+    (tmp_path / "sets").mkdir()
+    dock.new.name.setText("n" * 400)
+    dock.bar.button.click()
+    assert "choose another folder or a shorter name" in dock.bar.notices.texts[0]
+    dock.new.name.setText("n")
+    dock.new.parent_folder.setText("~nobody-of-this-name/sets")
+    dock.bar.button.click()
+    assert "No set can be made in ~nobody-of-this-name/sets" in dock.bar.notices.texts[0]
+    assert not fake.asked
 
 
 def test_an_image_that_cannot_be_read_is_a_sentence(viewer, dock, two, fake):

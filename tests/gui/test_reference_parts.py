@@ -290,6 +290,26 @@ def test_a_set_whose_words_need_an_absent_model_is_not_asked(qtbot, tmp_path):
         chooser.check()
 
 
+def test_what_is_told_of_a_set_chosen_before_is_passed_over(qtbot, tmp_path):
+    ReferenceSet.create(tmp_path / "good", EncoderId("texture", "a" * 64, 5))
+    chooser = ReferenceChooser()
+    qtbot.addWidget(chooser)
+    chooser.choose(tmp_path / "good")
+    wait(lambda: chooser.encoder == "texture")
+    chooser._told((tmp_path / "broken", FileFormatError("", "late news")))
+    assert (chooser.problem, chooser.encoder) == ("", "texture")
+    chooser.choose(tmp_path / "absent")
+    wait(lambda: "There is no reference set" in chooser.problem)
+
+
+def test_a_captions_file_in_no_known_home_is_a_sentence(qtbot):
+    box = SourceBox(list)
+    qtbot.addWidget(box)
+    box.captions.file.setText("~nobody-of-this-name/told.jsonl")
+    with pytest.raises(FileFormatError, match="in no home that is known: write it whole"):
+        box.captions.taken()
+
+
 # Threads
 
 
@@ -343,6 +363,7 @@ def test_recent_sets_keep_their_order_and_lose_those_that_are_gone(tmp_path):
     assert [t for t, _ in recent_sets.titles(known)] == ["cells (b)", "cells (a)"]
     (folders[1] / "manifest.json").unlink()
     assert recent_sets.recent() == [folders[0]]
+    assert not recent_sets.is_set(tmp_path / ("n" * 400))
 
 
 def test_settings_kept_at_once_do_not_lose_each_other():

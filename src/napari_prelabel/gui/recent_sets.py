@@ -1,5 +1,6 @@
 """Which reference sets were used last, and where new ones go; kept between sessions."""
 
+import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,14 @@ def recent() -> list[Path]:
     """Folders of sets, the newest first; those that are gone are left out."""
     told = settings().get("sets", [])
     folders = [Path(t) for t in told if isinstance(t, str)] if isinstance(told, list) else []
-    return [f for f in folders if (f / MANIFEST).is_file()]
+    return [f for f in folders if is_set(f)]
+
+
+def is_set(folder: Path) -> bool:
+    """Whether a set lies there; no for a folder that cannot be looked into."""
+    with contextlib.suppress(OSError):
+        return (folder / MANIFEST).is_file()
+    return False
 
 
 def used(folder: Path, known: Iterable[Path]) -> list[Path]:

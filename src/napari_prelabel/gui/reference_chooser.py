@@ -105,18 +105,29 @@ class ReferenceChooser(QWidget):
             self.changed.emit()
             return
         self.facts.setText("Reading the set …")
-        self._work.start(lambda: (folder, _facts(folder)))
+        self._work.start(lambda: (folder, _read(folder)))
 
     def _told(self, outcome: Any) -> None:
-        if isinstance(outcome, Exception):
-            self.problem = sentence(outcome)
+        folder, found = outcome
+        if folder != self.folder:
+            return
+        if isinstance(found, Exception):
+            self.problem = sentence(found)
             self.facts.setText(self.problem)
-        elif outcome[0] == self.folder:
-            self.digest, self.encoder, self.words, told = outcome[1]
+        else:
+            self.digest, self.encoder, self.words, told = found
             self.text = bool(self.words)
             self.problem = ""
             self.facts.setText(told)
         self.changed.emit()
+
+
+def _read(folder: Path) -> tuple[str, str, str, str] | Exception:
+    """`_facts`, or why there are none: another set may be chosen by then."""
+    try:
+        return _facts(folder)
+    except Exception as error:
+        return error
 
 
 def _facts(folder: Path) -> tuple[str, str, str, str]:

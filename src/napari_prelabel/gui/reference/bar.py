@@ -19,7 +19,7 @@ class WorkBar(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.button = button("", "", self.main.emit, "main")
-        self.cancel_button = button("Cancel", "Stop; what is done already stays", self.cancel.emit)
+        self.cancel_button = button("Cancel", "Stop; the set stays as it is", self.cancel.emit)
         self.bar = QProgressBar()
         self.bar.setTextVisible(False)
         self.stage = label()

@@ -64,9 +64,9 @@ class CaptionsBox(QWidget):
         """Captions file, folder of images, bundle; raises FileFormatError when none is named."""
         if not self.named:
             raise FileFormatError("", "Choose a captions file under “Learn” first.")
-        file = Path(self.file.text().strip()).expanduser()
-        told = self.folder.text().strip()
-        return file, Path(told).expanduser() if told else file.parent, self.clip.currentData()
+        file = _path(self.file)
+        folder = _path(self.folder) if self.folder.text().strip() else file.parent
+        return file, folder, self.clip.currentData()
 
     def _browse_file(self) -> None:
         kinds = "Captions (*.jsonl *.json *.ndjson *.txt);;All files (*)"
@@ -128,6 +128,16 @@ class SourceBox(QWidget):
     def _show(self) -> None:
         self.learn.setVisible(not self.by_captions)
         self.captions.setVisible(self.by_captions)
+
+
+def _path(line: QLineEdit) -> Path:
+    told = line.text().strip()
+    try:
+        return Path(told).expanduser()
+    except RuntimeError as error:
+        raise FileFormatError(
+            told, f"{told} is in no home that is known: write it whole."
+        ) from error
 
 
 def _line(placeholder: str, tip: str, name: str) -> QLineEdit:

@@ -13,8 +13,9 @@ from qtpy.QtCore import QEvent, Qt, QTimer
 from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
 from ...engine.pool import Pool
-from ...errors import Cancelled, PrelabelError
+from ...errors import Cancelled, PrelabelError, WorkerDied
 from ...job import Job
+from .. import recent_sets
 from ..dock import PrelabelDock
 from ..parts import Section, Tone, column, rule, sentence
 from ..result import ResultLayer
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from ...engine.tasks import Evaluation, Learned
 
 REFRESH_MS, REVEAL_MS = 120, 60
+SO_FAR = "What it had learned until then is in the set: press the button to add the rest."
 
 
 class ReferenceDock(QWidget):
@@ -57,6 +59,7 @@ class ReferenceDock(QWidget):
         self.setMinimumWidth(360)
         self._left = False
         self._then: Callable[[Any], None] = lambda _: None
+        self._written: Path | None = None
         self._make(pool)
         self._lay_out()
         self._connect()
@@ -293,12 +296,22 @@ class ReferenceDock(QWidget):
             check(target.encoder)
             if self.source.by_captions:
                 asked = CaptionsQuestion(*self.captions.taken(), target)
-                self._ask("Reading the captions", asked, lambda found: self._named(found, asked))
+                self._ask(
+                    "Reading the captions",
+                    asked,
+                    lambda found: self._named(found, asked),
+                    Path(target.folder),
+                )
             else:
                 pairs, taken = self.learn.ticked, self.learn.taken()
                 # What a person corrected is trusted until they ask for cleaning.
                 make = learn_task(taken, target, cleaned.settings if cleaned is not None else None)
-                self._ask("Reading the images", make, lambda found: self._learned(found, pairs))
+                self._ask(
+                    "Reading the images",
+                    make,
+                    lambda found: self._learned(found, pairs),
+                    Path(target.folder),
+                )
         except PrelabelError as error:
             self._fail(sentence(error))
             return
@@ -308,6 +321,9 @@ class ReferenceDock(QWidget):
         """Corrected images are in the set."""
         small = counted(found.skipped, "region")
         notes = [f"{small} were too small to learn from."] if found.skipped else []
+        if found.doubled:
+            images = counted(found.doubled, "image")
+            notes.append(f"{images} came twice: the labels further down in the list are kept.")
         self.learn.learned(pairs)
         self._added(found, len(pairs), notes)
 
@@ -318,6 +334,9 @@ class ReferenceDock(QWidget):
             notes.append(f"The captions have no word for {counted(found.skipped, 'segment')}.")
         if found.kept:
             notes.append(f"{counted(found.kept, 'image')} stayed as you had corrected them.")
+        if found.unread:
+            files = counted(len(found.unread), "image")
+            notes.append(f"Left out {files} that cannot be read; {found.unread[0]}")
         if found.stacks:
             files = counted(found.stacks, "file")
             notes.append(f"{files} of several planes: only the first plane was learned.")
@@ -393,11 +412,18 @@ class ReferenceDock(QWidget):
         self.answer.expect(result, plane, job)
         self.why_asker.ask(task)
 
-    def _ask(self, text: str, make: Callable[[], Any], then: Callable[[Any], None]) -> None:
+    def _ask(
+        self,
+        text: str,
+        make: Callable[[], Any],
+        then: Callable[[Any], None],
+        written: Path | None = None,
+    ) -> None:
+        """Ask the worker; written : folder of the set that it adds to."""
         if self.asker.busy:
             self._fail("Wait for what is under way, or press Cancel.")
             return
-        self._then = then
+        self._then, self._written = then, written
         self.bar.busy(f"{text} …")
         self.trust.button.setEnabled(False)
         self.cleaning.apply.setEnabled(False)
@@ -409,10 +435,20 @@ class ReferenceDock(QWidget):
         if isinstance(outcome, Cancelled):
             self.bar.idle("")
             self.bar.say(("info", "Cancelled; the set is as it was."))
+        elif isinstance(outcome, WorkerDied) and self._grew():
+            why = f" ({outcome.reason})" if outcome.reason else ""
+            self._fail(f"The worker process stopped{why} and was started again. {SO_FAR}")
         elif isinstance(outcome, Exception):
             self._fail(_why(outcome))
         else:
             self._then(outcome)
+
+    def _grew(self) -> bool:
+        """Show the set that a worker was adding to when it died, if there is one by now."""
+        if self._written is None or not recent_sets.is_set(self._written):
+            return False
+        self.shelf.open(self._written)
+        return True
 
     def _fail(self, text: str) -> None:
         if not self.asker.busy:

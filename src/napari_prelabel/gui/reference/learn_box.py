@@ -7,7 +7,7 @@ from pathlib import Path
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QCompleter, QFileDialog, QLineEdit, QWidget
 
-from ...errors import ImageError
+from ...errors import FileFormatError, ImageError
 from .. import recent_sets
 from ..fetch_row import FetchRow
 from ..parts import Combo, Name, button, column, label, row
@@ -225,10 +225,17 @@ class MakeBox(QWidget):
         return self.name.text().strip() or DEFAULT_NAME
 
     def folder(self) -> Path:
-        """The folder that a new set is made in."""
+        """The folder that a new set is made in; raises FileFormatError when there can be none."""
         told = self.parent_folder.text().strip()
-        parent = Path(told).expanduser() if told else recent_sets.home()
-        return recent_sets.folder_for(self.set_name, parent)
+        try:
+            parent = Path(told).expanduser() if told else recent_sets.home()
+            return recent_sets.folder_for(self.set_name, parent)
+        except (OSError, RuntimeError) as error:
+            raise FileFormatError(
+                told,
+                f"No set can be made in {told} ({getattr(error, 'strerror', None) or error}): "
+                "choose another folder or a shorter name.",
+            ) from error
 
     def target(self, overview: Overview | None) -> Target:
         """What the boxes say; overview : of the set that is added to, None for a new one."""
