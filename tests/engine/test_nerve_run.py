@@ -11,8 +11,11 @@ from engine_steps import finish
 
 from napari_prelabel.engine import run
 from napari_prelabel.engine.cache import Encodings
-from napari_prelabel.engine.nerve import Affinities
+from napari_prelabel.engine.encode import Queries
+from napari_prelabel.engine.layout import Layout
+from napari_prelabel.engine.nerve import Affinities, evidence
 from napari_prelabel.engine.run import Engine
+from napari_prelabel.engine.score import Maps
 from napari_prelabel.engine.timing import Stopwatch
 from napari_prelabel.errors import JobError
 from napari_prelabel.job import FreeCP, Job, Nerve, Windows
@@ -111,6 +114,19 @@ def test_every_setting_of_the_graph_makes_another(change):
     assert (first - other).abs().max() > 1e-4
     assert torch.equal(first, again)
     assert near.model.passes == 1 + ("timestep" in change)
+
+
+def test_the_evidence_is_the_best_name_s_share_of_all_words():
+    """methods.md 1.6 A: softmax over all queries, background words among them, not normalised."""
+    cosines = torch.rand(1, 4, 4, 6, generator=torch.Generator().manual_seed(1)) / 5
+    owner = torch.tensor([0, 1, 0, 2])
+    queries = Queries(torch.empty(4, 1), owner, n_classes=2)
+    layout = Layout((40, 60), (4, 6), (4, 6), ((0,), (0,)), 1)
+    found = evidence(Maps(cosines), queries, layout, 30.0, (4, 6))
+    p = (30.0 * cosines[0].double()).softmax(0).flatten(1)
+    want = torch.stack([torch.maximum(p[0], p[2]), p[1]], 1)
+    torch.testing.assert_close(found, want.float())
+    assert want.sum(1).max() < 0.99
 
 
 def test_without_a_walk_the_evidence_stays(model):
