@@ -17,9 +17,6 @@ Scores = npt.NDArray[np.floating[Any]]
 # Values of a provenance mask: who decided a pixel.
 MODEL, HUMAN, IMPORTED, REVIEWED = 0, 1, 2, 3
 
-# Bytes of scores that are ranked at once: about what a core's own cache holds.
-_AT_ONCE = 1 << 19
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelMap:
@@ -98,7 +95,8 @@ def decide(
 ) -> tuple[Ids, npt.NDArray[np.float16], Ids]:
     """Best class, its score and the second-best class of every pixel.
 
-    scores : (C, Y, X), class i has id i + 1; equal scores go to the lower id.
+    scores : (C, Y, X), class i has id i + 1; equal scores go to the lower id. Where they may be
+        written to they may change during the call, not by it.
     background : (Y, X) score of "none of the classes", or None; where it is at least as high
         as every class the pixel is unlabelled (methods.md 2.7).
 
@@ -122,23 +120,24 @@ def _together(scores: Scores) -> bool:
 
 
 def _ranked_together(scores: Scores) -> tuple[Ids, Scores, Ids, Scores]:
-    """As `_ranked`, by `argmax` along memory, in pieces that stay in a cache."""
+    """As `_ranked`, by `argmax` along memory.
+
+    For the second-best class the best one is struck out for a moment: a copy would take as long.
+    """
     count, shape = len(scores), scores.shape[1:]
     pixels = np.moveaxis(scores, 0, -1).reshape(-1, count)
-    ids, seconds = np.empty((2, len(pixels)), np.uint16)
-    tops, beaten = np.empty((2, len(pixels)), scores.dtype)
-    step = max(1, _AT_ONCE // (count * scores.itemsize))
-    for start in range(0, len(pixels), step):
-        at = slice(start, start + step)
-        flat = pixels[at].copy().ravel()
-        first_of_pixel = np.arange(0, flat.size, count)
-        for into, scored in ((ids, tops), (seconds, beaten)):
-            index = flat.reshape(-1, count).argmax(1)
-            into[at] = index + 1
-            index += first_of_pixel
-            scored[at] = flat[index]
-            flat[index] = -np.inf
-    return ids.reshape(shape), tops.reshape(shape), seconds.reshape(shape), beaten.reshape(shape)
+    pixels = pixels if pixels.flags.writeable else pixels.copy()
+    flat = pixels.reshape(-1)
+    first_of_pixel = np.arange(0, flat.size, count)
+    best = pixels.argmax(1)
+    at = best + first_of_pixel
+    top = flat[at]
+    flat[at] = -np.inf
+    second = pixels.argmax(1)
+    beaten = flat[second + first_of_pixel]
+    flat[at] = top
+    ids, seconds = ((i + 1).astype(np.uint16).reshape(shape) for i in (best, second))
+    return ids, top.reshape(shape), seconds, beaten.reshape(shape)
 
 
 def _ranked(scores: Scores) -> tuple[Ids, Scores, Ids, Scores]:

@@ -6,9 +6,11 @@ result of any size is made tile by tile.
 """
 
 import math
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -145,19 +147,50 @@ def axis_matrix(layout: Layout, axis: int) -> Tensor:
     return (_line(length, layout.size[axis]) @ (placed / count)).float()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Tile:
     """A rectangle of the image and the scores of the chosen channels in it.
 
     rows, columns : half-open slices of the image.
     channels : (k,) int64, ascending; the other channels are zero here.
-    scores : (k, rows, columns) float32, the channels of a pixel side by side in memory.
+    patches : (y, x, k), those that bear on the rectangle.
+    left, right : (rows, y) and (columns, x), the patches' shares in the pixels.
     """
 
     rows: slice
     columns: slice
     channels: Tensor
-    scores: Tensor
+    patches: Tensor
+    left: Tensor
+    right: Tensor
+
+    @property
+    def scores(self) -> Tensor:
+        """(k, rows, columns) float32, the channels of a pixel side by side in memory.
+
+        Made anew whenever it is asked for, by the thread that asks.
+        """
+        return self.scores_in(Scratch())
+
+    def scores_in(self, scratch: "Scratch", name: str = "") -> Tensor:
+        """`scores` in memory that the next call of this thread with this name writes again."""
+        left, right = self.left.to(self.patches), self.right.to(self.patches)
+        return _spread(self.patches, left, right, scratch, name)
+
+
+class Scratch(threading.local):
+    """Memory of each thread that is used again: the pages of new memory cost more than the sums."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, npt.NDArray[Any]] = {}
+
+    def array(self, name: str, shape: tuple[int, ...], like: npt.NDArray[Any]) -> Any:
+        """An array of this shape whose contents mean nothing yet."""
+        size = math.prod(shape)
+        held = self._held.get(name)
+        if held is None or held.size < size or held.dtype != like.dtype:
+            held = self._held[name] = np.empty(size, like.dtype)
+        return held[:size].reshape(shape)
 
 
 class Blend:
@@ -187,18 +220,19 @@ class Blend:
         for y in range(0, height, rows):
             ys = slice(y, min(y + rows, height))
             left, from_y = _needed(self._y[ys])
-            strip = wide[from_y]
+            strip = _taken(wide, from_y, 0)
             for x in range(0, width, columns):
                 xs = slice(x, min(x + columns, width))
                 right, from_x = _needed(self._x[xs])
-                part = strip[:, from_x]
+                part = _taken(strip, from_x, 1)
                 channels = torch.arange(k)
                 if sparse:
-                    lit = part.flatten(0, 1).any(0)
+                    lit = _lit(part)
                     lit[0] = True
-                    channels = lit.nonzero()[:, 0].cpu()
-                    part = part[..., channels.to(part.device)]
-                yield Tile(ys, xs, channels, _spread(part, left, right))
+                    if not lit.all():
+                        channels = lit.nonzero()[:, 0]
+                        part = _taken(part, channels.to(part.device), 2)
+                yield Tile(ys, xs, channels, part, left, right)
 
 
 def tile_size(channels: int, height: int, width: int) -> tuple[int, int]:
@@ -208,17 +242,40 @@ def tile_size(channels: int, height: int, width: int) -> tuple[int, int]:
     return min(height, max(1, area // columns)), columns
 
 
+def _taken(values: Tensor, index: Tensor, axis: int) -> Tensor:
+    """`torch.index_select`; on a processor by NumPy, which leaves torch's threads asleep."""
+    if values.device.type != "cpu":
+        return values.index_select(axis, index)
+    return torch.from_numpy(np.take(values.numpy(), index.numpy(), axis))
+
+
+def _lit(part: Tensor) -> Tensor:
+    """(K,) bool on the processor: which channels of (y, x, K) are anywhere not zero."""
+    if part.device.type != "cpu":
+        return part.flatten(0, 1).any(0).cpu()
+    return torch.from_numpy(part.numpy().any(axis=(0, 1)))
+
+
 def _needed(matrix: Tensor) -> tuple[Tensor, Tensor]:
     """The columns of a banded matrix that are not zero, and their indices."""
     used = matrix.any(0).nonzero()[:, 0]
     return matrix[:, used], used
 
 
-def _spread(part: Tensor, left: Tensor, right: Tensor) -> Tensor:
+def _spread(part: Tensor, left: Tensor, right: Tensor, scratch: Scratch, name: str) -> Tensor:
     """Scores (K, rows, columns) of patches (y, x, K); `left` and `right` lead to the pixels.
 
     Columns first: few rows of patches lie below a tile, so the large product is the cheap one.
+    On a processor NumPy multiplies, which can be kept to one thread (`score.ahead`).
     """
-    left, right = left.to(part), right.to(part)
-    wide = (right @ part).flatten(1)
-    return (left @ wide).view(len(left), len(right), part.shape[2]).permute(2, 0, 1)
+    rows, columns, (y, _, k) = len(left), len(right), part.shape
+    if part.device.type == "cpu":
+        patches = part.numpy()
+        far = scratch.array(name + " far", (y, columns, k), patches)
+        near = scratch.array(name + " near", (rows, columns * k), patches)
+        np.matmul(right.numpy(), patches, out=far)
+        np.matmul(left.numpy(), far.reshape(y, -1), out=near)
+        wide = torch.from_numpy(near)
+    else:
+        wide = left @ (right @ part).flatten(1)
+    return wide.view(rows, columns, k).permute(2, 0, 1)

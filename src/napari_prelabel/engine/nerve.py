@@ -20,7 +20,7 @@ from ..pixels import Rgb
 from . import score
 from .cache import Encodings, Entry, cache_key
 from .encode import Queries
-from .layout import Blend, Layout, Tile
+from .layout import Blend, Layout, Scratch, Tile
 from .timing import Stopwatch
 
 if TYPE_CHECKING:
@@ -146,10 +146,13 @@ def label(
 def _decided(
     blend: Blend, maps: Tensor, queries: Queries, settings: nerve.Parameters
 ) -> Iterator[score.Decided]:
+    scratch = Scratch()
+
     def decided(tile: Tile) -> score.Decided:
+        scores = tile.scores_in(scratch)
         background = None
         if queries.background:
-            background = np.asarray(nerve.background_score(tile.scores, settings).cpu())
-        return tile, decide(tile.scores.cpu().numpy(), background)
+            background = np.asarray(nerve.background_score(scores, settings).cpu())
+        return tile, decide(scores.cpu().numpy(), background)
 
     return score.ahead(decided, blend.tiles(maps[None]))

@@ -1,24 +1,29 @@
 """From encoded windows to scores of pixels: the base methods (methods.md 4) and FreeCP (2)."""
 
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from ..job import Job, Progress
 from ..labels import LabelMap, decide
 from ..methods import freecp
 from ..methods.dense import class_logits
+from ..methods.threads import one_blas_thread
 from ..vocabulary import Vocabulary
 from .encode import Batch, Queries
-from .layout import Blend, Layout, Tile
+from .layout import Blend, Layout, Scratch, Tile
 
 Ids = np.ndarray[tuple[int, ...], np.dtype[np.uint16]]
 Crops = list[tuple[int, int, int, int]]
 # A tile of the image, and ids, score and second-best class in it.
 Decided = tuple[Tile, tuple[Ids, np.ndarray, Ids]]
+_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,8 +119,10 @@ def _decide_base(
 ) -> Iterator[Decided]:
     """Scale, softmax over queries, maximum over a class's names, argmax (methods.md 4)."""
 
+    scratch = Scratch()
+
     def decided(tile: Tile) -> Decided:
-        logits = tile.scores[None] * scale
+        logits = tile.scores_in(scratch)[None] * scale
         p = freecp.class_probability(logits, queries.owner, queries.n_classes)[0].cpu().numpy()
         background = None
         if queries.background:
@@ -130,8 +137,13 @@ def _decide_base(
 def _decide_freecp(blend: Blend, maps: Maps, queries: Queries) -> Iterator[Decided]:
     """Argmax of the blended maps, with background words against 1 - max (methods.md 2.7)."""
 
-    def decided(tile: Tile) -> Decided:
-        scores = tile.scores
+    scratch = Scratch()
+
+    def decided(tiles: tuple[Tile, ...]) -> Decided:
+        tile, *below = tiles
+        scores = tile.scores_in(scratch)
+        for filling in below:
+            scores = freecp.fill_empty(scores, filling.scores_in(scratch, "base"))
         background = freecp.background_score(scores).cpu().numpy() if queries.background else None
         ids, score, second = decide(scores.cpu().numpy(), background)
         names = np.concatenate([[0], tile.channels.numpy() + 1]).astype(np.uint16)
@@ -139,22 +151,22 @@ def _decide_freecp(blend: Blend, maps: Maps, queries: Queries) -> Iterator[Decid
         return tile, (names[ids], score, names[second])
 
     if maps.probability is None:
-        return ahead(decided, blend.tiles(maps.scores, sparse=True))
-    filled = (
-        replace(tile, scores=freecp.fill_empty(tile.scores, below.scores))
-        for tile, below in zip(blend.tiles(maps.scores), blend.tiles(maps.probability), strict=True)
-    )
-    return ahead(decided, filled)
+        return ahead(decided, zip(blend.tiles(maps.scores, sparse=True), strict=True))
+    both = zip(blend.tiles(maps.scores), blend.tiles(maps.probability), strict=True)
+    return ahead(decided, both)
 
 
-def ahead(decided: Callable[[Tile], Decided], tiles: Iterable[Tile]) -> Iterator[Decided]:
-    """Decide each tile in a second thread while the next one is blended; in their order."""
-    with ThreadPoolExecutor(1) as pool:
-        waiting: Future[Decided] | None = None
+def ahead(decided: Callable[[_Item], Decided], tiles: Iterable[_Item]) -> Iterator[Decided]:
+    """Blend and decide several tiles at a time, each in one thread; in their order.
+
+    Threads of their own for every product would wait for each other, busily.
+    """
+    threads = torch.get_num_threads()
+    waiting: deque[Future[Decided]] = deque()
+    with one_blas_thread(), ThreadPoolExecutor(threads) as pool:
         for tile in tiles:
-            newest = pool.submit(decided, tile)
-            if waiting is not None:
-                yield waiting.result()
-            waiting = newest
-        if waiting is not None:
-            yield waiting.result()
+            waiting.append(pool.submit(decided, tile))
+            if len(waiting) > threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()

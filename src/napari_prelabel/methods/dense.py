@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .attention import attend
+from .linear import linear, linear_each
 
 NACLIP_SIGMA = 5.0
 _GEM_BLOCKS = 6
@@ -45,8 +46,8 @@ class Mlp:
     scale: Tensor | None = None
 
     def __call__(self, x: Tensor) -> Tensor:
-        hidden = self.activation(F.linear(self.norm(x), self.hidden_weight, self.hidden_bias))
-        return _scaled(F.linear(hidden, self.out_weight, self.out_bias), self.scale)
+        hidden = self.activation(linear(self.norm(x), self.hidden_weight, self.hidden_bias))
+        return _scaled(linear(hidden, self.out_weight, self.out_bias), self.scale)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,14 +78,14 @@ class Block:
 
     def qkv(self, normed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Query, key, value, each (B, H, T, d), of the normed tokens (B, T, D)."""
-        joint = F.linear(normed, self.qkv_weight, self.qkv_bias)
+        joint = linear(normed, self.qkv_weight, self.qkv_bias)
         q, k, v = torch.unflatten(joint, -1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         return q, k, v
 
     def merge(self, heads: Tensor) -> Tensor:
         """Heads (B, H, T, d) joined and projected: (B, T, D')."""
         joined = heads.transpose(1, 2).flatten(2)
-        return _scaled(F.linear(joined, self.out_weight, self.out_bias), self.scale)
+        return _scaled(linear(joined, self.out_weight, self.out_bias), self.scale)
 
     def feed(self, x: Tensor) -> Tensor:
         """x plus the MLP's answer; x itself where there is no MLP."""
@@ -210,8 +211,8 @@ def image_vector(tower: Tower, tokens: Tensor) -> Tensor:
     width = last.qkv_weight.shape[1]
     weight, bias = last.qkv_weight, last.qkv_bias
     normed = last.normed(tokens)
-    q = F.linear(normed[:, :1], weight[:width], None if bias is None else bias[:width])
-    kv = F.linear(normed, weight[width:], None if bias is None else bias[width:])
+    q = linear(normed[:, :1], weight[:width], None if bias is None else bias[:width])
+    kv = linear(normed, weight[width:], None if bias is None else bias[width:])
     k, v = torch.unflatten(kv, -1, (2, last.heads, -1)).permute(2, 0, 3, 1, 4)
     x = last.merge(attend(torch.unflatten(q, -1, (last.heads, -1)).transpose(1, 2), k, v))
     x = last.feed(tokens[:, :1] + x if tower.residual else x)
@@ -294,7 +295,7 @@ def gaussian(grid: tuple[int, int], sigma: float) -> Tensor:
 
 def class_logits(features: Tensor, text: Tensor, scale: float) -> Tensor:
     """scale · cosine of patches and queries: unit rows (B, N, E) and (Q, E) -> (B, Q, N)."""
-    return scale * (text.to(features.dtype) @ features.transpose(1, 2))
+    return scale * linear_each(text.to(features.dtype), features)
 
 
 def _self_self(z: Tensor, v: Tensor, factor: Tensor) -> Tensor:

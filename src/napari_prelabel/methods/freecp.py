@@ -24,6 +24,7 @@ from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from .boxes import box_masks, contour_boxes
+from .linear import linear_each
 
 Wording = Literal["code", "paper"]
 
@@ -255,9 +256,9 @@ def refine(
         maps = maps * torch.from_numpy(inside).to(maps.device).view(maps.shape)
     x = maps.reshape(b, len(chosen), h * w)
     lit = x.any(2).any(0)
-    x = x[:, lit] @ affinities.mT
+    x = linear_each(x[:, lit], affinities)
     if wording == "code":
-        x = x @ affinities.mT
+        x = linear_each(x, affinities)
     index = torch.tensor(chosen, device=p.device)[lit]
     out[:, index] = _stretch(x, (2,), _EPS).view(b, len(index), h, w)
     return out

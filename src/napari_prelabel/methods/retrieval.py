@@ -14,10 +14,10 @@ from typing import Any, Protocol, Self
 import numpy as np
 import numpy.typing as npt
 import torch
-from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from ..errors import JobError
+from .threads import one_blas_thread
 
 Float32 = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
@@ -70,8 +70,7 @@ def stream(
         for first, piece in pieces([(start, rows)], comparable, state.at_once):
             state.add(first, piece, takes_part[first : first + len(piece)])
 
-    alone = threadpool_limits(1 if threads > 1 else None, user_api="blas")
-    with alone, ThreadPoolExecutor(threads) as pool:
+    with one_blas_thread(), ThreadPoolExecutor(threads) as pool:
         for start, rows in in_order(blocks, len(takes_part)):
             cuts = np.linspace(0, len(rows), threads + 1).astype(int).tolist()
             parts = [rows[a:b] for a, b in pairwise(cuts)]

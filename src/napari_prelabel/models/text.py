@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ..errors import JobError, ModelError
 from ..methods.dense import Block, Norm
+from ..methods.linear import linear
 from .vision import read_blocks, read_norm
 
 IMAGENET_TEMPLATES: tuple[str, ...] = tuple(
@@ -214,7 +215,7 @@ def _attend_after(
     Returns heads (t · w · R, H, d), rows of padding meaningless.
     """
     t, w, r = shape
-    joint = F.linear(block.normed(x), block.qkv_weight, block.qkv_bias)
+    joint = linear(block.normed(x), block.qkv_weight, block.qkv_bias)
     full = joint.new_zeros(t * w * r, joint.shape[-1])
     full[packed] = joint
     q, k, v = full.view(t, w, r, 3, block.heads, -1).permute(3, 0, 4, 1, 2, 5)
