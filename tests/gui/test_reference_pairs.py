@@ -1,5 +1,6 @@
 """What the Reference dock finds to learn from, and what it takes of it."""
 
+import dask.array as da
 import numpy as np
 import pandas as pd
 import pytest
@@ -97,6 +98,33 @@ def test_planes_of_a_stack_with_labels_become_images_of_their_own():
     assert [r.name for r in told] == ["stack [1]", "stack [3]"]
     assert told[0].image.shape == (20, 30, 3)
     np.testing.assert_array_equal(told[1].ids, ids[3])
+
+
+def test_labels_that_lie_on_the_disk_are_read_plane_by_plane_and_not_when_they_are_taken():
+    read = []
+
+    def plane(block_info=None):
+        at = block_info[None]["array-location"][0][0]
+        read.append(at)
+        return np.full((1, 20, 30), (0, 1, 7)[at], np.uint16)
+
+    ids = da.map_blocks(plane, chunks=((1, 1, 1), 20, 30), dtype=np.uint16, meta=np.empty(0))
+    stack = Image(np.zeros((3, 20, 30), np.uint8), name="stack")
+    (pair,) = find_pairs([stack, Labels(ids, name="stack labels")], WORDS)
+    read.clear()
+    taken = take(pair)
+    assert read == []
+    told = reviewed([taken])
+    first = next(told)
+    assert (first.name, first.ids.dtype, read) == ("stack [1]", np.uint16, [0, 1])
+    with pytest.raises(VocabularyError, match="holds the label 7, but only 2 words"):
+        next(told)
+
+
+def test_labels_below_zero_are_refused():
+    (pair,) = find_pairs([picture(), Labels(-ids_of().astype(np.int16), name="m")], WORDS)
+    with pytest.raises(VocabularyError, match="holds the label -"):
+        take(pair)
 
 
 def test_what_was_run_is_what_is_learnt():

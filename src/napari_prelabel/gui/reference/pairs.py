@@ -1,7 +1,7 @@
 """Images of the viewer with the labels drawn over them: what a set can learn from."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -57,14 +57,22 @@ class Pair:
 class Taken:
     """A pair's labels as they were when they were asked for; the image is read later.
 
-    ids : (..., Y, X) uint16 of `vocabulary`.
+    ids : (..., Y, X) uint16 of `vocabulary`, or dask's of any whole numbers, read later, too.
+    labels : name of their layer.
     """
 
     name: str
     source: Source
-    ids: Ids
+    ids: Any
     vocabulary: Vocabulary
-    planes: list[Plane] = field(default_factory=list)
+    labels: str = ""
+
+    def plane(self, plane: Plane) -> Ids:
+        """(Y, X) uint16 of one plane; raises VocabularyError for labels without a word."""
+        found = self.ids[plane]
+        if isinstance(found, np.ndarray):
+            return found
+        return _plain(np.asarray(found), self.labels, self.vocabulary)
 
 
 def find_pairs(layers: Sequence[Any], typed: Vocabulary | None = None) -> list[Pair]:
@@ -162,24 +170,27 @@ def take(pair: Pair, mine_only: bool = False) -> Taken:
         raise ImageError(f"{pair.labels.name}: {pair.problem}")
     source = source_of(pair)
     if pair.result is None:
-        ids = _plain(np.asarray(pair.labels.data), pair)
-        return Taken(pair.image.name, source, ids, pair.vocabulary)
+        ids: Any = pair.labels.data
+        if isinstance(ids, np.ndarray) or not hasattr(ids, "compute"):
+            ids = np.asarray(ids)
+            ids = _plain(ids, pair.labels.name, pair.vocabulary)
+        return Taken(pair.image.name, source, ids, pair.vocabulary, pair.labels.name)
     notes = pair.result.annotation
     notes.found_different(pair.labels.data)
     ids, vocabulary = notes.named()
     if mine_only:
         ids[notes.provenance == MODEL] = 0
-    return Taken(pair.image.name, source, ids, vocabulary)
+    return Taken(pair.image.name, source, ids, vocabulary, pair.labels.name)
 
 
-def _plain(data: npt.NDArray[Any], pair: Pair) -> Ids:
-    assert pair.vocabulary is not None
-    known = len(pair.vocabulary.classes)
-    highest = int(data.max(initial=0))
-    if highest > known:
+def _plain(data: npt.NDArray[Any], name: str, vocabulary: Vocabulary) -> Ids:
+    """A copy as uint16; raises VocabularyError for labels without a word."""
+    known = len(vocabulary.classes)
+    lowest, highest = int(data.min(initial=0)), int(data.max(initial=0))
+    if lowest < 0 or highest > known:
         raise VocabularyError(
-            f"{pair.labels.name!r} holds the label {highest}, but only {known} words are known: "
-            "type a word for every label in the Pre-label dock."
+            f"{name!r} holds the label {lowest if lowest < 0 else highest}, but only {known} words "
+            "are known: type a word for every label in the Pre-label dock."
         )
     return data.astype(np.uint16)
 
@@ -189,10 +200,11 @@ def reviewed(taken: Iterable[Taken]) -> "Iterator[Reviewed]":
     from ...engine.tasks import Reviewed
 
     for item in taken:
-        planes = [p for p in planes_of((), item.ids.shape) if item.ids[p].any()]
-        for plane in planes:
-            name = item.name + "".join(f" [{i}]" for i in plane)
-            yield Reviewed(name, item.source.plane(plane), item.ids[plane], item.vocabulary)
+        for plane in planes_of((), item.ids.shape):
+            ids = item.plane(plane)
+            if ids.any():
+                name = item.name + "".join(f" [{i}]" for i in plane)
+                yield Reviewed(name, item.source.plane(plane), ids, item.vocabulary)
 
 
 def joined(vocabularies: Iterable[Vocabulary]) -> Vocabulary:
