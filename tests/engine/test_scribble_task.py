@@ -16,7 +16,14 @@ from painted_engine import Painted, PaintedEngine
 from napari_prelabel.engine import run, scribble
 from napari_prelabel.engine.pool import Pool
 from napari_prelabel.engine.run import Engine
-from napari_prelabel.engine.tasks import ImageRead, ReadImage, Scribble, Scribbled, Unread
+from napari_prelabel.engine.tasks import (
+    ImageRead,
+    ReadImage,
+    Scribble,
+    Scribbled,
+    Unread,
+    reach_of,
+)
 from napari_prelabel.errors import Cancelled, ImageError, JobError, ModelError, WorkerDied
 from napari_prelabel.job import Nerve
 from napari_prelabel.models.catalog import bundle_of
@@ -145,6 +152,24 @@ def test_strokes_beside_the_image_are_refused(engine, wrong):
     do(engine, ReadImage(IMAGE))
     with pytest.raises(ImageError, match="do not lie in the image"):
         do(engine, replace(preview(), **wrong))
+
+
+def test_the_suggested_radius_follows_the_stroke_between_bounds():
+    assert reach_of(40.0, (300, 200)) == 60
+    assert reach_of(1.0, (300, 200)) == 10
+    assert reach_of(1000.0, (300, 200)) == 200
+    assert reach_of(0.0, (1, 5000)) == 1
+
+
+def test_two_windows_do_not_end_each_others_previews():
+    assert not ReadImage.replaces
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(HERE), *sys.path]))
+        with Pool("painted_engine:PaintedEngine") as pool:
+            pool.ask(ReadImage(IMAGE)).result(WAIT)
+            runs = [pool.ask(whole(radius=float(r))) for r in (5, 10, 20, 40)]
+            counts = [(run.result(WAIT).ids > 0).sum() for run in runs]
+            assert counts == sorted(counts)
 
 
 def test_nothing_drawn_gives_nothing(engine):

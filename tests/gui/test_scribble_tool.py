@@ -8,13 +8,14 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 from scribble_pool import ScribblePool
 
-from napari_prelabel.engine.tasks import ImageRead, ReadImage, Scribble
+from napari_prelabel.engine.tasks import ImageRead, ReadImage, Scribble, reach_of
 from napari_prelabel.errors import JobError, ModelError, WorkerDied
 from napari_prelabel.gui import dock as dock_module
+from napari_prelabel.gui import scribble_strokes
 from napari_prelabel.gui.dock import PrelabelDock
 from napari_prelabel.gui.runner import Runner
 from napari_prelabel.gui.scribble_preview import NAME
-from napari_prelabel.gui.scribble_strokes import NOT_THIS
+from napari_prelabel.gui.scribble_strokes import NOT_THIS, Ink, Strokes
 from napari_prelabel.labels import HUMAN, MODEL
 
 from gui_steps import MODELS, wait  # isort: skip
@@ -232,6 +233,7 @@ def test_an_answer_to_dropped_strokes_is_not_shown(tool, dock, pool, viewer):
     pool.hold.set()
     draw(tool, (25, 30))
     tool.drop()
+    dock.scribble_box.slider.setValue(70)
     draw(tool, (30, 60))
     pool.hold.clear()
     settled(tool)
@@ -254,6 +256,105 @@ def test_the_radius_limits_and_asks_anew(tool, dock, viewer):
     assert dock.scribble_box.radius > before
     dock.scribble_box.step(-1)
     assert dock.scribble_box.radius == before
+
+
+def test_the_radius_grows_with_the_stroke_until_it_is_chosen(dock, image):
+    dock.scribble.toggle()
+    tool, box, layer = dock.scribble, dock.scribble_box, layer_of(dock)
+    layer.selected_label = 2
+    draw(tool, (25, 30))
+    small = box.radius
+    assert small == reach_of(np.hypot(3, 3), SIZE)
+    tool.go_on((25, 40))
+    assert box.radius == reach_of(np.hypot(3, 13), SIZE) > small
+    assert box.pixels.text() == f"{box.radius} px"
+    grown = box.radius
+    draw(tool, (5, 5), (5, 70), ink=NOT_THIS)
+    assert box.radius == grown
+    box.slider.setValue(9)
+    tool.go_on((25, 70))
+    assert box.radius == 9
+    tool.drop()
+    draw(tool, (25, 30), (25, 40))
+    assert box.radius == grown
+
+
+def test_a_large_image_allows_a_large_radius(dock, viewer):
+    viewer.add_image(np.zeros((900, 1000, 3), np.uint8), name="large", rgb=True)
+    dock.scribble.toggle()
+    assert dock.scribble_box.slider.maximum() == 900
+
+
+def test_a_stroke_taken_back_while_it_is_drawn_ends_there(tool):
+    draw(tool, (25, 30), (25, 40))
+    codes = tool._strokes.codes.copy()
+    draw(tool, (30, 60))
+    tool.take_back()
+    tool.go_on((40, 65))
+    np.testing.assert_array_equal(tool._strokes.codes, codes)
+    tool.take_back()
+    tool.go_on((40, 66))
+    assert tool._strokes is None
+
+
+def test_more_classes_than_a_scribble_holds_are_told(tool, dock, monkeypatch):
+    monkeypatch.setattr(scribble_strokes, "MOST_INKS", 1)
+    draw(tool, (25, 30))
+    layer_of(dock).selected_label = 1
+    assert not tool.begin((), (30, 60))
+    assert "Enter accepts what you drew" in dock.scribble_box.note.text()
+    assert len(tool._strokes.inks) == 1
+
+
+def test_an_image_with_other_pixels_puts_it_down(tool, dock, image, viewer):
+    draw(tool, (25, 30))
+    image.data = image.data[::-1].copy()
+    assert not tool.on
+    assert NAME not in viewer.layers
+    assert dock.bar.notices.texts == ["The image has changed: press Scribble to read it again."]
+    assert not layer_of(dock).data.any()
+
+
+def test_everything_removed_in_the_middle_of_a_drag(tool, dock, viewer, pool):
+    layer = layer_of(dock)
+    pool.hold.set()
+    event = SimpleNamespace(
+        position=layer.data_to_world((25, 30)), button=1, modifiers=(), type="mouse_press"
+    )
+    drag = tool._press(layer, event)
+    next(drag)
+    event.type = "mouse_move"
+    viewer.layers.clear()
+    next(drag)
+    wait(lambda: not tool.on)
+    event.position = (25, 40)
+    next(drag)
+    pool.hold.clear()
+    event.type = "mouse_release"
+    assert next(drag, None) is None
+    assert tool._strokes is None
+    assert not len(viewer.layers)
+
+
+def test_boxes_follow_the_strokes():
+    rng = np.random.default_rng(0)
+    strokes = Strokes((40, 50))
+    assert strokes.box(3) is None
+    for _ in range(12):
+        strokes.begin(Ink(1, "a"), 3, tuple(rng.uniform(-20, 70, 2)))
+        strokes.go_on(tuple(rng.uniform(-20, 70, 2)))
+    while strokes:
+        drawn = np.argwhere(strokes.codes)
+        found = strokes.box(2)
+        if len(drawn):
+            low, high = np.maximum(drawn.min(0) - 2, 0), drawn.max(0) + 3
+            want = tuple(slice(a, min(b, n)) for a, b, n in zip(low, high, (40, 50), strict=True))
+            assert found == want
+        else:
+            assert found is None
+        strokes.take_back()
+    assert not strokes.codes.any()
+    assert strokes.extent == 0
 
 
 def test_the_last_stroke_is_taken_back(tool, dock, viewer):

@@ -10,7 +10,7 @@ import torch
 from napari_prelabel.errors import ImageError
 from napari_prelabel.methods import attention
 from napari_prelabel.methods.nerve import Parameters, build
-from napari_prelabel.methods.scribble import DEFAULTS, levels, propose, scribble
+from napari_prelabel.methods.scribble import DEFAULTS, carry, levels, propose, scribble
 from napari_prelabel.methods.sharpen import resized, sharpen
 
 GRID, CELL = (12, 16), 6
@@ -228,6 +228,33 @@ def test_maps_of_another_size_are_refused():
         given = {"strokes": STROKE, "labels": BLANK} | wrong
         with pytest.raises(ImageError, match="scribble on the image that was encoded"):
             propose(graph=graph, radius=4, **given)
+
+
+def test_a_part_gives_what_the_whole_image_gives():
+    graph, radius = graph_of(square()), 20.0
+    image = np.where(OBJECT[..., None], [200, 40, 40], [40, 60, 200]).astype(np.uint8)
+    locked = np.zeros(SIZE, bool)
+    locked[:, 50:] = True
+    whole = carry(STROKE, graph, radius=radius, locked=locked, image=image)
+    part = np.s_[10:60, 8:80]
+    found = carry(
+        STROKE[part], graph, radius=radius, corner=(10, 8), size=SIZE,
+        locked=locked[part], image=image[part],
+    )  # fmt: skip
+    np.testing.assert_array_equal(found, whole[part])
+    assert found.any()
+    assert not whole[:, :8].any()
+    assert not carry(np.zeros_like(STROKE), graph, radius=radius).any()
+
+
+def test_no_object_goes_on_below_the_floor():
+    graph = graph_of(np.zeros_like(square()))
+    taken = [
+        (carry(STROKE, graph, radius=40, floor=floor) > 0).sum() for floor in (0.0, 0.3, 0.9, 1.0)
+    ]
+    assert taken == sorted(taken, reverse=True)
+    assert taken[0] > 3 * taken[-1]
+    assert taken[-1] >= (STROKE > 0).sum()
 
 
 # --- sharpening -----------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from ..errors import Cancelled, ImageError
 from ..job import Progress
-from ..methods.scribble import propose
+from ..methods.scribble import carry
 from ..models.catalog import bundle_of
 from ..pixels import content_hash
 from .tasks import ImageRead, ReadImage, Scribble, Scribbled, Unread
@@ -62,13 +62,12 @@ def scribble(
             f"Strokes of {h} x {w} pixels at ({y}, {x}) do not lie in the image of {size[0]} x "
             f"{size[1]}: scribble on the image that was read."
         )
-    strokes, locked = np.zeros(size, np.uint16), np.ones(size, np.bool_)
-    strokes[box], locked[box] = task.strokes, task.locked
     graph = affinities.graph(image, task.name, task.nerve)
-    found = propose(
-        strokes, np.zeros_like(strokes), graph, radius=task.radius, locked=locked, image=image
-    )
+    ids = carry(
+        task.strokes, graph, radius=task.radius, corner=task.corner, size=(size[0], size[1]),
+        locked=task.locked, image=image[box],
+    )  # fmt: skip
     reach = np.zeros((h, w), np.bool_)
     if task.strokes.any():
         reach = ndimage.distance_transform_edt(task.strokes == 0) <= task.radius
-    return Scribbled(found.labels[box], reach)
+    return Scribbled(ids, reach)

@@ -13,7 +13,7 @@ import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from ..engine.pool import Pool
-from ..engine.tasks import Scribbled
+from ..engine.tasks import Scribbled, reach_of
 from ..errors import Cancelled, PrelabelError, WorkerDied
 from .annotation import Index
 from .images import Source, current_plane
@@ -111,7 +111,8 @@ class ScribbleTool(QObject):
             layer.bind_key(keys, function, overwrite=True)
         layer.events.mode.connect(self._mode_changed)
         self._viewer.layers.events.removed.connect(self._removed)
-        self._box.suggest(min(source.shape[-2:]))
+        source.layer.events.data.connect(self._image_changed)
+        self._box.measure(min(source.shape[-2:]))
         # The cursor stays: napari 0.9.2 can crash when a layer with a circle is removed.
         layer.help = HELP
         self._asker.begin(settings)
@@ -122,6 +123,7 @@ class ScribbleTool(QObject):
     def _put_down(self) -> None:
         assert self._held is not None
         layer = self._held[0].layer
+        self._held[1].layer.events.data.disconnect(self._image_changed)
         self._forget()
         self._held = None
         self._asker.leave()
@@ -141,6 +143,11 @@ class ScribbleTool(QObject):
     def _mode_changed(self, _: Any) -> None:
         """Another tool of napari's was taken up."""
         self.switch(False)
+
+    def _image_changed(self, _: Any) -> None:
+        """Other pixels than those that were read."""
+        self.switch(False)
+        self.failed.emit("The image has changed: press Scribble to read it again.")
 
     def _removed(self, _: Any) -> None:
         """Look at it afterwards: a layer removed while another is being removed ends napari."""
@@ -168,7 +175,8 @@ class ScribbleTool(QObject):
             self._say("Enter accepts or Esc drops what you drew on the other slice first.")
             return
         not_this = event.button == _RIGHT or "Alt" in event.modifiers
-        self.begin(plane, point, NOT_THIS if not_this else None)
+        if not self.begin(plane, point, NOT_THIS if not_this else None):
+            return
         yield
         while event.type == "mouse_move":
             self.go_on(_place(layer, event.position)[1])
@@ -181,10 +189,10 @@ class ScribbleTool(QObject):
         self._say("Scribbles need the image's own plane: switch 3D off and put the axes back.")
         return False
 
-    def begin(self, plane: Plane, point: tuple[float, float], ink: Ink | None = None) -> None:
+    def begin(self, plane: Plane, point: tuple[float, float], ink: Ink | None = None) -> bool:
         """Start a stroke at a point (y, x) in pixels, with the selected class unless told."""
         if self._held is None:
-            return
+            return False
         result, source = self._held
         if self._strokes is None:
             result.annotation.found_different(result.layer.data, plane)
@@ -193,8 +201,12 @@ class ScribbleTool(QObject):
             self._asker.read(plane, lambda: source.plane(plane))
         label = int(result.layer.selected_label)
         ink = ink or Ink(label, result.annotation.name_of(label))
+        if self._strokes.full(ink):
+            self._say("One scribble holds so many classes only: Enter accepts what you drew.")
+            return False
         self._strokes.begin(ink, max(3, min(source.shape[-2:]) // _WIDTHS), point)
         self._changed()
+        return True
 
     def go_on(self, point: tuple[float, float]) -> None:
         """Draw the stroke under way to a point."""
@@ -227,6 +239,7 @@ class ScribbleTool(QObject):
         self._accepting = False
         self._version += 1
         self._since = self._version
+        self._box.forget()
 
     def _new_radius(self, _: int) -> None:
         if self._strokes is not None:
@@ -235,6 +248,8 @@ class ScribbleTool(QObject):
     def _changed(self) -> None:
         self._version += 1
         self._accepting = False
+        if self._strokes:
+            self._box.suggest(reach_of(self._strokes.extent, self._strokes.codes.shape))
         self._ask()
         self._draw()
 

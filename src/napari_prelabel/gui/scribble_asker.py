@@ -186,9 +186,7 @@ class ScribbleAsker(QObject):
             return
         self._again = False
         if isinstance(error, Cancelled) and isinstance(asked, Wish):
-            # Another window's scribble took its place.
-            self._wanted = self._wanted or asked
-            self._go()
+            # The worker is being closed; nobody is waiting any more.
             return
         self._names.clear()
         self._wanted = None

@@ -1,5 +1,6 @@
 """The scribble's row in the dock: a button, the radius, and what it is waiting for."""
 
+from collections.abc import Callable
 from typing import Any
 
 from qtpy.QtCore import Qt, Signal
@@ -36,7 +37,10 @@ class ScribbleBox(QWidget):
         self.slider = QSlider(Qt.Orientation.Horizontal)
         self.slider.setRange(LEAST, MOST)
         self.slider.setAccessibleName("Radius")
-        tip = "How far from a stroke pixels may change: the thin line around it ([ and ])"
+        tip = (
+            "How far from a stroke pixels may change: the thin line around it ([ and ]).\n"
+            "It grows with the stroke until you set it yourself."
+        )
         self.slider.setToolTip(tip)
         self.pixels = label()
         self.pixels.setToolTip(tip)
@@ -56,19 +60,30 @@ class ScribbleBox(QWidget):
         self._chosen = False
         self.show_reading(False)
         self.say("")
-        self.suggest(256)
+        self.suggest(MOST // 10)
 
     @property
     def radius(self) -> int:
         return int(self.slider.value())
 
-    def suggest(self, side: int) -> None:
-        """A fifth of an image's shorter side, until the person chooses a radius."""
+    def measure(self, side: int) -> None:
+        """An image's shorter side: no radius needs to be larger, or MOST on small images."""
+        self._quietly(lambda: self.slider.setMaximum(max(MOST, side)))
+
+    def suggest(self, radius: int) -> None:
+        """A radius that the person has not chosen otherwise."""
         if not self._chosen:
-            self.slider.blockSignals(True)
-            self.slider.setValue(side // 5)
-            self.slider.blockSignals(False)
-            self._tell()
+            self._quietly(lambda: self.slider.setValue(radius))
+
+    def forget(self) -> None:
+        """What the person chose was for the strokes that are gone."""
+        self._chosen = False
+
+    def _quietly(self, change: Callable[[], None]) -> None:
+        self.slider.blockSignals(True)
+        change()
+        self.slider.blockSignals(False)
+        self._tell()
 
     def step(self, direction: int) -> None:
         """One notch wider (1) or narrower (-1)."""

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from napari.layers import Labels
 from napari.utils.colormaps import DirectLabelColormap
 
-from .scribble_strokes import Box, Codes, Ink
+from .scribble_strokes import Box, Codes, Ink, around
 
 NAME = "scribble preview"
 MARK = "prelabel_preview"
@@ -57,7 +57,7 @@ class Preview:
         picture = self.layer.data.reshape(self.layer.data.shape[-2:])
         if self._box is not None:
             picture[self._box] = 0
-        self._box = None if box is None else _joined(box, None if taken is None else taken[0])
+        self._box = box if box is None or taken is None else around(box, taken[0])
         if taken is not None and box is not None:
             where, ids, reach = taken
             part = picture[where]
@@ -116,12 +116,3 @@ def _edge(ids: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
         out[tuple(there)] |= differ
     edge: npt.NDArray[np.bool_] = out & (ids > 0)
     return edge
-
-
-def _joined(a: Box, b: Box | None) -> Box:
-    if b is None:
-        return a
-    rows, columns = (
-        slice(min(p.start, q.start), max(p.stop, q.stop)) for p, q in zip(a, b, strict=True)
-    )
-    return rows, columns

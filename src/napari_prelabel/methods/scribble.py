@@ -5,6 +5,7 @@ The walk of one preview::
     seeds = soft shares of the strokes per token, held fast
     p = scribble(graph, seeds, allowed, parameters)     P = alpha S P elsewhere
     p / level of each class                             above 1 inside the object
+        level: where the graph is thinnest, but no lower than FLOOR of what lies beside the stroke
     up to pixels, sharpened along the image's edges; the best class above 1 takes the pixel
 
 Who speaks against a stroke: strokes of other classes; all tokens beyond the radius, which stay as
@@ -29,7 +30,10 @@ from .walk import Graph
 Ids = npt.NDArray[np.uint16]
 Mask = npt.NDArray[np.bool_]
 
+# Chosen on validation scenes by `python -m napari_prelabel.bench.scribble sweep`.
 DEFAULTS = Parameters(alpha=0.9, beta=0.8, steps=20, tolerance=1e-3)
+# Share of the highest score beside the stroke below which no object goes on.
+FLOOR = 0.2
 
 
 class Proposal(NamedTuple):
@@ -52,6 +56,7 @@ def propose(
     locked: Mask | None = None,
     image: npt.NDArray[Any] | None = None,
     parameters: Parameters = DEFAULTS,
+    floor: float = FLOOR,
 ) -> Proposal:
     """The objects under the strokes, by the graph of the same image.
 
@@ -65,6 +70,7 @@ def propose(
     radius : in pixels, not negative
     locked : (H, W), pixels that must not change; None for none
     image : (H, W, 3) uint8 or 0..1, along whose edges the outline is drawn; None leaves it smooth
+    floor : see `carry`
     raises : ImageError if the maps are not of one shape
     """
     for other in (labels, locked, None if image is None else image[..., 0]):
@@ -73,26 +79,54 @@ def propose(
                 f"Strokes of {strokes.shape} and a map of {other.shape} pixels do not fit: "
                 "scribble on the image that was encoded."
             )
-    out = labels.copy()
-    drawn = strokes > 0
-    if not drawn.any():
-        return Proposal(np.zeros(drawn.shape, bool), out)
-    box = _around(drawn, radius)
-    near = ndimage.distance_transform_edt(~drawn[box]) <= radius
+    ids = carry(
+        strokes, graph, radius=radius, locked=locked, image=image, parameters=parameters,
+        floor=floor,
+    )  # fmt: skip
+    out = np.where(ids > 0, ids, labels)
+    return Proposal(out != labels, out)
+
+
+def carry(
+    strokes: Ids,
+    graph: Graph,
+    *,
+    radius: float,
+    corner: tuple[int, int] = (0, 0),
+    size: tuple[int, int] | None = None,
+    locked: Mask | None = None,
+    image: npt.NDArray[Any] | None = None,
+    parameters: Parameters = DEFAULTS,
+    floor: float = FLOOR,
+) -> Ids:
+    """The ids that strokes take, as `propose`, in a part of an image: nothing is as large as it.
+
+    strokes, locked, image : (h, w), (h, w), (h, w, 3) of the part
+    corner, size : (y, x) of the part in the image of (H, W) pixels; None for the whole image
+    floor : an object ends at the latest where a class falls below this share of its highest score
+        beside the stroke, 0..1
+    returns : (h, w), 0 where nothing changes
+    """
+    size = (strokes.shape[0], strokes.shape[1]) if size is None else size
+    out = np.zeros_like(strokes)
+    if not strokes.any():
+        return out
+    box = _around(strokes > 0, radius)
+    own = strokes[box]
+    near = ndimage.distance_transform_edt(own == 0) <= radius
     free = near if locked is None else near & ~locked[box]
-    names = np.unique(strokes[drawn])
-    scores = _scores(strokes, names, graph, _tokens(box, free, drawn.shape, graph), parameters)
-    fine = resized(scores, drawn.shape, box)
+    names = np.unique(own[own > 0])
+    place = _Place(box[0].start + corner[0], box[1].start + corner[1], size)
+    scores = _scores(own, free, names, graph, place, parameters, floor)
+    fine = resized(scores, size, place.slices(own.shape))
     if image is not None:
-        token = min(drawn.shape[0] / graph.grid[0], drawn.shape[1] / graph.grid[1])
+        token = min(size[0] / graph.grid[0], size[1] / graph.grid[1])
         fine = sharpen(fine, image[box], token)
     best = fine.argmax(0)
-    new = np.where((fine.max(0) > 1) & free, names[best], 0).astype(labels.dtype)
-    own = strokes[box]
+    new = np.where((fine.max(0) > 1) & free, names[best], 0).astype(strokes.dtype)
     new = np.where((own > 0) & free, own, np.where(own > 0, 0, new))
-    new = _connected(new, own, names)
-    out[box] = np.where(new > 0, new, out[box])
-    return Proposal(out != labels, out)
+    out[box] = _connected(new, own, names)
+    return out
 
 
 def scribble(graph: Graph, seeds: Tensor, allowed: Tensor, parameters: Parameters) -> Tensor:
@@ -193,41 +227,62 @@ def _walk(
     return index, s, now
 
 
+class _Place(NamedTuple):
+    """Where a box begins in an image of (H, W) pixels."""
+
+    y: int
+    x: int
+    size: tuple[int, int]
+
+    def slices(self, shape: tuple[int, ...]) -> tuple[slice, slice]:
+        return slice(self.y, self.y + shape[0]), slice(self.x, self.x + shape[1])
+
+    def tokens(
+        self, y: npt.NDArray[np.intp], x: npt.NDArray[np.intp], grid: tuple[int, int]
+    ) -> npt.NDArray[np.intp]:
+        """Number of the token that covers each pixel (y, x) of the box."""
+        row = (y + self.y) * grid[0] // self.size[0]
+        column = (x + self.x) * grid[1] // self.size[1]
+        found: npt.NDArray[np.intp] = row * grid[1] + column
+        return found
+
+
 def _scores(
-    strokes: Ids, names: Ids, graph: Graph, allowed: Mask, parameters: Parameters
+    strokes: Ids,
+    free: Mask,
+    names: Ids,
+    graph: Graph,
+    place: _Place,
+    parameters: Parameters,
+    floor: float,
 ) -> npt.NDArray[np.float32]:
     """(C, h, w), P over the level of its class, 0..2: above 1 inside the object."""
-    seeds = torch.from_numpy(_shares(strokes, names, graph)).to(graph.stencil)
-    index, s, p = _walk(graph, seeds, torch.from_numpy(allowed).to(seeds.device), parameters)
+    seeds = torch.from_numpy(_shares(strokes, names, graph, place)).to(graph.stencil)
+    allowed = torch.zeros(graph.tokens, dtype=torch.bool)
+    rows, columns = np.nonzero(free)
+    allowed[torch.from_numpy(place.tokens(rows, columns, graph.grid))] = True
+    index, s, p = _walk(graph, seeds, allowed.to(seeds.device), parameters)
     h, w = graph.grid
-    place = torch.full((h + 1, w + 1), -1, device=index.device)
+    at = torch.full((h + 1, w + 1), -1, device=index.device)
     y, x = index // w, index % w
-    place[y, x] = torch.arange(len(index), device=index.device)
-    level = levels(p, seeds[index] > 0, s, place[y + 1, x], place[y, x + 1])
+    at[y, x] = torch.arange(len(index), device=index.device)
+    held = seeds[index] > 0
+    level = levels(p, held, s, at[y + 1, x], at[y, x + 1])
+    beside = p.masked_fill(held.any(1, keepdim=True), 0).amax(0)
+    level = torch.maximum(level, floor * beside)
     out = torch.zeros_like(seeds)
     out[index] = (p / level.clamp(min=1e-12)).clamp(max=2)
     return out.mT.reshape(-1, h, w).float().cpu().numpy()
 
 
-def _shares(strokes: Ids, names: Ids, graph: Graph) -> npt.NDArray[np.float32]:
+def _shares(strokes: Ids, names: Ids, graph: Graph, place: _Place) -> npt.NDArray[np.float32]:
     """(N, C), each class's share of the drawn pixels of a token; zero where none is drawn."""
     y, x = np.nonzero(strokes)
-    h, w = graph.grid
-    token = (y * h // strokes.shape[0]) * w + x * w // strokes.shape[1]
-    code = token * len(names) + np.searchsorted(names, strokes[y, x])
-    count = np.bincount(code, minlength=h * w * len(names)).reshape(h * w, -1)
+    code = place.tokens(y, x, graph.grid) * len(names) + np.searchsorted(names, strokes[y, x])
+    count = np.bincount(code, minlength=graph.tokens * len(names)).reshape(graph.tokens, -1)
     shares: npt.NDArray[np.float32] = count.astype(np.float32)
     shares /= np.maximum(shares.sum(1, keepdims=True), 1)
     return shares
-
-
-def _tokens(box: tuple[slice, slice], free: Mask, size: tuple[int, ...], graph: Graph) -> Mask:
-    """(N,), tokens with a free pixel."""
-    y, x = np.nonzero(free)
-    h, w = graph.grid
-    out = np.zeros((h, w), bool)
-    out[(y + box[0].start) * h // size[0], (x + box[1].start) * w // size[1]] = True
-    return out.ravel()
 
 
 def _around(drawn: Mask, radius: float) -> tuple[slice, slice]:
