@@ -113,10 +113,10 @@ def test_export_ends_the_keeping_until_the_next_stroke(done, viewer, tmp_path):
 
 def test_forget_deletes_and_offers_the_next(done, viewer, image, pool):
     for place in ((30, 70), (5, 5)):
-        labels(viewer).paint(place, 1)
         done.session.result(image).kept = None
+        labels(viewer).paint(place, 1)
         done.keeper.flush()
-        done.keeper._writer.join(5)
+        done.keeper._writer.join()
     assert len(files()) == 2
     dock, _ = start_anew(viewer, pool, image.data.copy())
     dock.keeper.drop.click()
@@ -139,7 +139,7 @@ def test_a_folder_that_cannot_be_written_is_told_once(done, viewer, tmp_path, mo
 def test_a_damaged_file_is_a_sentence_and_harms_nothing(done, viewer, image, pool):
     stroke(viewer)
     done.keeper.flush()
-    done.keeper._writer.join(5)
+    done.keeper._writer.join()
     (path,) = files()
     dock, _ = start_anew(viewer, pool, image.data.copy())
     with zipfile.ZipFile(path) as archive:
@@ -175,6 +175,32 @@ def test_a_file_gives_everything_back(tmp_path):
     assert fresh.threshold == 0.25
     assert fresh.human_pixels() == int((made.provenance != MODEL).sum())
     assert fresh.counts() == {"": 7, "a": 7, "b": 6}
+
+
+def test_a_copy_that_an_edit_ran_into_is_made_again(done, viewer, image, monkeypatch):
+    calls, keep = [], kept.keep
+
+    def moved_once(*how):
+        calls.append(how)
+        if len(calls) == 1:
+            raise kept.Moved
+        return keep(*how)
+
+    monkeypatch.setattr(kept, "keep", moved_once)
+    stroke(viewer)
+    done.keeper.flush()
+    done.keeper._writer.join()
+    assert len(calls) == 2
+    assert len(files()) == 1
+
+
+def test_a_stroke_just_before_the_window_is_gone_is_kept(done, viewer):
+    stroke(viewer)
+    writer = done.keeper._writer
+    viewer.layers.clear()
+    done.keeper.destroyed.emit()
+    writer.join()
+    assert len(files()) == 1
 
 
 def test_labels_that_move_while_they_are_copied_are_not_written(tmp_path):

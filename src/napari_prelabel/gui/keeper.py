@@ -7,12 +7,13 @@ labels asks for kept ones, whose row takes them up or forgets them.
 import contextlib
 import threading
 import time
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from qtpy.QtCore import QTimer, Signal
-from qtpy.QtWidgets import QApplication, QWidget
+from qtpy.QtWidgets import QWidget
 
 from ..errors import ImageError, PrelabelError
 from . import kept
@@ -25,6 +26,8 @@ from .session import Session
 
 SOON_MS = 1500
 PATIENCE = 4.0
+# Labels that change while they are copied are copied again; a later stroke brings them again, too.
+TRIES, AGAIN_S = 5, 0.2
 
 
 class Keeper(QWidget):
@@ -41,7 +44,6 @@ class Keeper(QWidget):
         self._session, self._place = session, place
         self._offer: Offer | None = None
         self._exporting: tuple[ResultLayer | None, int] = (None, 0)
-        self._told = False
         self.text = label()
         self.take = button(
             "Take up", "Show these labels again, yours as yours and the model's as the model's",
@@ -56,20 +58,22 @@ class Keeper(QWidget):
         self._soon.setSingleShot(True)
         self._soon.setInterval(SOON_MS)
         self._soon.timeout.connect(self._save)
-        self._writer: threading.Thread | None = None
+        self._writer = Writer(self._complain)
         self._read = Background()
         self._read.done.connect(self._show)
         session.painted.connect(self.note)
         session.ended.connect(self.note)
         session.shown.connect(lambda *_: self.look())
         place.image_changed.connect(self.look)
-        if app := QApplication.instance():
-            app.aboutToQuit.connect(self.flush)
+        # A window that is closed takes its widgets along before anybody is asked.
+        self.destroyed.connect(self._writer.flush)
 
     # Keeping
 
     def note(self, *_: Any) -> None:
         """Something changed: keep it soon."""
+        for result in self._session.results():
+            self._writer.add(result)
         if not self._soon.isActive():
             self._soon.start()
         if not self.isHidden():
@@ -78,46 +82,17 @@ class Keeper(QWidget):
     def flush(self) -> None:
         """Keep what is not kept yet, now; the process waits for the file before it ends."""
         self._soon.stop()
-        if self._writer is not None:
-            self._writer.join(PATIENCE)
-        self._save()
+        for result in self._session.results():
+            self._writer.add(result)
+        self._writer.flush()
 
     def _save(self) -> None:
-        if self._writer is not None and self._writer.is_alive():
+        if any(result.drawing for result in self._session.results()) or not self._writer.start():
             self._soon.start()
-            return
-        due = [result for result in self._session.results() if _changed(result)]
-        if not due:
-            return
-        if any(result.drawing for result in due):
-            self._soon.start()
-        # No daemon: Python waits for it, so the last stroke before the end is kept, too.
-        self._writer = threading.Thread(target=self._write, args=(due,))
-        self._writer.start()
 
-    def _write(self, due: list[ResultLayer]) -> None:
-        for result in due:
-            began = time.monotonic()
-            try:
-                _write(result)
-            except Moved:
-                self._again()
-            except PrelabelError as error:
-                self._tell_once(error)
-            # Large stacks take a while to write: leave the disk most of the time to others.
-            time.sleep(min(time.monotonic() - began, PATIENCE / 2))
-        with contextlib.suppress(OSError):
-            kept.prune()
-
-    def _again(self) -> None:
+    def _complain(self, sentence: str) -> None:
         with contextlib.suppress(RuntimeError):  # the window has gone
-            QTimer.singleShot(SOON_MS, self, self.note)
-
-    def _tell_once(self, error: PrelabelError) -> None:
-        if not self._told:
-            self._told = True
-            with contextlib.suppress(RuntimeError):
-                self.failed.emit(f"Your labels could not be kept for the next start: {error}")
+            self.failed.emit(sentence)
 
     def exporting(self, result: ResultLayer) -> None:
         """An export of these labels, as they stand, has begun."""
@@ -186,25 +161,71 @@ class Keeper(QWidget):
         self.look()
 
 
-def _changed(result: ResultLayer) -> bool:
-    """Whether a person's work in a result differs from what is kept of it."""
-    if result.annotation.edits == result.kept_at or result.image() is None:
-        return False
-    return result.annotation.human_pixels() > 0 or result.kept is not None
+class Writer:
+    """Writes what is due, off the GUI thread; needs no window, which may be gone by then.
 
+    complain : takes a sentence, once, when the disk refuses.
+    """
 
-def _write(result: ResultLayer) -> None:
-    image = result.image()
-    if not result.annotation.human_pixels():
-        if result.kept is not None:
-            _unlink(result.kept)
-        result.kept, result.kept_at = None, result.annotation.edits
-        return
-    if image is None:
-        return
-    path = result.kept or kept.new_path(image)
-    result.kept_at = kept.keep(result.annotation, path)
-    result.kept = path
+    def __init__(self, complain: Callable[[str], None]) -> None:
+        self._complain: Callable[[str], None] | None = complain
+        self._due: dict[ResultLayer, Path] = {}
+        self._thread: threading.Thread | None = None
+
+    def add(self, result: ResultLayer) -> None:
+        """Take a result whose labels hold a person's work that is not kept yet."""
+        image = result.image()
+        if result.annotation.edits == result.kept_at or image is None or result in self._due:
+            return
+        if result.annotation.human_pixels() or result.kept is not None:
+            self._due[result] = result.kept or kept.new_path(image)
+
+    def start(self) -> bool:
+        """Write in a thread; False while an earlier one writes still."""
+        if self._thread is not None and self._thread.is_alive():
+            return False
+        if self._due:
+            due, self._due = self._due, {}
+            # No daemon: Python waits for it, so the last stroke before the end is kept, too.
+            self._thread = threading.Thread(target=self._work, args=(due,))
+            self._thread.start()
+        return True
+
+    def flush(self, *_: Any) -> None:
+        """Write now, after what is being written."""
+        self.join()
+        self.start()
+
+    def join(self) -> None:
+        """Wait for what is being written, some seconds at most."""
+        if self._thread is not None:
+            self._thread.join(PATIENCE)
+
+    def _work(self, due: dict[ResultLayer, Path]) -> None:
+        for result, path in due.items():
+            began = time.monotonic()
+            try:
+                self._write(result, path)
+            except PrelabelError as error:
+                complain, self._complain = self._complain, None
+                if complain is not None:
+                    complain(f"Your labels could not be kept for the next start: {error}")
+            # Large stacks take a while to write: leave the disk half of the time to others.
+            time.sleep(min(time.monotonic() - began, PATIENCE / 2))
+        with contextlib.suppress(OSError):
+            kept.prune()
+
+    def _write(self, result: ResultLayer, path: Path) -> None:
+        if not result.annotation.human_pixels():
+            _unlink(path)
+            result.kept, result.kept_at = None, result.annotation.edits
+            return
+        for _ in range(TRIES):
+            with contextlib.suppress(Moved):
+                result.kept_at = kept.keep(result.annotation, path)
+                result.kept = path
+                return
+            time.sleep(AGAIN_S)
 
 
 def _unlink(path: Path) -> None:

@@ -34,7 +34,8 @@ class Legend(QObject):
         results: ResultBox,
         dressed: Callable[[Vocabulary], Vocabulary],
     ) -> None:
-        super().__init__()
+        # A child of the table: its timer must not outlive the window.
+        super().__init__(table)
         self._session, self._place, self._words = session, place, words
         self._table, self._results, self._dressed = table, results, dressed
         self._recount = QTimer(self)
