@@ -9,11 +9,17 @@ import torch
 import torch.nn.functional as F
 
 from napari_prelabel.synthetic import CLASS_IDS, CLASSES, DISTRACTORS
-from napari_prelabel.synthetic.train import losses
+from napari_prelabel.synthetic.train import loader, losses
 from napari_prelabel.synthetic.train.cache import open_cache
 from napari_prelabel.synthetic.train.clip import Plan, learning_rate, train
-from napari_prelabel.synthetic.train.crops import NAMED_SHARE, CropSource, vocabulary_words
+from napari_prelabel.synthetic.train.crops import (
+    BATCH,
+    NAMED_SHARE,
+    CropSource,
+    vocabulary_words,
+)
 from napari_prelabel.synthetic.train.evaluate import refined
+from napari_prelabel.synthetic.train.loader import Order
 from napari_prelabel.synthetic.train.model import (
     CONFIG,
     TAILS,
@@ -188,7 +194,7 @@ def plan(folder, steps):
 def test_training_resumes_where_it_stopped(tmp_path, cache, monkeypatch):
     from napari_prelabel.synthetic.train import clip
 
-    monkeypatch.setattr(clip, "open_cache", lambda *_: cache)
+    monkeypatch.setattr(clip, "open_source", lambda *_: CropSource(cache, ["tuba"]))
     monkeypatch.setattr(clip, "validate", lambda *_: {})
     monkeypatch.setattr(clip.Run, "done", lambda run, plan: 0.5 if run.step < plan.steps else 1.0)
     whole = train(plan(tmp_path / "whole", 3), resumed=False)
@@ -201,6 +207,25 @@ def test_training_resumes_where_it_stopped(tmp_path, cache, monkeypatch):
         torch.testing.assert_close(parts.model.state_dict()[name], value, atol=1e-5, rtol=1e-4)
     moved = whole.model.state_dict()["visual.proj"] - start["visual.proj"]
     assert moved.abs().max() > 1e-4
+
+
+def test_batches_made_ahead_are_those_made_when_needed(tmp_path):
+    cache = tmp_path / "cache"
+    source = loader.open_source(cache, 6)
+    ahead = loader.orders_ahead(lambda step: Order(3, step, 0.5, count=4), 7, cache, 6, workers=2)
+    for step in (7, 8, 9):
+        one, other = next(ahead), loader.make(source, Order(3, step, 0.5, count=4))
+        assert one.side == other.side
+        for name in ("images", "named", "tokens"):
+            np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+        assert len(one.tokens) == len(one.images) + len(CLASSES) + 8
+    ahead.close()
+
+
+def test_larger_batches(cache):
+    source = CropSource(cache, ["tuba"])
+    small, large = (loader.make(source, Order(0, 1, 0.5, times)) for times in (1, 2))
+    assert len(large.images) == 2 * len(small.images) == 2 * BATCH[small.side]
 
 
 def test_validation_writes_figures_and_weights(tmp_path, cache, monkeypatch):

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ..errors import JobError
 from .attention import Mixture, blocks
+from .linear import linear
 
 Grid = tuple[int, int]
 Form = Literal["restart", "series", "exact"]
@@ -116,24 +117,24 @@ class Graph:
         return self.streamed.rows(part)
 
     def step(self, labels: Tensor, restart: Tensor, alpha: float, beta: float, out: Tensor) -> None:
-        """out = restart + alpha S labels; all (N, C), `out` no view of the others."""
+        """out = restart + alpha S labels; all (C, N), a row a class, `out` no view of others."""
         if beta == 0:
-            out.copy_(restart)
+            out.zero_()
         elif self.dense is not None:
-            torch.addmm(restart, self.dense, labels, alpha=alpha * beta, out=out)
+            out.copy_(linear(labels, self.dense))
         else:
             for part in blocks(self.tokens, self.tokens, labels.device):
-                rows = self.rows(part)
-                torch.addmm(restart[part], rows, labels, alpha=alpha * beta, out=out[part])
+                out[:, part] = linear(labels, self.rows(part))
+        out.mul_(alpha * beta).add_(restart)
         if beta == 1:
             return
         if self.tokens == 1:
             out.add_(labels, alpha=alpha * (1 - beta))
         shifts = [dy * self.grid[1] + dx for dy, dx in offsets(self.grid, self.radius)]
-        for shift, weight in zip(shifts, self.stencil[..., None], strict=True):
+        for shift, weight in zip(shifts, self.stencil, strict=True):
             here = slice(max(0, -shift), self.tokens - max(0, shift))
             there = slice(max(0, shift), self.tokens - max(0, -shift))
-            out[here].addcmul_(weight[here], labels[there], value=alpha * (1 - beta))
+            out[:, here].addcmul_(weight[here], labels[:, there], value=alpha * (1 - beta))
 
     def transition(self, beta: float, index: Tensor | None = None) -> Tensor:
         """S (N, N), or its rows and columns `index` (n,) int64, ascending."""
@@ -234,7 +235,8 @@ def walk(
         system = graph.transition(beta).mul_(-alpha)
         system.diagonal().add_(1)
         return Walk(torch.linalg.solve(system, restart), 0)
-    now = (restart if form == "series" else g).clone()
+    restart = restart.mT.contiguous()
+    now = restart.clone() if form == "series" else g.mT.clone(memory_format=torch.contiguous_format)
     then = torch.empty_like(now)
     done = 0
     while done < steps:
@@ -243,7 +245,7 @@ def walk(
         done += 1
         if tolerance and float(then.sub_(now).abs().max()) <= tolerance:
             break
-    return Walk(now.div_(1 - alpha ** (done + 1)) if form == "series" else now, done)
+    return Walk((now.div_(1 - alpha ** (done + 1)) if form == "series" else now).mT, done)
 
 
 def offsets(grid: Grid, radius: int) -> list[tuple[int, int]]:

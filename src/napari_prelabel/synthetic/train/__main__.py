@@ -23,11 +23,15 @@ def clip(
     scenes: Annotated[int, typer.Option(help="training scenes to draw")] = 12_000,
     validate_minutes: Annotated[float, typer.Option(help="time between validations")] = 6.0,
     resume: Annotated[bool, typer.Option("--resume", help="go on from the checkpoint")] = False,
+    times: Annotated[int, typer.Option(help="batches so many times as large", min=1)] = 1,
+    workers: Annotated[int, typer.Option(help="processes that make batches", min=0)] = 0,
 ) -> None:
     """Train the demo CLIP from image-caption pairs."""
     from .clip import Plan, train
 
-    plan = Plan(out, minutes, steps, seed, device, scenes, validate_minutes)
+    plan = Plan(
+        out, minutes, steps, seed, device, scenes, validate_minutes, times=times, workers=workers
+    )
     train(plan, resume)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,13 +59,17 @@ def _filled(folder: Path, count: int, drawn: Iterable[Drawn]) -> None:
     labels.flush()
 
 
-def open_cache(folder: Path, count: int, processes: int = 2) -> SceneCache:
-    """Open the cache of a folder; first draw ``count`` training scenes where it is not there."""
+def open_cache(folder: Path, count: int, processes: int | None = None) -> SceneCache:
+    """Open the cache of a folder; first draw ``count`` training scenes where it is not there.
+
+    processes : that draw; None takes as many as there are processors.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     stamp = folder / "cache.json"
     wanted = {"count": count, "side": SIDE}
     if not stamp.is_file() or json.loads(stamp.read_text()) != wanted:
         jobs = (("train", i, SIDE) for i in range(count))
+        processes = processes or os.cpu_count() or 1
         if processes > 1:
             with multiprocessing.get_context("spawn").Pool(processes) as pool:
                 _filled(folder, count, pool.imap(_draw, jobs, chunksize=16))

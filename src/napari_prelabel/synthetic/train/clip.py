@@ -8,8 +8,9 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,16 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
 from . import losses
-from .cache import open_cache
-from .crops import CropSource, crop_side, vocabulary_words
+from .crops import CropSource
 from .evaluate import dense, normalised, retrieval, validation_scenes
+from .loader import Order, Step, make, open_source, orders_ahead
 from .model import TAILS, build, encode_text, export, tail, trunk
 
 EMA_DECAY = 0.998
+LOGS = ("log.jsonl", "steps.jsonl")
+# Reading a loss waits for the device that works on it.
+_TOLD_EVERY = 10
+_SAVED_EVERY = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,8 @@ class Plan:
     steps : when given, the budget is this many steps instead, and a run is reproducible
     scenes : training scenes drawn into the cache
     validate_minutes : time between validations, each of which exports the averaged weights
+    batch : crops of a step, whatever their side; None takes the table's, `times` over
+    workers : processes that make batches ahead, for a GPU; 0 makes each when it is needed
     """
 
     out: Path
@@ -50,6 +57,8 @@ class Plan:
     validate_minutes: float = 6.0
     rate: float = 1.5e-3
     batch: int | None = None
+    times: int = 1
+    workers: int = 0
 
 
 @dataclass(slots=True)
@@ -122,17 +131,16 @@ def tails_for(rng: np.random.Generator, done: float) -> list[str]:
 
 
 def step_loss(
-    run: Run, source: CropSource, rng: np.random.Generator, done: float, count: int | None
-) -> tuple[Tensor, dict[str, float]]:
+    run: Run, batch: Step, rng: np.random.Generator, done: float
+) -> tuple[Tensor, dict[str, Tensor]]:
     """Loss of one batch and its parts."""
-    side = crop_side(rng, done)
-    batch = source.batch(rng, side, count)
+    side, count = batch.side, len(batch.images)
     model, device = run.model, run.model.logit_scale.device
     named = torch.as_tensor(batch.named, device=device)
     grid = (side // 8, side // 8)
     with torch.autocast(device.type, torch.bfloat16):
-        vectors = encode_text(model, [*batch.captions, *batch.phrases], device)
-        caption, words = vectors.tensor_split([len(batch.captions)])
+        vectors = encode_text(model, torch.as_tensor(batch.tokens), device)
+        caption, words = vectors.tensor_split([count])
         with_attention = done > 0.12 and side >= 48
         states, maps = trunk(model.visual, normalised(batch.images, device), with_attention)
         names = tails_for(rng, done)
@@ -155,27 +163,25 @@ def step_loss(
         if maps:
             parts["affinity"] = losses.affinity(maps, belief, named)
     total = torch.stack(list(parts.values())).sum()
-    return total, {k: float(v.detach()) for k, v in parts.items()} | {"side": side}
+    return total, {k: v.detach() for k, v in parts.items()} | {"side": torch.tensor(side)}
 
 
-def advance(run: Run, plan: Plan, source: CropSource) -> dict[str, float]:
-    """One optimiser step; the batch depends on seed and step alone."""
-    began = time.monotonic()
+def advance(run: Run, plan: Plan, batch: Step) -> dict[str, Tensor]:
+    """One optimiser step; it depends on seed, step and batch alone."""
     done = run.done(plan)
-    rng = np.random.default_rng([plan.seed, run.step])
+    rng = np.random.default_rng([plan.seed, run.step, 1])
     for group in run.optimizer.param_groups:
         group["lr"] = learning_rate(done, plan.rate)
-    total, parts = step_loss(run, source, rng, done, plan.batch)
+    total, parts = step_loss(run, batch, rng, done)
     run.optimizer.zero_grad(set_to_none=True)
     torch.autograd.backward(total)
     torch.nn.utils.clip_grad_norm_(run.model.parameters(), 1.0)
     run.optimizer.step()
     keep = min(EMA_DECAY, (1 + run.step) / (10 + run.step))
     with torch.no_grad():
-        for name, value in run.model.state_dict().items():
-            run.average[name].lerp_(value, 1 - keep)
+        state = run.model.state_dict()
+        torch._foreach_lerp_([run.average[k] for k in state], list(state.values()), 1 - keep)
     run.step += 1
-    run.elapsed += time.monotonic() - began
     return parts
 
 
@@ -198,10 +204,28 @@ def validate(run: Run, plan: Plan, scenes: int, source: CropSource) -> dict[str,
     return entry
 
 
-def steps(run: Run, plan: Plan, source: CropSource) -> Iterator[dict[str, float]]:
+def batches(run: Run, plan: Plan, source: CropSource) -> Iterator[Step]:
+    """The batches of all steps to come."""
+
+    def order(step: int) -> Order:
+        done = replace(run, step=step).done(plan)
+        return Order(plan.seed, step, done, plan.times, plan.batch)
+
+    if plan.workers:
+        folder = plan.out / "cache"
+        yield from orders_ahead(order, run.step, folder, plan.scenes, plan.workers)
+    while True:
+        yield make(source, order(run.step))
+
+
+def steps(run: Run, plan: Plan, source: CropSource) -> Iterator[dict[str, Tensor]]:
     """Advance until the budget is used."""
+    made = batches(run, plan, source)
     while run.done(plan) < 1.0:
-        yield advance(run, plan, source)
+        began = time.monotonic()
+        parts = advance(run, plan, next(made))
+        run.elapsed += time.monotonic() - began
+        yield parts
 
 
 def train(plan: Plan, resumed: bool) -> Run:
@@ -215,17 +239,22 @@ def train(plan: Plan, resumed: bool) -> Run:
     run = start(plan, device)
     if resumed and checkpoint.is_file():
         resume(run, checkpoint, device)
-    source = CropSource(open_cache(plan.out / "cache", plan.scenes), vocabulary_words())
+    else:  # an earlier run's figures are not this one's
+        for file in LOGS:
+            (plan.out / file).unlink(missing_ok=True)
+    source = open_source(plan.out / "cache", plan.scenes)
     last = run.elapsed
     bar = Progress(TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
     with bar:
         task = bar.add_task("training", total=1.0)
-        recent: list[dict[str, float]] = []
+        recent: deque[dict[str, Tensor]] = deque(maxlen=50)
         for parts in steps(run, plan, source):
             recent.append(parts)
-            bar.update(task, completed=run.done(plan), description=_told(run, recent[-50:]))
+            if run.step % _TOLD_EVERY == 0:
+                bar.update(task, completed=run.done(plan), description=_told(run, recent))
             if run.step % 50 == 0:
-                _note(plan, run, recent[-50:])
+                _note(plan, run, recent)
+            if run.step % _SAVED_EVERY == 0:
                 save(run, checkpoint)
             if run.elapsed - last > 60 * plan.validate_minutes:
                 save(run, checkpoint)
@@ -236,17 +265,19 @@ def train(plan: Plan, resumed: bool) -> Run:
     return run
 
 
-def _average(recent: list[dict[str, float]]) -> dict[str, float]:
+def _average(recent: Sequence[dict[str, Tensor]]) -> dict[str, float]:
     keys = {k for parts in recent for k in parts}
-    return {k: round(float(np.mean([p[k] for p in recent if k in p])), 3) for k in sorted(keys)}
+    return {
+        k: round(float(np.mean([float(p[k]) for p in recent if k in p])), 3) for k in sorted(keys)
+    }
 
 
-def _told(run: Run, recent: list[dict[str, float]]) -> str:
-    means = _average(recent)
+def _told(run: Run, recent: Sequence[dict[str, Tensor]]) -> str:
+    means = _average(list(recent)[-_TOLD_EVERY:])
     return f"step {run.step} " + " ".join(f"{k} {v:.2f}" for k, v in means.items())
 
 
-def _note(plan: Plan, run: Run, recent: list[dict[str, float]]) -> None:
+def _note(plan: Plan, run: Run, recent: Sequence[dict[str, Tensor]]) -> None:
     with (plan.out / "steps.jsonl").open("a") as log:
         entry = {"step": run.step, "minutes": round(run.elapsed / 60, 2), **_average(recent)}
         log.write(json.dumps(entry) + "\n")

@@ -64,9 +64,11 @@ _TOKENIZER = open_clip.SimpleTokenizer(
 )
 
 
-def encode_text(model: open_clip.CLIP, texts: Sequence[str], device: torch.device) -> Tensor:
-    """(N, D) unit rows; equal to ``model.encode_text`` on the padded texts, but cheaper."""
-    tokens = tokenize(texts).to(device)
+def encode_text(
+    model: open_clip.CLIP, texts: Sequence[str] | Tensor, device: torch.device
+) -> Tensor:
+    """(N, D) unit rows of texts or of their tokens; as ``model.encode_text``, but cheaper."""
+    tokens = (texts if isinstance(texts, Tensor) else tokenize(texts)).to(device)
     length = tokens.shape[1]
     x = model.token_embedding(tokens) + model.positional_embedding[:length]
     # On CPUs the fused kernel's backward pass takes most of a step at these short lengths.

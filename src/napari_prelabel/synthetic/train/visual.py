@@ -32,6 +32,7 @@ from .visual_model import PATCH, WEIGHTS_FILE, Student, export, normalised
 WEIGHTS = {"cluster": 1.0, "contrast": 1.0, "image": 0.3}
 QUEUE = 2048
 EMA_DECAY = 0.997
+LOGS = ("log.jsonl", "steps.jsonl")
 SCENES, LAST_SCENES = 40, 120
 """Validation scenes while training, and of the last comparison."""
 
@@ -245,6 +246,9 @@ def train(plan: Plan, resumed: bool) -> Run:
     run = start(plan, device)
     if resumed and checkpoint.is_file():
         resume(run, checkpoint, device)
+    else:  # an earlier run's figures are not this one's
+        for file in LOGS:
+            (plan.out / file).unlink(missing_ok=True)
     source = ViewSource(open_cache(plan.out / "cache", plan.scenes).images, PATCH)
     shown, last = validation_scenes(SCENES), run.elapsed
     bar = Progress(TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
