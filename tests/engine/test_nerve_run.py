@@ -17,8 +17,9 @@ from napari_prelabel.engine.nerve import Affinities, evidence
 from napari_prelabel.engine.run import Engine
 from napari_prelabel.engine.score import Maps
 from napari_prelabel.engine.timing import Stopwatch
-from napari_prelabel.errors import JobError
+from napari_prelabel.errors import Cancelled, JobError
 from napari_prelabel.job import FreeCP, Job, Nerve, Windows
+from napari_prelabel.methods.walk import Graph
 from napari_prelabel.models import diffusion
 from napari_prelabel.models.catalog import bundle_of
 from napari_prelabel.models.denoising import HeadMaps
@@ -77,6 +78,29 @@ def test_a_run_names_its_stages_and_gives_shares(model):
     assert (labels.score <= 1).all()
     assert {"diffusion", "encode", "walk", "decide"} <= {s.stage for s in seen}
     assert labels.provenance["method"] == "nerve"
+    assert labels.provenance["diffusion"] == "painted"
+    assert labels.provenance["diffusion_digest"] == model.digest
+
+
+def test_results_of_clip_alone_name_no_diffusion_model(model):
+    runner = engine()
+    result(runner, job())
+    assert "diffusion" not in result(runner, job(method="base")).provenance
+
+
+def test_a_cancelled_run_begins_neither_the_diffusion_pass_nor_another_step(model, monkeypatch):
+    runner = engine()
+    result(runner, job(), IMAGE[:8, :8])  # the words are known
+    with pytest.raises(Cancelled):
+        finish(runner.run(job(), IMAGE, cancelled=lambda: True))
+    assert model.passes == 1
+    result(runner, job())
+    done = []
+    real = Graph.step
+    monkeypatch.setattr(Graph, "step", lambda *a: done.append(1) or real(*a))
+    with pytest.raises(Cancelled):
+        finish(runner.run(job(), IMAGE, cancelled=lambda: len(done) >= 2))
+    assert len(done) == 2
 
 
 def test_words_and_walk_cost_no_new_pass_and_change_no_bit(model):

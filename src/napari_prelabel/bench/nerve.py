@@ -156,7 +156,7 @@ def _row(data: DataSet, name: str, found: Matrix, alone: Matrix) -> dict[str, An
         "pixel_accuracy": _percent(pixel_accuracy(total)),
         "gain": _percent(statistic(total) - statistic(alone.sum(0))),
     }
-    if found is not alone and len(found) > 1:
+    if name != BASE_ALONE and len(found) > 1:
         row["gain_interval"] = [_percent(end) for end in bootstrap(found, statistic, alone)]
     return row
 
@@ -167,9 +167,10 @@ def _percent(share: Any) -> float:
 
 def _table(title: str, rows: Sequence[dict[str, Any]]) -> Table:
     names = ("setting", "miou", "miou_stuff", "miou_things", "pixel_accuracy", "gain")
-    table = Table(*names, title=title, title_justify="left")
+    table = Table(*names, "95% interval", title=title, title_justify="left")
     for row in rows:
-        table.add_row(*(str(row[n]) for n in names))
+        interval = row.get("gain_interval", "")
+        table.add_row(*(str(row[n]) for n in names), str(interval))
     return table
 
 

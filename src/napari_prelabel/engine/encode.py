@@ -86,6 +86,12 @@ class Queries:
         return bool(self.owner[-1] >= self.n_classes)
 
 
+def stop_if(cancelled: Cancel) -> None:
+    """Raise Cancelled where the person has stopped the run."""
+    if cancelled():
+        raise Cancelled()
+
+
 class Encoder:
     """One CLIP with the caches around it, for the length of a run.
 
@@ -272,8 +278,7 @@ class Encoder:
         return max(1, _TOKENS.get(self._clip.device.type, _TOKENS["cpu"]) // tokens)
 
     def _check(self) -> None:
-        if self._cancelled():
-            raise Cancelled()
+        stop_if(self._cancelled)
 
     def _fit(self, forward: Callable[[Tensor], Entry], pixels: Tensor) -> Entry:
         """Encode a batch; in halves, then quarters, where the memory does not suffice."""

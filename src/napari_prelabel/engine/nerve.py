@@ -4,7 +4,7 @@ The attention of an image is kept, and the graph that settings make of it: anoth
 walk, another setting of the graph a fraction of the diffusion model's pass.
 """
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ from ..methods.walk import Graph
 from ..pixels import Rgb
 from . import score
 from .cache import Encodings, Entry, cache_key
-from .encode import Queries
+from .encode import Queries, stop_if
 from .layout import Blend, Layout, Scratch, Tile
 from .timing import Stopwatch
 
@@ -128,15 +128,16 @@ def label(
     queries: Queries,
     size: tuple[int, int],
     watch: Stopwatch,
+    cancelled: Callable[[], bool] = lambda: False,
 ) -> Generator[Progress, None, LabelMap]:
     """Walk, read out and decide (steps E and F).
 
-    labels : (N, C), G. size : (H, W) of the image in pixels.
+    labels : (N, C), G. size : (H, W) of the image in pixels. cancelled : asked before every step.
     """
     settings = parameters(job.nerve)
     yield Progress("walk", 0, 1)
     with watch.time("walk"):
-        walked = nerve.nerve(labels, graph, settings)
+        walked = nerve.nerve(labels, graph, settings, lambda: stop_if(cancelled))
         maps = nerve.class_maps(walked, labels, graph.grid, settings, background=queries.background)
     whole = Layout(size, graph.grid, graph.grid, ((0,), (0,)), 1)
     tiles = _decided(Blend(whole), maps, queries, settings)

@@ -34,7 +34,7 @@ from ..reference.values import EncoderId
 from . import nerve, score
 from .cache import Encodings
 from .embed import Looker
-from .encode import Affinity, Encoder, Queries, phrase_row
+from .encode import Affinity, Encoder, Queries, phrase_row, stop_if
 from .layout import Layout, cut, plan_layout
 from .likeness import Likeness
 from .notices import memory_notice, model_notices
@@ -177,14 +177,18 @@ class Engine:
             pixels = cut(part, layout, antialias=windows.antialias)
         with watch.time("notices"):
             told = model_notices(bundle, job.vocabulary, self._likeness_of(bundle.clip), part)
+        stop_if(cancelled)
         graph = yield from self._graph(job, bundle, part, watch)
         maps = yield from _maps(encoder, job, queries, layout, pixels, clip, watch, graph)
         scale = job.logit_scale or clip.logit_scale
         if job.method == "nerve":
             assert graph is not None
+            stop_if(cancelled)
             with watch.time("score"):
                 evidence = nerve.evidence(maps, queries, layout, scale, graph.grid)
-            labels = yield from nerve.label(evidence, graph, job, queries, _size(part), watch)
+            labels = yield from nerve.label(
+                evidence, graph, job, queries, _size(part), watch, cancelled
+            )
         else:
             with watch.time("decide"):
                 labels = yield from score.decide_tiles(maps, queries, layout, job, scale)
@@ -196,7 +200,7 @@ class Engine:
             job.vocabulary,
             origin,
             told,
-            self._provenance(job, clip, layout, bundle) | {"crops": maps.crops},
+            self._provenance(job, clip, layout, bundle, graph) | {"crops": maps.crops},
         )
 
     def _graph(
@@ -294,13 +298,17 @@ class Engine:
             self._likeness[model] = Likeness.beside(model)
         return self._likeness[model]
 
-    def _provenance(self, job: Job, clip: Clip, layout: Layout, bundle: Bundle) -> dict[str, Any]:
+    def _provenance(
+        self, job: Job, clip: Clip, layout: Layout, bundle: Bundle, graph: Graph | None
+    ) -> dict[str, Any]:
+        used = self._diffusion[1] if graph is not None and self._diffusion else None
         return {
             "method": job.method,
             "base": job.base,
             "models": job.models,
             "clip": bundle.clip,
             "clip_digest": clip.digest,
+            **({"diffusion": bundle.diffusion, "diffusion_digest": used.digest} if used else {}),
             "job_digest": job.digest,
             "vocabulary_digest": job.vocabulary.digest,
             "device": self.device,

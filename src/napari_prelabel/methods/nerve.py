@@ -12,7 +12,7 @@ Steps as in methods.md 1.6; docs/methods/nerve.md says what is the paper's and w
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -205,8 +205,13 @@ def gaussian(
     return build([queries], [keys], [grid], [1.0], parameters, budget=budget)
 
 
-def nerve(labels: Tensor, graph: Graph, parameters: Parameters) -> Tensor:
-    """P (N, C), the labels G (N, C) of `node_labels` after the walk (step E)."""
+def nerve(
+    labels: Tensor, graph: Graph, parameters: Parameters, check: Callable[[], None] | None = None
+) -> Tensor:
+    """P (N, C), the labels G (N, C) of `node_labels` after the walk (step E).
+
+    check : called before every step; what it raises ends the walk
+    """
     return walk(
         labels,
         graph,
@@ -215,6 +220,7 @@ def nerve(labels: Tensor, graph: Graph, parameters: Parameters) -> Tensor:
         steps=parameters.steps,
         tolerance=parameters.tolerance,
         form=parameters.form,
+        check=check,
     ).labels
 
 

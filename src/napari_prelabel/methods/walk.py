@@ -7,7 +7,7 @@ A is held whole where it fits a budget (N = 4096: 64 MiB) and is otherwise forme
 at a time in every step. S_local is a stencil: one row of weights per neighbour.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -213,6 +213,7 @@ def walk(
     steps: int,
     tolerance: float = 0.0,
     form: Form = "restart",
+    check: Callable[[], None] | None = None,
 ) -> Walk:
     """The random walk with restart (methods.md 1.6, step E).
 
@@ -225,13 +226,18 @@ def walk(
     beta : share of the global part, 0..1
     steps : L, not negative
     tolerance : stop when a step changes no entry by more; 0 does all the steps
-    raises : JobError if alpha is 1 and the form needs it below
+    check : called before every step; what it raises ends the walk
+    raises : JobError if alpha is 1 and the form needs it below, or "exact" if S is not held whole
     """
     if form != "restart" and not alpha < 1:
         raise JobError("alpha", f"alpha must be below 1 with form {form!r}, or choose 'restart'.")
     g = labels.to(graph.stencil)
     restart = g * (1 - alpha)
     if form == "exact":
+        if graph.dense is None:
+            raise JobError(
+                "form", f"{graph.tokens} equations are too many to solve: choose form 'restart'."
+            )
         system = graph.transition(beta).mul_(-alpha)
         system.diagonal().add_(1)
         return Walk(torch.linalg.solve(system, restart), 0)
@@ -240,6 +246,8 @@ def walk(
     then = torch.empty_like(now)
     done = 0
     while done < steps:
+        if check is not None:
+            check()
         graph.step(now, restart, alpha, beta, then)
         now, then = then, now
         done += 1
