@@ -82,7 +82,8 @@ def test_a_run_names_its_stages_and_gives_shares(model):
     assert labels.provenance["diffusion_digest"] == model.digest
 
 
-def test_results_of_clip_alone_name_no_diffusion_model(model):
+@pytest.mark.usefixtures("model")
+def test_results_of_clip_alone_name_no_diffusion_model():
     runner = engine()
     result(runner, job())
     assert "diffusion" not in result(runner, job(method="base")).provenance

@@ -209,6 +209,40 @@ def test_training_resumes_where_it_stopped(tmp_path, cache, monkeypatch):
     assert moved.abs().max() > 1e-4
 
 
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+def test_two_checkpoints_are_blended(tmp_path, share):
+    from safetensors.torch import load_file
+    from typer.testing import CliRunner
+
+    from napari_prelabel.synthetic.train import clip
+    from napari_prelabel.synthetic.train.__main__ import app
+
+    runs = []
+    for seed, name in ((1, "early.pt"), (2, "late.pt")):
+        runs.append(clip.start(Plan(tmp_path, seed=seed), CPU))
+        clip.save(runs[-1], tmp_path / name)
+    files = [str(tmp_path / name) for name in ("early.pt", "late.pt")]
+    told = CliRunner().invoke(
+        app, ["blend-clip", *files, "--share", str(share), "--out", str(tmp_path / "both")]
+    )
+    assert told.exit_code == 0, told.output
+    found = load_file(tmp_path / "both" / "open_clip_model.safetensors")
+    early, late = (run.average["visual.proj"] for run in runs)
+    want = ((1 - share) * early + share * late).half()
+    torch.testing.assert_close(found["visual.proj"], want, atol=1e-3, rtol=1e-3)
+
+
+def test_a_caption_s_words_share_the_probability():
+    words = F.normalize(torch.randn(6, 8), dim=1)
+    image = F.normalize(torch.randn(3, 8), dim=1)
+    named = torch.tensor([[1, 0, 0, 0], [1, 1, 0, 0], [0, 0, 0, 1]], dtype=torch.bool)
+    logits = 20 * image.double().numpy() @ words.double().numpy().T
+    p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    want = -np.mean([np.log(p[0, 0]), np.log(p[1, :2]).mean(), np.log(p[2, 3])])
+    found = losses.naming(image, words, torch.tensor(20.0), named)
+    np.testing.assert_allclose(float(found), want, rtol=1e-4)
+
+
 def test_batches_made_ahead_are_those_made_when_needed(tmp_path):
     cache = tmp_path / "cache"
     source = loader.open_source(cache, 6)

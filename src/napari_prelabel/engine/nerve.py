@@ -94,7 +94,8 @@ def evidence(
 ) -> Tensor:
     """G (N, C) on the graph's grid from cosines of all windows (step A)."""
     small = replace(layout, size=grid)
-    p = maps.scores.new_empty(queries.n_classes, *grid)
+    # A token's classes lie side by side in memory, as the tiles and G have them.
+    p = maps.scores.new_empty(*grid, queries.n_classes).permute(2, 0, 1)
     for tile in Blend(small).tiles(maps.scores):
         found = freecp.class_probability(
             tile.scores[None] * scale, queries.owner, queries.n_classes

@@ -89,8 +89,9 @@ def node_labels(probabilities: Tensor, grid: Grid) -> Tensor:
     returns : (N, C) float32, or float64 if they are
     """
     real = probabilities if probabilities.dtype == torch.float64 else probabilities.float()
-    resized = F.interpolate(real[None], grid, mode="bilinear", align_corners=False)
-    return resized[0].flatten(1).mT.contiguous()
+    if tuple(real.shape[1:]) != tuple(grid):
+        real = F.interpolate(real[None], grid, mode="bilinear", align_corners=False)[0]
+    return real.flatten(1).mT.contiguous()
 
 
 def head_weights(

@@ -35,6 +35,19 @@ def clip(
     train(plan, resume)
 
 
+@app.command("blend-clip")
+def blend_clip(
+    early: Annotated[Path, typer.Argument(help="checkpoint of a run", exists=True)],
+    late: Annotated[Path, typer.Argument(help="later checkpoint of the same run", exists=True)],
+    share: Annotated[float, typer.Option(help="of the later one", min=0, max=1)] = 0.7,
+    out: Annotated[Path, typer.Option(help="where the weights go")] = Path("demo-clip/export"),
+) -> None:
+    """Export the weighted mean of two checkpoints of the demo CLIP."""
+    from .clip import blend
+
+    typer.echo(f"Weights: {blend(early, late, share, out)}")
+
+
 @app.command()
 def diffusion(
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",

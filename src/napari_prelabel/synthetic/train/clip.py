@@ -185,6 +185,18 @@ def advance(run: Run, plan: Plan, batch: Step) -> dict[str, Tensor]:
     return parts
 
 
+def blend(early: Path, late: Path, share: float, out: Path) -> Path:
+    """Export a weighted mean of the averaged weights of two checkpoints of one run.
+
+    share : of the late one, 0..1. Between the two lies what each has learned better than the other.
+    """
+    first, last = (
+        torch.load(path, map_location="cpu", weights_only=True)["average"] for path in (early, late)
+    )
+    export({name: torch.lerp(first[name], last[name], share) for name in first}, out)
+    return out
+
+
 def validate(run: Run, plan: Plan, scenes: int, source: CropSource) -> dict[str, Any]:
     """Figures of the averaged weights on validation scenes, logged; exports the weights."""
     device = run.model.logit_scale.device

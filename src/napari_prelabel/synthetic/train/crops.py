@@ -24,12 +24,12 @@ MIX = {
     "late": {32: 0.10, 48: 0.16, 64: 0.32, 96: 0.22, 112: 0.10, 128: 0.10},
 }
 KINDS = {
-    32: {"thing": 0.45, "part": 0.20, "stuff": 0.15, "window": 0.20},
-    48: {"thing": 0.40, "part": 0.15, "stuff": 0.10, "window": 0.35},
-    64: {"thing": 0.30, "part": 0.15, "stuff": 0.05, "window": 0.50},
-    96: {"thing": 0.30, "part": 0.10, "stuff": 0.05, "window": 0.55},
-    112: {"thing": 0.70, "part": 0.10, "stuff": 0.10, "window": 0.10},
-    128: {"thing": 0.20, "part": 0.10, "stuff": 0.0, "window": 0.70},
+    32: {"thing": 0.40, "part": 0.15, "stuff": 0.25, "window": 0.20},
+    48: {"thing": 0.35, "part": 0.10, "stuff": 0.20, "window": 0.35},
+    64: {"thing": 0.25, "part": 0.10, "stuff": 0.15, "window": 0.50},
+    96: {"thing": 0.20, "part": 0.10, "stuff": 0.10, "window": 0.60},
+    112: {"thing": 0.45, "part": 0.10, "stuff": 0.25, "window": 0.20},
+    128: {"thing": 0.15, "part": 0.05, "stuff": 0.10, "window": 0.70},
 }
 NAMED_SHARE = 0.012
 STRETCHED_SHARE = 0.5
