@@ -27,11 +27,12 @@ def test_every_figure_is_there(monkeypatch):
 
 def test_memory_of_the_retrieval_is_counted(monkeypatch):
     def retrieve(queries, *_, **__):
-        block = np.ones(90_000_000, np.uint8)
+        # Large beside what other tests may leave to be freed in the meantime.
+        block = np.ones(600_000_000, np.uint8)
         return block[: len(queries)]
 
     monkeypatch.setattr(reme, "retrieve", retrieve)
-    assert 60 < measure(SMALL, repeats=1, faiss_too=False)["peak_mb"] < 150
+    assert 400 < measure(SMALL, repeats=1, faiss_too=False)["peak_mb"] < 660
 
 
 def test_memory_without_the_systems_table(monkeypatch, tmp_path):
