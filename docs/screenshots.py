@@ -65,15 +65,19 @@ def main(theme: str) -> None:
     viewer.open_sample(PLUGIN, "scene-1")
     run(dock)
     shoot(viewer, "dock-done")
-    # Another image, so that nothing is cached and the run takes a while.
+    # Another image, so that nothing is cached; the worker is held in mid-run, which is too short.
     viewer.layers.clear()
     viewer.open_sample(PLUGIN, "scene-2")
-    dock.bar.run_button.click()
-    wait(lambda: dock.bar.bar.value() > 200 or not dock.session.running)
-    shoot(viewer, "dock-running")
     pool = runner.shared_pool()
-    worker = pool._host.worker if pool._host is not None else {}
-    psutil.Process(worker["pid"]).kill()
+    worker = psutil.Process((pool._host.worker if pool._host is not None else {})["pid"])
+    held = dock.bar.bar.valueChanged.connect(lambda value: value > 0 and worker.suspend())
+    dock.bar.run_button.click()
+    wait(lambda: worker.status() == psutil.STATUS_STOPPED or not dock.session.running)
+    dock.bar.bar.valueChanged.disconnect(held)
+    if not dock.session.running:
+        raise SystemExit("The run was over before its picture could be taken: try again.")
+    shoot(viewer, "dock-running")
+    worker.kill()
     wait(lambda: not dock.session.running)
     shoot(viewer, "dock-failed")
     screenshots_scribble.picture(viewer, FOLDER, wait, shoot)

@@ -11,6 +11,7 @@ from qtpy.QtWidgets import (
     QFrame,
     QHBoxLayout,
     QLabel,
+    QLineEdit,
     QPushButton,
     QScrollArea,
     QSizePolicy,
@@ -220,6 +221,15 @@ def button(text: str, tip: str, clicked: Callable[[], Any], role: str = "") -> Q
     made.clicked.connect(lambda: clicked())
     if role:
         made.setProperty("role", role)
+    return made
+
+
+def line(placeholder: str, tip: str, name: str) -> QLineEdit:
+    """A field for a line of text. name : read aloud by screen readers."""
+    made = QLineEdit()
+    made.setPlaceholderText(placeholder)
+    made.setToolTip(tip)
+    made.setAccessibleName(name)
     return made
 
 

@@ -7,7 +7,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QLineEdit, QWidget
 
 from ...errors import FileFormatError
-from ..parts import Combo, Name, button, column, label, row
+from ..parts import Combo, Name, button, column, label, line, row
 from .clips import clips
 from .learn_box import LearnBox
 from .pairs import Pair
@@ -28,8 +28,8 @@ class CaptionsBox(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.help = label(HELP, "muted")
-        self.file = _line("a file of captions", "A line of JSON for every image", "Captions file")
-        self.folder = _line(BESIDE, "The folder that holds the images", "Folder of the images")
+        self.file = line("a file of captions", "A line of JSON for every image", "Captions file")
+        self.folder = line(BESIDE, "The folder that holds the images", "Folder of the images")
         self.clip = Combo("The model that finds the segment most like a thing's name")
         self.clip.setAccessibleName("Match by")
         self.note = label(role="muted")
@@ -130,22 +130,14 @@ class SourceBox(QWidget):
         self.captions.setVisible(self.by_captions)
 
 
-def _path(line: QLineEdit) -> Path:
-    told = line.text().strip()
+def _path(field: QLineEdit) -> Path:
+    told = field.text().strip()
     try:
         return Path(told).expanduser()
     except RuntimeError as error:
         raise FileFormatError(
             told, f"{told} is in no home that is known: write it whole."
         ) from error
-
-
-def _line(placeholder: str, tip: str, name: str) -> QLineEdit:
-    made = QLineEdit()
-    made.setPlaceholderText(placeholder)
-    made.setToolTip(tip)
-    made.setAccessibleName(name)
-    return made
 
 
 def _dots(pressed: Callable[[], None]) -> QWidget:

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QCheckBox, QCompleter, QFileDialog, QLineEdit, QWidget
+from qtpy.QtWidgets import QCheckBox, QCompleter, QFileDialog, QWidget
 
 from ...errors import FileFormatError, ImageError
 from .. import recent_sets
 from ..fetch_row import FetchRow
-from ..parts import Combo, Name, button, column, label, row
+from ..parts import Combo, Name, button, column, label, line, row
 from .clips import clips
 from .encoders import GET, choice, choices, fetchable
 from .pairs import Pair, Taken, take
@@ -147,8 +147,8 @@ class MakeBox(QWidget):
     def __init__(self) -> None:
         super().__init__()
         told = recent_sets.settings()
-        self.name = _line(DEFAULT_NAME, "What the set is called", "Name of the set")
-        self.parent_folder = _line("", "Where the set's folder is made", "Folder of the set")
+        self.name = line(DEFAULT_NAME, "What the set is called", "Name of the set")
+        self.parent_folder = line("", "Where the set's folder is made", "Folder of the set")
         self.parent_folder.setText(str(recent_sets.home()))
         browse = button("…", "Choose a folder", self._browse)
         browse.setFixedWidth(34)
@@ -162,9 +162,9 @@ class MakeBox(QWidget):
             "Also compare where in the picture a segment lies: for microscopes, traffic cameras\n"
             "and others that always show the same things in the same places."
         )
-        self.author = _line("nobody named", "Kept with every segment; stays on your disk", "Author")
+        self.author = line("nobody named", "Kept with every segment; stays on your disk", "Author")
         self.author.setText(str(told.get("author", "")))
-        self.licence = _line("none told", "Kept with every segment", "Licence")
+        self.licence = line("none told", "Kept with every segment", "Licence")
         self.licence.setText(str(told.get("licence", "")))
         self.licence.setCompleter(QCompleter(LICENCES, self.licence))
         self.words = Combo("How the words of a class and of the segments meet")
@@ -257,14 +257,6 @@ class MakeBox(QWidget):
             licence=self.licence.text().strip(),
             home=self.parent_folder.text().strip(),
         )
-
-
-def _line(placeholder: str, tip: str, name: str) -> QLineEdit:
-    made = QLineEdit()
-    made.setPlaceholderText(placeholder)
-    made.setToolTip(tip)
-    made.setAccessibleName(name)
-    return made
 
 
 def _classes(pair: Pair) -> str:
