@@ -6,9 +6,10 @@ import torch
 import torch.nn.functional as F
 
 from napari_prelabel.engine import layout as module
-from napari_prelabel.engine.layout import Blend, cut, plan_layout, tile_size
+from napari_prelabel.engine.layout import Blend, tile_size
 from napari_prelabel.errors import JobError
 from napari_prelabel.job import Windows
+from napari_prelabel.models.windows import cut, plan_layout
 
 
 def test_the_published_windows_of_a_common_image():

@@ -12,7 +12,6 @@ from engine_steps import finish
 from napari_prelabel.engine import run
 from napari_prelabel.engine.cache import Encodings
 from napari_prelabel.engine.encode import Queries
-from napari_prelabel.engine.layout import Layout
 from napari_prelabel.engine.nerve import Affinities, evidence
 from napari_prelabel.engine.run import Engine
 from napari_prelabel.engine.score import Maps
@@ -23,6 +22,7 @@ from napari_prelabel.methods.walk import Graph
 from napari_prelabel.models import diffusion
 from napari_prelabel.models.catalog import bundle_of
 from napari_prelabel.models.denoising import HeadMaps
+from napari_prelabel.models.windows import Layout
 from napari_prelabel.vocabulary import Vocabulary
 
 GRID = (6, 9)

@@ -11,11 +11,11 @@ import torch.nn.functional as F
 from engine_steps import finish
 
 from napari_prelabel.engine.cache import Encodings
-from napari_prelabel.engine.layout import cut, plan_layout
 from napari_prelabel.engine.run import Engine
 from napari_prelabel.errors import Cancelled, ImageError, JobError, OutOfMemory
 from napari_prelabel.job import BASES, FreeCP, Job, Windows
 from napari_prelabel.methods import freecp as F_freecp
+from napari_prelabel.models.windows import cut, plan_layout
 from napari_prelabel.vocabulary import Vocabulary
 
 WINDOWS = Windows(64, 48, 16)

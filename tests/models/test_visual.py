@@ -14,6 +14,7 @@ from transformers import Dinov2Config, Dinov2Model
 from napari_prelabel.errors import ChecksumMismatch, ImageError, JobError, ModelError
 from napari_prelabel.models import catalog, catalog_visual
 from napari_prelabel.models.catalog_visual import CONFIG, VISUALS, WEIGHTS, VisualEntry
+from napari_prelabel.models.clip import load_clip
 from napari_prelabel.models.fetch import fetch
 from napari_prelabel.models.visual import (
     MEAN,
@@ -142,16 +143,36 @@ def test_shapes_are_those_that_were_published():
     assert {e.side // e.patch for n, e in VISUALS.items() if "dinov2" in n} == {37}
 
 
-def test_clip_features_are_unit_rows_in_the_space_of_words():
-    encoder = load_visual("clip:demo-clip")
+def test_clip_features_are_the_mean_of_its_windows():
+    encoder, clip = load_visual("clip:demo-clip"), load_clip("demo-clip")
     assert isinstance(encoder, ClipPatches)
-    found = encoder.encode(image())
-    assert found.grid == (32, 32)
-    torch.testing.assert_close(found.tokens.norm(dim=1), torch.ones(1024), atol=1e-4, rtol=0)
+    shown = image(256, 320)
+    total, met = torch.zeros(32, 40, clip.embed_dim), torch.zeros(32, 40, 1)
+    for y in range(0, 129, 64):
+        for x in range(0, 193, 64):
+            window = torch.from_numpy(shown[y : y + 128, x : x + 128].copy())
+            pixels = window.permute(2, 0, 1)[None].float() / 255
+            rows = clip.dense(clip.encode_trunk(pixels), "clearclip")[0].reshape(16, 16, -1)
+            total[y // 8 : y // 8 + 16, x // 8 : x // 8 + 16] += rows
+            met[y // 8 : y // 8 + 16, x // 8 : x // 8 + 16] += 1
+
+    found = encoder.encode(shown)
+
+    assert found.grid == (32, 40)
+    torch.testing.assert_close(found.tokens, (total / met).flatten(0, 1), atol=1e-4, rtol=0)
     assert encoder.name == "clip:demo-clip"
     assert encoder.width == found.tokens.shape[1]
     with pytest.raises(ModelError, match="demo-clip"):
         load_visual("clip:nothing")
+
+
+def test_clip_keeps_the_proportions_of_an_image():
+    assert load_visual("clip:demo-clip").encode(image(37, 60)).grid == (32, 52)
+
+
+def test_clip_refuses_what_is_no_image():
+    with pytest.raises(ImageError, match="convert it first"):
+        load_visual("clip:demo-clip").encode(np.zeros((4, 4), np.uint8))
 
 
 def test_the_demo_encoder_loads_and_answers():

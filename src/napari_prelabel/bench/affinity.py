@@ -10,10 +10,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ..engine.layout import Layout, cut, plan_layout
 from ..job import Windows
 from ..methods import freecp
 from ..models.clip import Clip
+from ..models.windows import Layout, cut, plan_layout
 from ..synthetic.colour_auc import auc
 from .data import Sample
 

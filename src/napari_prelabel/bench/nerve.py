@@ -24,7 +24,6 @@ from ..engine import nerve as product_nerve
 from ..engine import score
 from ..engine.cache import Encodings
 from ..engine.encode import Encoder, Queries
-from ..engine.layout import cut, plan_layout
 from ..engine.nerve import Affinities
 from ..engine.timing import Stopwatch
 from ..job import Base, Job, Nerve
@@ -34,6 +33,7 @@ from ..metrics import bootstrap, confusion, miou, pixel_accuracy
 from ..models.catalog import bundle_of
 from ..models.clip import Clip, load_clip, pick_device
 from ..models.diffusion import load_diffusion
+from ..models.windows import cut, plan_layout
 from ..pixels import content_hash
 from .data import DataSet, Sample, load_synthetic
 from .steps import finish

@@ -1,6 +1,7 @@
 """Where the seconds and the memory of a run go, on models of the true shape."""
 
 import statistics
+import gc
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -217,6 +218,7 @@ def memory_run(engine: Engine, job: Job, image: Image) -> int:
 @contextmanager
 def peak_memory(device: str) -> Iterator[Peak]:
     """Watch memory while the block runs, over what is in use as it begins."""
+    gc.collect()  # what earlier runs left must not go away while this one grows
     peak = Peak(device)
     watcher = threading.Thread(target=peak.watch, daemon=True)
     watcher.start()

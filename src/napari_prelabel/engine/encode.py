@@ -25,9 +25,9 @@ from ..models.clip import Clip, Need
 from ..models.denoising import is_out_of_memory
 from ..models.text import IMAGENET_TEMPLATES
 from ..models.vision import Resize
+from ..models.windows import Layout
 from ..vocabulary import Vocabulary
 from .cache import Encodings, Entry, cache_key
-from .layout import Layout
 from .timing import Stopwatch
 
 # Tokens of one batch: on a processor large enough to be fast, small enough to cancel soon.

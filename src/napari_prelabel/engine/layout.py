@@ -1,150 +1,24 @@
-"""How an image is resized, cut into windows and put together again (methods.md 2.1 and 2.7).
+"""How the windows of an image are put together again, tile by tile (methods.md 2.1 and 2.7).
 
-Up-sampling inside a window, averaging windows and resizing to the image are linear and act on
-rows and columns separately. So one small matrix per axis leads from patches to pixels, and a
-result of any size is made tile by tile.
+One small matrix per axis leads from patches to pixels, so a result of any size is made tile by
+tile.
 """
 
 import math
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import JobError
-from ..job import Windows
+from ..models.windows import Layout, axis_matrix
 
-# mmseg's Resize((2048, 448)) keeps the long side below this.
-LONG_SIDE = 2048
-# FreeCP's boxes leave out the last row and column of patches, so a window needs a few.
-MIN_PATCHES = 4
-# Patches of one window: its attention is a square of them, and several are held at once.
-MAX_PATCHES = 8192
 # Bytes of one tile of scores.
 _TILE = 1 << 22
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """Where the windows of an image lie. All pairs are (rows, columns).
-
-    size : of the image (or its region) in pixels.
-    resized : of what is cut into windows, in pixels; windows may reach beyond its end, where
-        the last row and column are repeated.
-    window : sides of every window in pixels. A remainder that fills no patch is dropped by the
-        encoder, and the map of the patches is stretched over the whole window, as published.
-    starts : first pixels of the windows along both axes; the windows are their product.
-    """
-
-    size: tuple[int, int]
-    resized: tuple[int, int]
-    window: tuple[int, int]
-    starts: tuple[tuple[int, ...], tuple[int, ...]]
-    patch: int
-
-    @property
-    def grid(self) -> tuple[int, int]:
-        """Patches of a window."""
-        return self.window[0] // self.patch, self.window[1] // self.patch
-
-    @property
-    def origins(self) -> list[tuple[int, int]]:
-        """(y, x) of every window in the resized image, row by row."""
-        return [(y, x) for y in self.starts[0] for x in self.starts[1]]
-
-
-def plan_layout(size: tuple[int, int], windows: Windows, patch: int) -> Layout:
-    """Resize to the short side (long side at most 2048) and lay windows (methods.md 2.1).
-
-    size : (H, W) of the image in pixels.
-    windows : a side of the image that is not longer than the crop gets one window of its own
-        length.
-
-    Raises JobError for windows whose attention would not fit into memory.
-    """
-    scale = windows.short_side / min(size) if windows.short_side else 1.0
-    scale = min(scale, LONG_SIDE / max(size)) if windows.short_side or windows.crop == 0 else scale
-    resized = (max(1, int(size[0] * scale + 0.5)), max(1, int(size[1] * scale + 0.5)))
-    sides = [_axis(length, windows, patch) for length in resized]
-    (height, ys), (width, xs) = sides
-    layout = Layout(size, resized, (height, width), (ys, xs), patch)
-    if math.prod(layout.grid) > MAX_PATCHES:
-        raise JobError(
-            "windows",
-            f"A window of {height} x {width} pixels is too large at once: set a window side, "
-            "384 for example, or a smaller short side.",
-        )
-    return layout
-
-
-def _axis(length: int, windows: Windows, patch: int) -> tuple[int, tuple[int, ...]]:
-    least = MIN_PATCHES * patch
-    crop = max(windows.crop, least) if windows.crop else 0
-    if not crop or length <= crop:
-        return max(length, least), (0,)
-    count = math.ceil((length - crop) / windows.stride) + 1
-    return crop, tuple(min(i * windows.stride, length - crop) for i in range(count))
-
-
-def cut(
-    image: npt.NDArray[np.uint8], layout: Layout, *, antialias: bool = False
-) -> npt.NDArray[np.uint8]:
-    """The resized image (h, w, 3) uint8, edges repeated as far as the windows reach.
-
-    Bilinear like the published pipeline.
-    """
-    small = np.require(image, requirements=["C", "W"])  # torch warns of read-only memory
-    if layout.resized != layout.size:
-        small = _resize(small, layout.resized, antialias)
-    ends = [
-        starts[-1] + side - length
-        for starts, side, length in zip(layout.starts, layout.window, layout.resized, strict=True)
-    ]
-    if any(ends):
-        small = np.pad(small, ((0, ends[0]), (0, ends[1]), (0, 0)), mode="edge")
-    return small
-
-
-def _resize(
-    image: npt.NDArray[np.uint8], size: tuple[int, int], antialias: bool
-) -> npt.NDArray[np.uint8]:
-    planes = torch.from_numpy(image).permute(2, 0, 1)[None].float()
-    out = F.interpolate(planes, size=size, mode="bilinear", antialias=antialias)
-    levels: npt.NDArray[np.uint8] = (
-        out[0].round_().clamp_(0, 255).to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
-    )
-    return levels
-
-
-def _line(inputs: int, outputs: int) -> Tensor:
-    """(outputs, inputs) float64 matrix of linear interpolation, align_corners=False."""
-    eye = torch.eye(inputs, dtype=torch.float64)[None]
-    return F.interpolate(eye, size=outputs, mode="linear", align_corners=False)[0].T
-
-
-@lru_cache(maxsize=16)
-def axis_matrix(layout: Layout, axis: int) -> Tensor:
-    """(pixels of the image, windows x patches) along one axis: up-sample, average, resize.
-
-    Kept for the layouts used last, so it must not be written to.
-    """
-    length, window, starts = layout.resized[axis], layout.window[axis], layout.starts[axis]
-    patches = layout.grid[axis]
-    up = _line(patches, window)
-    placed = torch.zeros(length, len(starts) * patches, dtype=torch.float64)
-    count = torch.zeros(length, 1, dtype=torch.float64)
-    for i, start in enumerate(starts):
-        end = min(start + window, length)
-        placed[start:end, i * patches : (i + 1) * patches] = up[: end - start]
-        count[start:end] += 1
-    return (_line(length, layout.size[axis]) @ (placed / count)).float()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,7 +12,7 @@ from ..images import read_image
 from ..job import Progress
 from ..methods.segments import Segments
 from ..models.catalog import bundle_of
-from ..models.visual import CLIP_PREFIX
+from ..models.catalog_visual import CLIP_PREFIX
 from ..pixels import content_hash
 from ..reference import pair as pairing
 from ..reference.captions import Captioned

@@ -18,7 +18,7 @@ from scipy import ndimage
 from ..errors import FileFormatError
 from ..job import Windows
 from ..models.catalog import entry_of, model_dir
-from .layout import cut, plan_layout
+from ..models.windows import cut, plan_layout
 
 FILE = "likeness.safetensors"
 OCTAVES = 4

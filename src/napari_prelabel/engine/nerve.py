@@ -16,11 +16,12 @@ from ..job import Job, Nerve, Progress
 from ..labels import LabelMap, decide
 from ..methods import freecp, nerve
 from ..methods.walk import Graph
+from ..models.windows import Layout
 from ..pixels import Rgb
 from . import score
 from .cache import Encodings, Entry, cache_key
 from .encode import Queries, stop_if
-from .layout import Blend, Layout, Scratch, Tile
+from .layout import Blend, Scratch, Tile
 from .timing import Stopwatch
 
 if TYPE_CHECKING:

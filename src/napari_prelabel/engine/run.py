@@ -29,13 +29,13 @@ from ..methods.walk import Graph
 from ..models.catalog import BUNDLES, Bundle, bundle_of
 from ..models.clip import Clip, load_clip, pick_device
 from ..models.denoising import is_out_of_memory
+from ..models.windows import Layout, cut, plan_layout
 from ..pixels import content_hash
 from ..reference.values import EncoderId
 from . import nerve, score
 from .cache import Encodings
 from .embed import Looker
 from .encode import Affinity, Encoder, Queries, phrase_row, stop_if
-from .layout import Layout, cut, plan_layout
 from .likeness import Likeness
 from .notices import memory_notice, model_notices
 from .reme import Retriever, TextRows, open_set

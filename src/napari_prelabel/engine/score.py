@@ -15,9 +15,10 @@ from ..labels import LabelMap, decide
 from ..methods import freecp
 from ..methods.dense import class_logits
 from ..methods.threads import one_blas_thread
+from ..models.windows import Layout
 from ..vocabulary import Vocabulary
 from .encode import Batch, Queries
-from .layout import Blend, Layout, Scratch, Tile
+from .layout import Blend, Scratch, Tile
 
 Ids = np.ndarray[tuple[int, ...], np.dtype[np.uint16]]
 Crops = list[tuple[int, int, int, int]]

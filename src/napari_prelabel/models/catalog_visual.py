@@ -9,6 +9,8 @@ from ..settings import ReME
 from .catalog import folder_of
 
 TEXTURE = "texture"
+CLIP_PREFIX = "clip:"
+"""Before the name of a CLIP whose own features are the encoder."""
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 _DINO = "Apache-2.0, Meta"

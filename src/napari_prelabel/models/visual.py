@@ -13,17 +13,19 @@ from transformers import Dinov2Config, Dinov2Model
 
 from ..errors import ImageError, ModelError
 from ..methods.pooling import pool, segment_weights
+from ..settings import Windows
 from . import texture
 from .catalog import BUNDLES
-from .catalog_visual import VISUALS, VisualEntry, visual_entry
+from .catalog_visual import CLIP_PREFIX, VISUALS, VisualEntry, visual_entry
 from .clip import SEED, Clip, load_clip, pick_device
 from .folder import installed_folder, load_folder, precision_of, read_config
+from .windows import cut, one_grid, plan_layout
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """ImageNet's, with which DINOv2 was trained."""
 
-CLIP_PREFIX = "clip:"
-_CLIP_SIDE = 448
+# Windows of one forward pass.
+_AT_ONCE = 8
 
 Labels = NDArray[np.integer] | NDArray[np.bool_] | Tensor
 
@@ -123,21 +125,40 @@ class Dinov2Patches:
 
 
 class ClipPatches:
-    """CLIP's dense features by ClearCLIP, unit rows in the space of words."""
+    """CLIP's dense features by ClearCLIP, in the space of words.
+
+    The image keeps its proportions and is read in the windows that the CLIP's other methods use;
+    squashed to a square, drawn scenes lost a quarter of what words find in them.
+    """
 
     def __init__(self, clip: Clip) -> None:
-        side = next((b.windows.short_side for b in BUNDLES.values() if b.clip == clip.name), None)
+        found = (b.windows for b in BUNDLES.values() if b.clip == clip.name)
         self._clip = clip
-        self._side = (side or _CLIP_SIDE) // clip.patch * clip.patch
+        self._windows = next(found, Windows())
         self.name = CLIP_PREFIX + clip.name
         self.width = clip.embed_dim
-        self.digest = hashlib.sha256(f"{clip.digest} {self._side} clearclip".encode()).hexdigest()
+        self.digest = hashlib.sha256(
+            f"{clip.digest} {self._windows} clearclip".encode()
+        ).hexdigest()
 
     @torch.no_grad()
     def encode(self, image: NDArray[np.uint8]) -> Features:
-        """Patch features of an image (H, W, 3) uint8, squashed to the encoder's side."""
-        trunk = self._clip.encode_trunk(squashed(image, self._side)[None])
-        return Features(self._clip.dense(trunk, "clearclip")[0].float().cpu(), trunk.grid)
+        """Patch features of an image (H, W, 3) uint8; where windows overlap, their mean."""
+        layout = plan_layout(_checked(image).shape[:2], self._windows, self._clip.patch)
+        whole = cut(image, layout, antialias=self._windows.antialias)
+        height, width = layout.window
+        parts = [whole[y : y + height, x : x + width] for y, x in layout.origins]
+        rows = [
+            self._dense(np.stack(parts[start : start + _AT_ONCE]))
+            for start in range(0, len(parts), _AT_ONCE)
+        ]
+        return Features(*one_grid(torch.cat(rows), layout))
+
+    def _dense(self, windows: NDArray[np.uint8]) -> Tensor:
+        """(B, N, E) float32 of windows (B, h, w, 3)."""
+        pixels = torch.from_numpy(windows).permute(0, 3, 1, 2).float() / 255
+        trunk = self._clip.encode_trunk(pixels)
+        return self._clip.dense(trunk, "clearclip").float().cpu()
 
     def pool(self, features: Features, segments: Labels, count: int | None = None) -> Tensor:
         """`pool_segments`."""
@@ -149,16 +170,21 @@ def squashed(image: NDArray[np.uint8], side: int) -> Tensor:
 
     Raises ImageError for another shape or type, or for an image without pixels.
     """
+    small = Image.fromarray(np.ascontiguousarray(_checked(image))).resize(
+        (side, side), Image.Resampling.BICUBIC
+    )
+    return torch.from_numpy(np.array(small)).permute(2, 0, 1).float() / 255
+
+
+def _checked(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The image, if it is one."""
     image = np.asarray(image)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
         raise ImageError(
             "A visual encoder takes an image (height, width, 3) of uint8, not "
             f"{image.shape} {image.dtype}: convert it first."
         )
-    small = Image.fromarray(np.ascontiguousarray(image)).resize(
-        (side, side), Image.Resampling.BICUBIC
-    )
-    return torch.from_numpy(np.array(small)).permute(2, 0, 1).float() / 255
+    return image
 
 
 def load_visual(name: str, device: str = "cpu", precision: str = "float32") -> VisualEncoder:

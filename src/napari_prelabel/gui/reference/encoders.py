@@ -3,16 +3,18 @@
 from dataclasses import dataclass
 
 from ...errors import ModelError
-from ...models.catalog import folder_of
-from ...models.catalog_visual import VISUALS, folder_installed
+from ...models.catalog import BUNDLES, MODELS, folder_of, installed
+from ...models.catalog_visual import CLIP_PREFIX, VISUALS, folder_installed
 from ..fetch_row import Fetchable, megabytes
+from .clips import clips
 
 TEXTURE = "texture"
 GET = "Get this encoder…"
 HIDDEN = "-random"
 TITLES = {
     TEXTURE: "Colour and texture (no model needed)",
-    "demo-visual": "Demo (ships with the plugin)",
+    "demo-visual": "Demo DINOv2 (ships with the plugin)",
+    "clip:demo-clip": "Demo CLIP (ships with the plugin)",
     "dinov2b": "DINOv2 base",
     "dinov2l": "DINOv2 large",
 }
@@ -20,6 +22,7 @@ NOTES = {
     TEXTURE: "Works on any picture at once: compares colours, edges and textures. Best where "
     "classes look different from each other.",
     "demo-visual": "Knows drawn scenes only.",
+    "clip:demo-clip": "Knows drawn scenes only, and those better than the other demo encoder.",
 }
 
 
@@ -37,17 +40,17 @@ class Choice:
 
 
 def choices() -> list[Choice]:
-    """All encoders, the one that needs no model first."""
-    return [choice(TEXTURE), *map(choice, _models())]
-
-
-def _models() -> list[str]:
-    return [name for name in VISUALS if name != TEXTURE and not name.endswith(HIDDEN)]
+    """All encoders, the one that needs no model first; of CLIPs those that are here already."""
+    here = [CLIP_PREFIX + BUNDLES[clip.bundle].clip for clip in clips()]
+    networks = [name for name in VISUALS if not name.endswith(HIDDEN)]
+    return [choice(name) for name in (TEXTURE, *here, *networks)]
 
 
 def choice(name: str) -> Choice:
     """What the dock says of one encoder; any name that a set may bring."""
     title = TITLES.get(name, name)
+    if name.startswith(CLIP_PREFIX):
+        return _clip(name, title)
     entry = VISUALS.get(name)
     if name == TEXTURE or entry is None:
         return Choice(name, title, NOTES.get(name, ""))
@@ -57,6 +60,19 @@ def choice(name: str) -> Choice:
         state = "Missing: install napari-prelabel again."
     note = " ".join(filter(None, [state, f"Licence: {entry.licence}.", NOTES.get(name, "")]))
     return Choice(name, title, note, installed, entry.size, entry.licence, entry.source)
+
+
+def _clip(name: str, title: str) -> Choice:
+    """Features of a CLIP; one that is missing is fetched where runs choose their models."""
+    model = name.removeprefix(CLIP_PREFIX)
+    if model not in MODELS:
+        return Choice(name, title, "", False)
+    titles = (b.title for b in BUNDLES.values() if b.clip == model)
+    title = TITLES.get(name) or next(titles, title)
+    here = installed(model)
+    state = "Installed." if here else "Not here: get it in the Pre-label dock, under Models."
+    parts = (state, f"Licence: {MODELS[model].licence}.", NOTES.get(name, ""))
+    return Choice(name, title, " ".join(filter(None, parts)), here)
 
 
 def fetchable(name: str) -> Fetchable | None:
@@ -75,5 +91,7 @@ def check(name: str) -> None:
     if not told.installed:
         raise ModelError(
             name,
-            f"{told.title} is not on this machine yet: press “{GET}”, or choose another encoder.",
+            f"{told.title} is not on this machine yet: "
+            + (f"press “{GET}”" if told.size else "get it in the Pre-label dock, under Models")
+            + ", or choose another encoder.",
         )

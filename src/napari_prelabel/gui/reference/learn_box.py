@@ -154,7 +154,6 @@ class MakeBox(QWidget):
         browse.setFixedWidth(34)
         self.encoder = Combo("What compares segments of different images")
         self.encoder.setAccessibleName("Encoder")
-        self.encoder.offer([(c.title, c.name) for c in choices()])
         self.note = label(role="muted")
         self.fetcher = FetchRow(GET)
         self.position = QCheckBox("The camera stands still")
@@ -196,7 +195,8 @@ class MakeBox(QWidget):
         both.addLayout(row(Name("Licence"), self.licence, stretch=1))
 
     def refresh(self) -> None:
-        """Offer the models of words that are at hand; without one, words meet by name."""
+        """Offer the encoders and the models of words at hand; without one, words meet by name."""
+        self.encoder.offer([(c.title, c.name) for c in choices()])
         self._clips = {clip.bundle: clip for clip in clips()}
         told = [(f"meet by meaning, {c.title}", c.bundle) for c in self._clips.values()]
         self.words.offer([(BY_NAME, ""), *told])
