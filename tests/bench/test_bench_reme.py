@@ -1,6 +1,7 @@
 """The ablation's parts on hand-made sets, and one small run of all of it."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,11 +11,13 @@ import torch
 
 from napari_prelabel.bench import accuracy, reme
 from napari_prelabel.bench.data import DataSet, Sample
-from napari_prelabel.bench.reme import Bench, Corpus, Plan, by_clip_score, spoilt
+from napari_prelabel.bench.reme import Bench, Corpus, Plan, by_clip_score, misled, wrong_left
 from napari_prelabel.errors import JobError
 from napari_prelabel.models.clip import Clip
 from napari_prelabel.models.visual import ClipPatches
-from napari_prelabel.reference.values import Addition, Segment, Source
+from napari_prelabel.reference.phrases import Phrase
+from napari_prelabel.reference.store import ReferenceSet
+from napari_prelabel.reference.values import Addition, EncoderId, Segment, Source
 from napari_prelabel.synthetic.classes import CLASSES
 from napari_prelabel.synthetic.scenes import scene
 from napari_prelabel.vocabulary import Vocabulary
@@ -70,20 +73,34 @@ def test_the_grouped_filter_drops_the_lowest_of_each_root(bench, corpus):
     assert by_clip_score(bench, corpus, 1.0, per_group=True) == ()
 
 
-def test_wrong_pairs_have_words_that_their_image_has_not(corpus):
-    extra = Corpus((*corpus.additions, addition(3, ("kite",), ("kite",))), (*corpus.placed,) * 2)
-    found = spoilt(extra, 0.5, np.random.default_rng(0))
-    assert found.wrong == 4
-    changed = 0
-    for before, after in zip(extra.additions, found.additions, strict=True):
-        own = {root for s in before.segments for root in s.roots}
-        for old, new in zip(before.segments, after.segments, strict=True):
-            strange = set(new.words) - set(old.words)
-            changed += len(strange)
-            assert not {w.split()[-1] for w in strange} & own
-            assert new.roots == tuple(w.split()[-1] for w in new.words)
-    assert changed == 4
-    assert spoilt(extra, 0.0, np.random.default_rng(0)).wrong == 0
+def phrases(*texts):
+    return tuple(Phrase(text, text.split()[-1]) for text in texts)
+
+
+def test_wrong_phrases_are_other_images_and_of_other_roots():
+    told = [phrases("cow", "red oak"), phrases("oak", "sea"), phrases("kite", "cow", "lake")]
+    heard = misled(told, 0.5, np.random.default_rng(0))
+    strange = 0
+    for before, after in zip(told, heard, strict=True):
+        new = set(after) - set(before)
+        strange += len(new)
+        assert not {p.root for p in new} & {p.root for p in before}
+    assert strange == 3
+    assert misled(told, 0.0, np.random.default_rng(0)) == told
+
+
+def test_an_image_that_says_everything_cannot_be_misled():
+    told = [phrases("cow"), phrases("cow")]
+    assert misled(told, 1.0, np.random.default_rng(0)) == told
+
+
+def test_what_is_wrong_is_counted_after_cleaning(tmp_path, corpus):
+    held = ReferenceSet.create(tmp_path / "set", EncoderId("e", "d" * 64, 3), None)
+    held.add(corpus.additions)
+    wrong = {a.source.hash: frozenset(("cow",)) for a in corpus.additions}
+    known = replace(corpus, wrong=wrong)
+    assert wrong_left(held, known) == 2
+    assert wrong_left(held, replace(corpus, wrong=dict.fromkeys(wrong, frozenset()))) == 0
 
 
 def test_shares_lie_between_none_and_all():
@@ -120,12 +137,22 @@ def test_one_small_run(monkeypatch):
     assert names[0] == "reme, 2 corrections"
     wanted = [way for name in (*reme.CLEANINGS, *reme.CLIP_FILTERS) for way in reme.ways(name)]
     assert "both, row" in wanted
+    assert "filtering, nearest 5" in wanted
     assert "both, literal, T = 1" in wanted
     assert names[1:] == [f"reme captions, {name}" for name in wanted]
     assert seen[:2] == ["2 corrections", "s reme, 2 corrections"]
-    assert facts["wrong_pairs"] > 0
+    assert 0 < facts["base set"]["wrong"] < facts["base set"]["pairs"]
+    against = {t.method: t.against for t in tallies}
+    assert against["reme captions, both, nearest 5"] == "reme captions, base set, nearest 5"
+    assert against["reme captions, both, row"] == "reme captions, base set"
     assert facts["filtering"]["pairs"] <= facts["base set"]["pairs"]
     assert facts["both"]["added"] >= 0
     rows = accuracy.report(tallies, data)["rows"]
     assert json.loads(json.dumps(rows)) == rows
     assert all(0 <= row["miou"] <= 100 for row in rows)
+    miou = {row["method"]: row["miou"] for row in rows}
+    for row in rows:
+        if "gain" in row:
+            gain = row["miou"] - miou[against[row["method"]]]
+            assert row["gain"] == pytest.approx(gain, abs=0.011)
+    assert sum("gain" in row for row in rows) == len(rows) - 3

@@ -27,6 +27,7 @@ from napari_prelabel.errors import (
 )
 from napari_prelabel.job import Job
 from napari_prelabel.metrics import bootstrap, confusion, miou, pixel_accuracy
+from napari_prelabel.models.catalog import synonym_cosine
 from napari_prelabel.pixels import content_hash
 from napari_prelabel.reference.captions import read_captions
 from napari_prelabel.reference.metric import fit_set
@@ -231,6 +232,9 @@ def test_synonyms_need_a_text_model(engine, tmp_path):
     assert cleaned.synonyms == ()
     cleaned, _ = done(engine.do(Clean(learned.folder, wanted, "demo")))
     assert cleaned.synonyms == (("grass", "water"),)
+    strict, _ = done(engine.do(Clean(learned.folder, Cleaning(outliers="off"), "demo")))
+    assert strict.settings.similarity == synonym_cosine("demo-clip")
+    assert strict.synonyms == ()
 
 
 def evaluation(engine, folder, *pairs):

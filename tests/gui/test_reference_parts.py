@@ -16,7 +16,7 @@ from napari_prelabel.gui.reference.bar import WorkBar
 from napari_prelabel.gui.reference.captions_box import SourceBox
 from napari_prelabel.gui.reference.cleaning_box import CleaningBox, shortly, summary
 from napari_prelabel.gui.reference.clips import clips
-from napari_prelabel.gui.reference.encoders import choice, choices, fetchable
+from napari_prelabel.gui.reference.encoders import check, choice, choices, fetchable
 from napari_prelabel.gui.reference.gallery import PAGE, STEP, Gallery, _tick_rect, about
 from napari_prelabel.gui.reference.learn_box import MakeBox
 from napari_prelabel.gui.reference.reader import Reader
@@ -208,11 +208,31 @@ def test_encoders_say_what_they_need(monkeypatch, tmp_path):
     monkeypatch.setenv("PRELABEL_MODELS", str(tmp_path))
     names = [c.name for c in choices()]
     assert names[0] == "texture"
+    assert names[1] == "clip:demo-clip"
+    assert "dinov2l" in names
     assert not any(name.endswith("random") for name in names)
     assert choice("texture").installed
     assert "346.3 MB to fetch. Licence: Apache-2.0" in choice("dinov2b").note
     assert fetchable("texture") is None
     assert fetchable("dinov2b").folder == tmp_path / "dinov2b"
+
+
+def test_a_clip_at_hand_is_an_encoder_too(monkeypatch, tmp_path):
+    monkeypatch.setenv("PRELABEL_MODELS", str(tmp_path))
+    assert choice("clip:demo-clip").title == "Demo CLIP (ships with the plugin)"
+    assert choice("clip:demo-clip").installed
+    check("clip:demo-clip")
+    absent = choice("clip:openai-vitb16")
+    assert (absent.title, absent.installed) == (catalog.BUNDLES["vitb16"].title, False)
+    assert fetchable("clip:openai-vitb16") is None
+    with pytest.raises(ModelError, match="get it in the Pre-label dock"):
+        check("clip:openai-vitb16")
+    with pytest.raises(ModelError, match="clip:unheard is not on this machine"):
+        check("clip:unheard")
+    with pytest.raises(ModelError, match="press “Get this encoder"):
+        check("dinov2b")
+    monkeypatch.setattr(catalog, "installed", lambda _: True)
+    assert "clip:openai-vitl14" in [c.name for c in choices()]
 
 
 # Words and captions
@@ -276,6 +296,18 @@ def test_synonyms_are_offered_only_where_words_are_compared(qtbot):
     assert box.settings().synonyms == "neighbours"
     assert not box._synonyms_row.isHidden()
     assert Overview(*facts, words="demo-clip").text().endswith("Words: demo-clip.")
+
+
+def test_how_alike_synonyms_are_suits_the_text_model(qtbot):
+    box = CleaningBox()
+    qtbot.addWidget(box)
+    facts = (recent_sets.home(), "s", "texture", 1, 1, "d", ())
+    for words, alike in (("demo-clip", 0.99), ("openai-vitb16", 0.9)):
+        box.show_set(Overview(*facts, None, (), frozenset(), words))
+        assert box.settings().similarity == alike
+    before = Cleaned(Cleaning(similarity=0.8))
+    box.show_set(Overview(*facts, before, (), frozenset(), "demo-clip"))
+    assert box.settings().similarity == 0.8
 
 
 def test_a_set_whose_words_need_an_absent_model_is_not_asked(qtbot, tmp_path):

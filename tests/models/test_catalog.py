@@ -3,14 +3,19 @@
 import subprocess
 import sys
 
+import numpy as np
 import open_clip
 import pytest
 
+from napari_prelabel.engine.encode import REME_TEMPLATES
 from napari_prelabel.errors import FileFormatError, ModelError
 from napari_prelabel.job import BASES, METHODS
+from napari_prelabel.methods.pairs import SIMILARITY
 from napari_prelabel.models import catalog
 from napari_prelabel.models.catalog import BUNDLES, MODELS
 from napari_prelabel.models.catalog_diffusion import DIFFUSIONS
+from napari_prelabel.models.clip import load_clip
+from napari_prelabel.synthetic.classes import CLASSES
 
 
 def test_importing_the_tables_loads_no_torch():
@@ -102,3 +107,14 @@ def test_known_words_are_read_from_the_models_list(monkeypatch, tmp_path):
     (tmp_path / "words.txt").unlink()
     with pytest.raises(ModelError, match="install the package again"):
         catalog.known_words("demo-clip")
+
+
+def test_synonyms_of_the_demo_clip_are_told_apart_from_other_words():
+    words = [(word, c.name) for c in CLASSES for word in (c.name, *c.synonyms)]
+    rows = load_clip("demo-clip").encode_classes([word for word, _ in words], REME_TEMPLATES)
+    of = np.array([name for _, name in words])
+    cosines, same = (rows @ rows.T).numpy(), of[:, None] == of[None]
+    least = catalog.synonym_cosine("demo-clip")
+    assert cosines[same].min() > least > cosines[~same].max()
+    assert catalog.synonym_cosine("openai-vitl14") == SIMILARITY
+    assert catalog.synonym_cosine("of no table") == SIMILARITY

@@ -7,6 +7,7 @@ import pytest
 from reference_sets import ENCODER, WIDTH, addition, digest
 
 from napari_prelabel.errors import JobError
+from napari_prelabel.methods.pairs import SIMILARITY
 from napari_prelabel.reference.clean import clean
 from napari_prelabel.reference.store import ReferenceSet
 from napari_prelabel.reference.values import Cleaning, Metric
@@ -110,6 +111,15 @@ def test_synonyms_in_three_readings(held, reading, k, pairs):
     assert set(done.synonyms) == pairs
 
 
+def test_synonyms_are_as_alike_as_asked_for(held):
+    held.add([addition("b", ("bus",))])
+    usual = clean(held, replace(OFF, synonyms="neighbours"), text)
+    assert usual.settings.similarity == SIMILARITY == 0.9
+    assert held.cleaned.settings.similarity == 0.9
+    strict = clean(held, replace(OFF, synonyms="neighbours", similarity=1.0), text)
+    assert len(strict.synonyms) < len(usual.synonyms)
+
+
 def test_modifiers_stay_with_the_other_root(held):
     held.add([addition("b", ("bus",))])
     done = clean(held, replace(OFF, synonyms="neighbours"), text)
@@ -134,7 +144,7 @@ def test_without_a_text_model_words_are_not_enriched(held):
 def test_cleaning_can_be_undone_and_replaced(held):
     raw = held.links().toarray()
     clean(held, Cleaning(abstract=True), text)
-    assert held.cleaned.settings == Cleaning(abstract=True)
+    assert held.cleaned.settings == Cleaning(abstract=True, similarity=SIMILARITY)
     held.undo()
     np.testing.assert_array_equal(held.links().toarray(), raw)
     clean(held, Cleaning(abstract=True), text)

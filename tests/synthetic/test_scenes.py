@@ -19,7 +19,7 @@ from napari_prelabel.synthetic import (
     scene,
     split_seeds,
 )
-from napari_prelabel.synthetic.captions import described
+from napari_prelabel.synthetic.captions import described, in_detail
 from napari_prelabel.synthetic.classes import COLOUR_NAMES, STUFF_COLOURS
 from napari_prelabel.synthetic.colour_auc import auc, colour_auc
 from napari_prelabel.synthetic.sample_set import sample_seeds, vocabulary_text, write_samples
@@ -142,6 +142,18 @@ def test_captions_name_what_is_there():
             assert not words & set(DISTRACTORS)
             named += len(words & allowed)
     assert named > 150
+
+
+def test_a_detailed_caption_names_all_that_is_visible():
+    for shown in first("train", 25):
+        seen = {r.name for r in shown.regions if r.pixels >= shown.labels.size / 200}
+        told = in_detail(np.random.default_rng(0), shown.regions, shown.labels.size)
+        words = set(told.lower().replace(",", "").replace(".", "").split())
+        for name in seen:
+            one = CLASSES[CLASS_IDS[name] - 1]
+            assert words & {one.name, one.family, *one.synonyms}, (name, told)
+        assert {"background", "scene", "atmosphere"} <= words
+        assert told == in_detail(np.random.default_rng(0), shown.regions, shown.labels.size)
 
 
 def test_descriptions_say_how_a_class_looks():

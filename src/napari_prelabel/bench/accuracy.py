@@ -66,10 +66,14 @@ _AGAINST = {"refine, true classes": "base, true classes"}
 
 @dataclass(slots=True, eq=False)
 class Tally:
-    """What one method did on the images so far; one entry per image in each list."""
+    """What one method did on the images so far; one entry per image in each list.
+
+    against : the method whose row its gain is measured against, where that is not the base.
+    """
 
     method: str
     base: str
+    against: str = ""
     confusions: list[npt.NDArray[np.int64]] = field(default_factory=list)
     boundaries: list[float] = field(default_factory=list)
 
@@ -170,7 +174,8 @@ def report(tallies: Sequence[Tally], data: DataSet) -> dict[str, Any]:
     found = {(t.method, t.base): t for t in tallies}
     return {
         "rows": [
-            _row(t, data, found.get((_AGAINST.get(t.method, "base"), t.base))) for t in tallies
+            _row(t, data, found.get((t.against or _AGAINST.get(t.method, "base"), t.base)))
+            for t in tallies
         ],
         "data": data.name,
         "split": data.split,

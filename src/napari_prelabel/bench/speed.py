@@ -1,7 +1,7 @@
 """Where the seconds and the memory of a run go, on models of the true shape."""
 
-import statistics
 import gc
+import statistics
 import threading
 import time
 from collections.abc import Iterator, Sequence

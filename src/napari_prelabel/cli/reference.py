@@ -15,6 +15,9 @@ app = typer.Typer(
     help="Reference sets: segments with their words, which ReME labels other images from.",
 )
 
+# Synonyms that cleaning tells of at most.
+_TOLD = 12
+
 Set = Annotated[Path, typer.Argument(help="Folder of the reference set.")]
 Images = Annotated[Path, typer.Option(help="Folder of images.")]
 Labels = Annotated[
@@ -136,7 +139,10 @@ def clean(
         str, typer.Option(help="off, neighbours, global or share; needs --text or the set's own.")
     ] = "neighbours",
     k: Annotated[int, typer.Option(help="k_sim of the synonyms.")] = 30,
-    similarity: Annotated[float, typer.Option(help="Least cosine of 'neighbours'.")] = 0.9,
+    similarity: Annotated[
+        float | None,
+        typer.Option(help="Least cosine of 'neighbours'; left away: what suits the text model."),
+    ] = None,
     keep: Annotated[str, typer.Option(help="Words with commas that no step may drop.")] = "",
     text: Bundle = "",
     device: screen.Device = "auto",
@@ -429,6 +435,11 @@ def _tell_cleaned(done: Any) -> None:
     )
     if done.abstract:
         screen.out.print(screen.plain(f"General words: {', '.join(done.abstract)}"))
+    if done.synonyms:
+        told = [f"{a} = {b}" for a, b in done.synonyms[:_TOLD]]
+        more = len(done.synonyms) - len(told)
+        rest = f" and {more:,} more, all in `info --json FILE`" if more else ""
+        screen.out.print(screen.plain(f"Same meaning: {', '.join(told)}{rest}"))
 
 
 def _tell_size(held: Any) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.measure import Measurement
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 from typer.core import TyperGroup
@@ -18,6 +19,8 @@ out = Console(highlight=False, soft_wrap=True)
 err = Console(highlight=False, soft_wrap=True, stderr=True)
 
 SENTENCE, SOME_FAILED, STOPPED = 2, 1, 130
+# Characters of a table that is written to a file.
+_WIDEST = 300
 
 
 class Sentences(TyperGroup):
@@ -102,6 +105,9 @@ def print_table(title: str, head: Any, rows: Any) -> None:
         table.add_column(column, justify="left" if number < 2 else "right")
     for row in rows:
         table.add_row(*row)
+    if not out.is_terminal:  # a file has no edge: rich would cut the columns to 80 characters
+        whole = out.options.update(max_width=_WIDEST)
+        out.width = max(out.width, Measurement.get(out, whole, table).maximum)
     out.print(table)
 
 

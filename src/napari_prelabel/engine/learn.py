@@ -13,7 +13,7 @@ import numpy as np
 from ..errors import Cancelled, PrelabelError
 from ..job import Progress
 from ..methods.segments import Segments
-from ..models.catalog import bundle_of
+from ..models.catalog import bundle_of, synonym_cosine
 from ..pixels import content_hash
 from ..reference import clean as cleaning
 from ..reference import correct
@@ -203,6 +203,8 @@ def _cleaned(
     """
     model = bundle_of(text).clip if text else held.text.name if held.text else ""
     rows = engine.text_rows(model, PRECISION) if model else None
+    if settings.similarity is None and model:
+        settings = replace(settings, similarity=synonym_cosine(model))
 
     def told(words: Sequence[str]) -> Rows:
         assert rows is not None

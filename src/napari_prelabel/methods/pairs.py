@@ -20,6 +20,8 @@ MOST_RATE = 0.5
 """The largest share that the adaptive filter takes from a group (variant d)."""
 MOST_ROOTS = 4000
 """Roots beyond which the "share" reading of synonyms would give millions of pairs."""
+SIMILARITY = 0.9
+"""Least cosine of mutual neighbours that count as synonyms (R5)."""
 _EPS = 1e-9
 _COLUMNS = 64
 _ROWS_AT_ONCE = 1024
@@ -128,7 +130,7 @@ def adaptive_rates(spreads: npt.ArrayLike) -> npt.NDArray[np.float64]:
 
 
 def synonyms(
-    root_rows: Rows, k: int = 30, reading: Reading = "neighbours", similarity: float = 0.9
+    root_rows: Rows, k: int = 30, reading: Reading = "neighbours", similarity: float = SIMILARITY
 ) -> npt.NDArray[np.int64]:
     """Pairs of root nouns that mean the same, by their text vectors (3.5, R5).
 

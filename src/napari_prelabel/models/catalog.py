@@ -9,6 +9,7 @@ import platformdirs
 
 from ..errors import FileFormatError, ModelError
 from ..job import BASES, FreeCP, Nerve, Windows
+from ..methods.pairs import SIMILARITY
 from ..samples import sample_path
 
 CONFIG = "open_clip_config.json"
@@ -38,6 +39,7 @@ class ClipEntry:
     patch : side of a patch in pixels.
     resnet : a CLIP ResNet, which has no layer attention and therefore no FreeCP and no GEM.
     words : file of the words the model was trained on, None when its vocabulary is open.
+    synonyms : least cosine of the rows of two words that mean the same (methods.md R5).
     """
 
     arch: str
@@ -51,6 +53,7 @@ class ClipEntry:
     mean: tuple[float, float, float] = MEAN
     std: tuple[float, float, float] = STD
     words: str | None = None
+    synonyms: float = SIMILARITY
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +83,13 @@ class Bundle:
 
 MODELS: Mapping[str, ClipEntry] = {
     "demo-clip": ClipEntry(
-        "", "sample", "BSD-3-Clause, trained on drawn scenes", 8, words="words.txt"
+        "",
+        "sample",
+        "BSD-3-Clause, trained on drawn scenes",
+        8,
+        words="words.txt",
+        # Its synonyms lie at 0.9989 or more, words of different classes at 0.978 or less.
+        synonyms=0.99,
     ),
     "openai-vitb16": ClipEntry(
         "ViT-B-16-quickgelu", "timm/vit_base_patch16_clip_224.openai", _OPENAI, 16, 598_600_000
@@ -237,6 +246,11 @@ def installed(name: str) -> bool:
         return (model_dir(name) / entry_of(name).file).is_file()
     except FileFormatError:
         return False
+
+
+def synonym_cosine(name: str) -> float:
+    """From which cosine on two words of a CLIP mean the same; 0.9 for one that is not listed."""
+    return MODELS[name].synonyms if name in MODELS else SIMILARITY
 
 
 def known_words(name: str) -> tuple[str, ...] | None:

@@ -5,7 +5,7 @@ that each step can be left away when the set is asked, and the whole undone.
 """
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -63,7 +63,7 @@ def steps(held: ReferenceSet, settings: Cleaning, text: TextRows | None = None) 
     Yields (groups done, groups in all); returns what was done. Raises JobError for settings out
     of range.
     """
-    _check(settings)
+    settings = _checked(settings)
     labels = held.labels()
     left = _Pairs(*held.raw_pairs(), [])
     roots, of = roots_of(labels)
@@ -88,13 +88,18 @@ def steps(held: ReferenceSet, settings: Cleaning, text: TextRows | None = None) 
     return cleaned
 
 
-def _check(settings: Cleaning) -> None:
+def _checked(settings: Cleaning) -> Cleaning:
+    """The settings with every number told; JobError for one out of range."""
+    if settings.similarity is None:
+        settings = replace(settings, similarity=pairs.SIMILARITY)
+    assert settings.similarity is not None
     if not 0 <= settings.drop <= 1:
         raise JobError("drop", f"The share to drop must lie between 0 and 1, not {settings.drop}.")
     if not -1 <= settings.similarity <= 1:
         raise JobError(
             "similarity", f"similarity must lie between -1 and 1, not {settings.similarity}."
         )
+    return settings
 
 
 def roots_of(labels: Sequence[Label]) -> tuple[list[str], Ints]:
@@ -169,7 +174,8 @@ def _enriched(
     """Pairs of synonymous roots, and (phrase, root) -> the rows that also get it."""
     if text is None or settings.synonyms == "off" or not roots:
         return (), {}
-    found = pairs.synonyms(text(roots), settings.k, settings.synonyms, settings.similarity)
+    least = pairs.SIMILARITY if settings.similarity is None else settings.similarity
+    found = pairs.synonyms(text(roots), settings.k, settings.synonyms, least)
     alike = tuple((roots[a], roots[b]) for a, b in found.tolist())
     others: dict[str, list[str]] = {}
     for a, b in alike:

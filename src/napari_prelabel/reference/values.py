@@ -115,6 +115,7 @@ class Cleaning:
     synonyms : reading of k_sim: the `k` best pairs of all ("global"), the `k` neighbours of every
         root that are mutual and at least `similarity` alike ("neighbours"), or the best `k` percent
         ("share").
+    similarity : None takes what suits the text model that compares the words.
     keep : phrases and roots that no step may drop.
     """
 
@@ -123,7 +124,7 @@ class Cleaning:
     drop: float = 0.30
     synonyms: Literal["off", "global", "neighbours", "share"] = "neighbours"
     k: int = 30
-    similarity: float = 0.9
+    similarity: float | None = None
     keep: tuple[str, ...] = ()
 
 

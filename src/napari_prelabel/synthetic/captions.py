@@ -87,3 +87,18 @@ def scene_captions(
         phrases = [phrase(rng, n, c, loose=0.04) for n, c in named.items()]
         captions.append(joined(rng, phrases))
     return tuple(captions)
+
+
+def in_detail(rng: np.random.Generator, regions: Iterable[Named], pixels: int) -> str:
+    """What a captioner says that is asked for all that it sees, as ReME's is (methods.md 3.2).
+
+    Every class that covers at least one pixel in two hundred, and the general words ("image",
+    "background", "scene") that such captions are full of.
+    """
+    seen = sorted((r for r in regions if r.pixels >= pixels / 200), key=lambda r: -r.pixels)
+    named: dict[str, str] = {}
+    for region in seen:
+        named.setdefault(region.name, region.colour)
+    largest, *others = [phrase(rng, n, c, loose=0.04) for n, c in named.items()]
+    shown = f"The image shows {', '.join(others)}. " if others else ""
+    return f"{shown}In the background there is {largest}. The scene has a calm atmosphere."

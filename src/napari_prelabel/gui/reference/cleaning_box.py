@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QWidget
 
+from ...models.catalog import synonym_cosine
 from ..parts import Combo, Name, button, column, label, row
 from ..spins import Number, whole
 from .shelf import Overview, counted
@@ -36,6 +37,7 @@ class CleaningBox(QWidget):
         super().__init__()
         self._keep: set[str] = set()
         self._words_compared = True
+        self._alike = synonym_cosine("")
         self.help = label(HELP, "muted")
         self.abstract = QCheckBox("Drop words that are too general")
         self.abstract.setToolTip("Words that stand at very many segments tell nothing of any")
@@ -122,7 +124,7 @@ class CleaningBox(QWidget):
         self.drop.setValue(told.drop)
         self.synonyms.choose(told.synonyms)
         self.k.setValue(told.k)
-        self.similarity.setValue(told.similarity)
+        self.similarity.setValue(self._alike if told.similarity is None else told.similarity)
         self._fit()
 
     def show_set(self, overview: Overview | None) -> None:
@@ -131,6 +133,7 @@ class CleaningBox(QWidget):
         Synonyms are offered for sets whose words a text model compares only.
         """
         self._words_compared = overview is None or bool(overview.words)
+        self._alike = synonym_cosine(overview.words if overview is not None else "")
         self.apply.setVisible(overview is not None)
         cleaned = overview.cleaned if overview is not None else None
         if cleaned is not None:
@@ -138,6 +141,7 @@ class CleaningBox(QWidget):
             self.words.show_rows([*cleaned.abstract, *sorted(self._keep - {*cleaned.abstract})])
         else:
             self.words.show_rows(())
+            self.similarity.setValue(self._alike)
         text = summary(cleaned) if overview is not None else ""
         self.told.setText(text)
         self.told.setVisible(bool(text))
