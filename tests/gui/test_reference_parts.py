@@ -1,10 +1,13 @@
 """Parts of the Reference dock by themselves: gallery, tables, sentences, recent sets, the bar."""
 
+import threading
 import time
+from types import SimpleNamespace
 from typing import get_args
 
 import numpy as np
 import pytest
+from fake_pool import FakeRun
 from qtpy.QtCore import QEvent, QPointF, Qt
 from qtpy.QtGui import QMouseEvent
 from qtpy.QtWidgets import QApplication
@@ -12,6 +15,7 @@ from qtpy.QtWidgets import QApplication
 from napari_prelabel.engine.tasks import Evaluation, EvaluationRow
 from napari_prelabel.errors import FileFormatError, ModelError
 from napari_prelabel.gui import recent_sets
+from napari_prelabel.gui.reference.asker import Asker
 from napari_prelabel.gui.reference.bar import WorkBar
 from napari_prelabel.gui.reference.captions_box import SourceBox
 from napari_prelabel.gui.reference.cleaning_box import CleaningBox, shortly, summary
@@ -199,6 +203,29 @@ def test_cleaning_settings_come_back_and_a_word_can_be_kept(qtbot):
     assert box.words.rows == ["stuff", "thing"]
     box.words.model_.ticked.emit("stuff", True)
     assert box.settings().keep == ("stuff", "thing")
+
+
+# Questions
+
+
+def test_a_question_that_is_late_is_stopped_and_not_taken_for_the_newer(qtbot):
+    runs, late = [FakeRun(), FakeRun()], threading.Event()
+
+    def ask(task, *_):
+        if task == 0:
+            late.wait(5)
+        return runs[task]
+
+    asker = Asker(lambda: SimpleNamespace(ask=ask))
+    asker.ask(lambda: 0)
+    asker.ask(lambda: 1)
+    qtbot.waitUntil(lambda: asker._run is runs[1])
+    late.set()
+    qtbot.waitUntil(runs[0].stop.is_set)
+    assert not runs[1].stop.is_set()
+    asker.cancel()
+    assert runs[1].stop.is_set()
+    assert not asker.busy
 
 
 # Encoders

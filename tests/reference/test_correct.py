@@ -68,6 +68,14 @@ def test_regions_are_named_by_their_class(image, ids):
     assert all(s.origin == "correction" for s in found.addition.segments)
 
 
+def test_a_region_too_small_is_counted_where_every_pixel_is_labelled(image, ids):
+    ids[:] = 1
+    ids[-1, -2:] = 2
+    found = taught(image, ids)
+    assert [s.words for s in found.addition.segments] == [("sky",)]
+    assert found.skipped == 1
+
+
 def test_unlabelled_and_ignored_pixels_give_no_segment(image, ids):
     ids[:] = 0
     assert taught(image, ids).addition.segments == ()

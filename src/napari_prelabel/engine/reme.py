@@ -14,6 +14,7 @@ from ..errors import JobError
 from ..job import Job, Progress, ReME
 from ..labels import LabelMap
 from ..methods import reme
+from ..methods.retrieval import Table
 from ..methods.segments import Segments, spread
 from ..reference.metric import compared
 from ..reference.store import ReferenceSet
@@ -38,13 +39,13 @@ TextRows = Callable[[Sequence[str]], Tensor]
 class Answers:
     """What the references of a set say to a vocabulary.
 
-    table : (m, C + 1) float32; the last column is "none of the classes".
+    table : (m, C + 1) float32, or what gives its rows; the last column is "none of the classes".
     live : (m,) bool, rows that take part.
     missing : classes that no reference speaks for.
     only : the word that all references hold where there is but one, "" otherwise.
     """
 
-    table: Rows
+    table: Table
     live: npt.NDArray[np.bool_]
     missing: tuple[str, ...]
     only: str = ""

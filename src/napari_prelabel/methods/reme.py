@@ -32,6 +32,8 @@ from .retrieval import (
     OnDevice,
     Rows,
     State,
+    Table,
+    Told,
     in_order,
     pieces,
     stream,
@@ -197,8 +199,8 @@ def answers(
     links: Links,
     label_class: Float32,
     parameters: Parameters = Parameters(),
-) -> Float32:
-    """What each reference answers: O_ref A2, once per vocabulary (equations 1 to 3, associated).
+) -> Told:
+    """What each reference answers: O_ref A2 of a vocabulary (equations 1 to 3, associated).
 
     Parameters
     ----------
@@ -208,7 +210,7 @@ def answers(
 
     Returns
     -------
-    (m, C) float32, 0 or more
+    (m, C) float32, 0 or more; rows are made when they are read
 
     Raises
     ------
@@ -228,16 +230,16 @@ def answers(
     if parameters.normalise == "column":
         votes = np.maximum(table.sum(axis=0), 1) ** parameters.exponent
         weights = _float32(weights / votes[:, None])
-    found: Float32 = table @ weights
     if parameters.normalise == "row":
-        found /= np.maximum(table.sum(axis=1), 1)[:, None]
-    return found
+        each = np.diff(table.indptr)
+        table.data = table.data / np.repeat(np.maximum(table.sum(axis=1), 1), each)
+    return Told(table, weights)
 
 
 def retrieve(
     queries: Rows | Tensor,
     blocks: Blocks,
-    answers: Float32,
+    answers: Table,
     parameters: Parameters = Parameters(),
     *,
     live: npt.NDArray[np.bool_] | None = None,
@@ -254,7 +256,7 @@ def retrieve(
     queries : (k, d) float unit rows of an image's segments; a tensor is worked on where it lies
     blocks : (start, rows (n, d)) of the set in order, of any float type; mapped files are read
         piece by piece
-    answers : (m, C) float32
+    answers : (m, C) float32, as `answers` gives it
     live : (m,) bool, references that take part; by default those that answer anything. All
         others are left out of the softmax, as if they were not in the set
     comparable : applied to every piece of the set's rows, such as a fitted metric; the queries
@@ -284,7 +286,7 @@ def retrieve(
 def influences(
     query: Rows,
     blocks: Blocks,
-    answers: Float32,
+    answers: Table,
     column: int,
     parameters: Parameters = Parameters(),
     count: int = 12,
@@ -308,9 +310,9 @@ def influences(
         `retrieve`, and these are the largest of them
     """
     row = _float32(query).reshape(1, -1)
-    logits = torch.full((len(answers),), -torch.inf)
+    logits = torch.full((answers.shape[0],), -torch.inf)
     takes_part = torch.from_numpy(_living(answers, live))
-    for start, rows in pieces(in_order(blocks, len(answers)), comparable, _ROWS_AT_ONCE):
+    for start, rows in pieces(in_order(blocks, answers.shape[0]), comparable, _ROWS_AT_ONCE):
         similar = (rows @ row.T)[:, 0] * np.float32(parameters.scale)
         logits[start : start + len(rows)] = torch.from_numpy(similar)
     logits[~takes_part] = -torch.inf
@@ -319,14 +321,23 @@ def influences(
         logits[ranked[parameters.top_k :]] = -torch.inf
     if not bool(takes_part.any()):
         return np.zeros(0, np.int64), np.zeros(0, np.float32)
-    shares = logits.double().softmax(0) * _tensor(answers[:, column]).double()
+    shares = logits.double().softmax(0) * _tensor(_column(answers, column)).double()
     best = torch.argsort(shares, descending=True, stable=True)[:count]
     best = best[shares[best] > 0]
     return best.numpy(), shares[best].float().numpy()
 
 
-def _living(answers: Float32, live: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.bool_]:
-    return np.asarray(answers.any(axis=1)) if live is None else live
+def _living(answers: Table, live: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.bool_]:
+    if live is not None:
+        return live
+    cuts = range(0, answers.shape[0], _ROWS_AT_ONCE)
+    parts = [np.asarray(answers[start : start + _ROWS_AT_ONCE].any(axis=1)) for start in cuts]
+    return np.concatenate([np.zeros(0, bool), *parts])
+
+
+def _column(answers: Table, number: int) -> Float32:
+    """What all references say to one class."""
+    return answers.column(number) if isinstance(answers, Told) else _float32(answers[:, number])
 
 
 def _tensor(rows: Rows) -> Tensor:

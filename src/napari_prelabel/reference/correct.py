@@ -61,7 +61,7 @@ def addition(
     _check(image, ids, vocabulary, source)
     segments, classes = correction_segments(ids, image, {UNLABELLED, IGNORE}, proposals, LEAST)
     areas = segments.areas()
-    regions = len(np.unique(segments.layers[0])) - 1 if segments.count else 0
+    regions = int(segments.layers[0].max(initial=0))
     large = areas >= LEAST
     skipped = int((~large[:regions]).sum())
     kept = _drawn(classes, large, regions, most, int(source.hash[:16], 16))

@@ -28,6 +28,7 @@ class Asker(QObject):
     ended = Signal(object)
     _moved = Signal(int, object)
     _came = Signal(int, object)
+    _sent = Signal(int, object)
 
     def __init__(self, pool: Callable[[], Pool] = shared_pool) -> None:
         super().__init__()
@@ -37,6 +38,7 @@ class Asker(QObject):
         self._run: Any = None
         self._moved.connect(self._show)
         self._came.connect(self._end)
+        self._sent.connect(self._hold)
 
     @property
     def busy(self) -> bool:
@@ -73,10 +75,10 @@ class Asker(QObject):
                 lambda step: self._say(self._moved, number, step),
                 lambda outcome: self._say(self._came, number, outcome),
             )
-            if number != self._number:
+            try:
+                self._sent.emit(number, run)
+            except RuntimeError:  # the window has gone meanwhile
                 run.cancel()
-            else:
-                self._run = run
         except Exception as error:
             self._say(self._came, number, error)
 
@@ -86,6 +88,13 @@ class Asker(QObject):
             signal.emit(*values)
         except RuntimeError:
             return
+
+    def _hold(self, number: int, run: Any) -> None:
+        """Keep what can be cancelled, or cancel it where nobody waits for it any more."""
+        if number == self._number:
+            self._run = run
+        else:
+            run.cancel()
 
     def _show(self, number: int, step: Progress) -> None:
         if number == self._number:
