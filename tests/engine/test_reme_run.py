@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from colours import BLUE, GREEN, RED, Colours, colour_set, halves
 from engine_steps import finish as steps_and_result
 
@@ -13,6 +14,7 @@ from napari_prelabel.engine.run import Engine
 from napari_prelabel.engine.tasks import Explain
 from napari_prelabel.errors import EncoderMismatch, ImageError, JobError, ReferenceSetError
 from napari_prelabel.job import Job, Proposals, Reference, ReME
+from napari_prelabel.methods import reme
 from napari_prelabel.methods.segments import Segments
 from napari_prelabel.models import visual
 from napari_prelabel.reference.values import Metric
@@ -170,6 +172,27 @@ def test_every_run_counts_its_own_seconds(engine, tmp_path):
     finish(engine.run(job(made.folder), halves(RED, GREEN)))
     finish(engine.run(job(made.folder), halves(RED, GREEN, noise=9)))
     assert {"visual", "segments", "retrieve", "decide"} <= {t.name for t in engine.timings}
+
+
+def test_segments_are_compared_where_the_models_run(engine, tmp_path, monkeypatch):
+    made = colour_set(tmp_path / "set", [("rose", RED), ("leaf", GREEN)])
+    real, asked, shares = reme.retrieve, [], []
+
+    def retrieve(queries, *args, **more):
+        asked.append(queries)
+        if not torch.is_tensor(queries):
+            shares.append(real(queries, *args, **more))
+        return shares[-1]
+
+    monkeypatch.setattr(reme, "retrieve", retrieve)
+    here = finish(engine.run(job(made.folder), halves(RED, GREEN)))
+    # A device whose tensors have no values stands for a GPU.
+    engine._retriever[1]._device = torch.device("meta")
+    there = finish(engine.run(job(made.folder), halves(RED, GREEN)))
+    assert isinstance(asked[0], np.ndarray)
+    assert asked[1].device.type == "meta"
+    assert tuple(asked[1].shape) == asked[0].shape
+    np.testing.assert_array_equal(here.ids, there.ids)
 
 
 def test_many_answers_are_not_kept(engine, tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import distance_transform_edt
+import torch
 from torch import Tensor
 
 from ..errors import JobError
@@ -28,6 +29,7 @@ from .timing import Stopwatch
 _KEPT, _KEPT_BYTES = 4, 128 << 20
 # Words that a sentence lists before it only counts.
 _NAMED = 8
+_CPU = torch.device("cpu")
 
 # Where an image lies in a larger one: (y, x) of its corner, (H, W) of the whole.
 Frame = tuple[tuple[int, int], tuple[int, int]]
@@ -56,6 +58,7 @@ class Retriever:
 
     looker : with the set's own encoder; EncoderMismatch otherwise.
     text : rows of words, None where words meet by name.
+    device : where segments are compared with the set's; faiss searches there too, where it can.
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class Retriever:
         looker: Looker,
         watch: Stopwatch,
         text: TextRows | None = None,
+        device: torch.device = _CPU,
     ) -> None:
         encoder = looker.encoder
         references.require(EncoderId(encoder.name, encoder.digest, encoder.width))
@@ -77,6 +81,7 @@ class Retriever:
         self._looker = looker
         self._watch = watch
         self._text = text
+        self._device = device
         self._answers: OrderedDict[str, Answers] = OrderedDict()
 
     def timed(self, watch: Stopwatch) -> "Retriever":
@@ -127,8 +132,10 @@ class Retriever:
 
     def shares(self, look: Look, frame: Frame, answers: Answers, settings: ReME) -> Rows:
         """(count, C + 1) float32 shares of the classes and of none of them in every segment."""
+        rows = self._queries(look, frame)
+        there = self._device.type != "cpu"
         return reme.retrieve(
-            self._queries(look, frame),
+            torch.from_numpy(rows).to(self._device) if there else rows,
             self.references.blocks(),
             answers.table,
             _parameters(settings),

@@ -138,7 +138,8 @@ class Engine:
                 # Sets are made in float32, and rows of another arithmetic are another encoder's.
                 looker = self.looker(references.encoder.name, None, watch)
             text = self.text_rows(references.text.name, job.precision) if references.text else None
-            self._retriever = key, Retriever(references, looker, watch, text)
+            made = Retriever(references, looker, watch, text, self._device)
+            self._retriever = key, made
         return self._retriever[1].timed(watch)
 
     def looker(self, name: str, job: Job | None, watch: Stopwatch) -> Looker:
