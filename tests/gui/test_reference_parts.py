@@ -262,6 +262,25 @@ def test_a_clip_at_hand_is_an_encoder_too(monkeypatch, tmp_path):
     assert "clip:openai-vitl14" in [c.name for c in choices()]
 
 
+def test_encoders_that_squash_can_read_in_windows(qtbot):
+    box = MakeBox()
+    qtbot.addWidget(box)
+    box.windows.setChecked(True)
+    asked = {}
+    for name in ("texture", "clip:demo-clip", "demo-visual"):
+        assert box.encoder.choose(name)
+        asked[name] = (box.target(None).encoder, box.windows.isHidden())
+    assert asked == {
+        "texture": ("texture", True),
+        "clip:demo-clip": ("clip:demo-clip", True),
+        "demo-visual": ("demo-visual@windows", False),
+    }
+    assert choice("demo-visual@windows").title.endswith(", in windows")
+    assert choice("demo-visual@windows").installed
+    with pytest.raises(ModelError, match="in windows is not on this machine"):
+        check("dinov2l@windows")
+
+
 # Words and captions
 
 

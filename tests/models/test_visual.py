@@ -170,6 +170,37 @@ def test_clip_keeps_the_proportions_of_an_image():
     assert load_visual("clip:demo-clip").encode(image(37, 60)).grid == (32, 52)
 
 
+def test_an_encoder_reads_squares_as_it_is_and_in_windows_alike():
+    plain, wide = load_visual("demo-visual"), load_visual("demo-visual@windows")
+    square = image(256, 256)
+    assert (wide.name, wide.width) == ("demo-visual@windows", plain.width)
+    assert wide.digest != plain.digest
+    torch.testing.assert_close(
+        wide.encode(square).tokens, plain.encode(square).tokens, atol=1e-4, rtol=1e-4
+    )
+
+
+def test_windows_keep_proportions_where_squashing_does_not():
+    shown = image(64, 200)
+    assert load_visual("demo-visual").encode(shown).grid == (32, 32)
+    found = load_visual("demo-visual@windows").encode(shown)
+    assert found.grid == (32, 100)
+    assert len(found.tokens) == 3200
+    with pytest.raises(ModelError, match="@windows"):
+        load_visual("texture@windows")
+    with pytest.raises(ImageError, match="convert it first"):
+        load_visual("demo-visual@windows").encode(np.zeros((4, 4), np.uint8))
+
+
+def test_dinov2s_windows_are_squares_of_its_side(monkeypatch):
+    seen = []
+    encoder = load_visual("dinov2b-random@windows")
+    monkeypatch.setattr(encoder, "_tokens", lambda p: seen.append(p.shape) or torch.zeros(
+        len(p), 37 * 37, 768))  # fmt: skip
+    assert encoder.encode(image(100, 200)).grid == (37, 74)
+    assert seen == [(4, 3, 518, 518)]
+
+
 def test_clip_refuses_what_is_no_image():
     with pytest.raises(ImageError, match="convert it first"):
         load_visual("clip:demo-clip").encode(np.zeros((4, 4), np.uint8))

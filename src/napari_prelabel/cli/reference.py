@@ -59,7 +59,11 @@ def build(
     from_zero: FromZero = False,
     captions: Captions = None,
     encoder: Annotated[
-        str, typer.Option(help="texture (no weights), a visual encoder, or clip:NAME.")
+        str,
+        typer.Option(
+            help="texture (no weights), a visual encoder (with @windows behind it for wide or "
+            "tall images), or clip:NAME."
+        ),
     ] = "texture",
     text: Bundle = "",
     name: Annotated[str, typer.Option(help="What the set is called; its folder's name.")] = "",

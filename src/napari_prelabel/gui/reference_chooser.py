@@ -9,12 +9,14 @@ from qtpy.QtWidgets import QFileDialog, QWidget
 from ..errors import JobError, ModelError
 from ..job import Reference
 from ..models.catalog import MODELS, installed
-from ..models.catalog_visual import VISUALS, folder_installed
+from ..models.catalog_visual import CLIP_PREFIX
 from . import recent_sets
 from .background import Background
 from .parts import Combo, Name, button, column, label, row, sentence
+from .reference.encoders import choice
 
 NONE = "no set yet"
+_IN_DOCK = "in the Reference dock"
 MAKE = "Make one in the Reference dock (Plugins > Reference) from images that you corrected."
 
 
@@ -60,11 +62,12 @@ class ReferenceChooser(QWidget):
         """Raise ModelError or JobError when the set or its encoder is not here."""
         if self.problem:
             raise JobError("reference", self.problem)
-        if self.encoder in VISUALS and not folder_installed(self.encoder):
+        if not choice(self.encoder).installed:
             raise ModelError(
                 self.encoder,
                 f"The set was made with {self.encoder}, which is not on this machine yet: get it "
-                "in the Reference dock, or choose another set.",
+                f"{'under Models' if self.encoder.startswith(CLIP_PREFIX) else _IN_DOCK}, or "
+                "choose another set.",
             )
 
         if self.words in MODELS and not installed(self.words):

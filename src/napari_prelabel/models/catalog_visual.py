@@ -11,6 +11,8 @@ from .catalog import folder_of
 TEXTURE = "texture"
 CLIP_PREFIX = "clip:"
 """Before the name of a CLIP whose own features are the encoder."""
+IN_WINDOWS = "@windows"
+"""Behind the name of an encoder that reads images in square windows instead of squashing them."""
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 _DINO = "Apache-2.0, Meta"
@@ -119,6 +121,11 @@ def recommended(encoder: str) -> ReME:
     return ReME(temperature=0.1, top_k=100) if encoder == TEXTURE else ReME()
 
 
+def weights_of(encoder: str) -> str:
+    """The row of VISUALS whose weights an encoder has, however it reads images."""
+    return encoder.removesuffix(IN_WINDOWS)
+
+
 def folder_entry(name: str) -> FolderEntry | None:
     """The row of a model in any of the three tables, None when it is in none."""
     return VISUALS.get(name) or SEGMENTERS.get(name) or CAPTIONERS.get(name)
@@ -126,7 +133,7 @@ def folder_entry(name: str) -> FolderEntry | None:
 
 def visual_entry(name: str) -> VisualEntry:
     """The row of a visual encoder; raises ModelError listing the names there are."""
-    return _row(VISUALS, name, "visual encoder")
+    return _row(VISUALS, weights_of(name), "visual encoder")
 
 
 def segmenter_entry(name: str) -> SegmenterEntry:

@@ -1,6 +1,7 @@
 """Visual encoders: an image as patch features, and segments as pooled vectors (methods.md 3.7)."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,7 +17,7 @@ from ..methods.pooling import pool, segment_weights
 from ..settings import Windows
 from . import texture
 from .catalog import BUNDLES
-from .catalog_visual import CLIP_PREFIX, VISUALS, VisualEntry, visual_entry
+from .catalog_visual import CLIP_PREFIX, VISUALS, VisualEntry, visual_entry, weights_of
 from .clip import SEED, Clip, load_clip, pick_device
 from .folder import installed_folder, load_folder, precision_of, read_config
 from .windows import cut, one_grid, plan_layout
@@ -93,7 +94,11 @@ def pool_segments(features: Features, segments: Labels, count: int | None = None
 
 
 class Dinov2Patches:
-    """DINOv2's patch tokens after the final norm; the class token is dropped."""
+    """DINOv2's patch tokens after the final norm; the class token is dropped.
+
+    windows : None squashes every image to `side`, as FreeDA does (3.7, R12); otherwise the image
+        keeps its proportions and is read window by window, as Cityscapes' may be.
+    """
 
     def __init__(
         self,
@@ -103,21 +108,31 @@ class Dinov2Patches:
         digest: str,
         device: torch.device,
         dtype: torch.dtype,
+        windows: Windows | None = None,
     ) -> None:
         self.name = name
         self.width = int(model.config.hidden_size)
-        self.digest = hashlib.sha256(f"{digest} {side} {dtype}".encode()).hexdigest()
+        told = f"{digest} {side} {dtype}" + (f" {windows}" if windows else "")
+        self.digest = hashlib.sha256(told.encode()).hexdigest()
         self._model = model.eval().requires_grad_(False).to(device, dtype)
         self._side, self._device, self._dtype = side, device, dtype
-        self._grid = (side // int(model.config.patch_size),) * 2
+        self._patch, self._windows = int(model.config.patch_size), windows
 
     @torch.no_grad()
     def encode(self, image: NDArray[np.uint8]) -> Features:
-        """Patch features of an image (H, W, 3) uint8, squashed to the encoder's side."""
-        pixels = squashed(image, self._side).to(self._device)
+        """Patch features of an image (H, W, 3) uint8."""
+        if self._windows:
+            return _in_windows(image, self._windows, self._patch, self._tokens)
+        tokens = self._tokens(squashed(image, self._side)[None])[0]
+        return Features(tokens, (self._side // self._patch,) * 2)
+
+    def _tokens(self, pixels: Tensor) -> Tensor:
+        """(B, N, E) float32 on the CPU of pixels (B, 3, h, w) in [0, 1]."""
+        pixels = pixels.to(self._device)
         mean, std = (pixels.new_tensor(v)[:, None, None] for v in (MEAN, STD))
-        found = self._model(((pixels - mean) / std).to(self._dtype)[None]).last_hidden_state
-        return Features(found[0, 1:].float().cpu(), self._grid)
+        found = self._model(((pixels - mean) / std).to(self._dtype)).last_hidden_state
+        tokens: Tensor = found[:, 1:].float().cpu()
+        return tokens
 
     def pool(self, features: Features, segments: Labels, count: int | None = None) -> Tensor:
         """`pool_segments`."""
@@ -137,32 +152,37 @@ class ClipPatches:
         self._windows = next(found, Windows())
         self.name = CLIP_PREFIX + clip.name
         self.width = clip.embed_dim
-        self.digest = hashlib.sha256(
-            f"{clip.digest} {self._windows} clearclip".encode()
-        ).hexdigest()
+        told = f"{clip.digest} {self._windows} clearclip"
+        self.digest = hashlib.sha256(told.encode()).hexdigest()
 
     @torch.no_grad()
     def encode(self, image: NDArray[np.uint8]) -> Features:
         """Patch features of an image (H, W, 3) uint8; where windows overlap, their mean."""
-        layout = plan_layout(_checked(image).shape[:2], self._windows, self._clip.patch)
-        whole = cut(image, layout, antialias=self._windows.antialias)
-        height, width = layout.window
-        parts = [whole[y : y + height, x : x + width] for y, x in layout.origins]
-        rows = [
-            self._dense(np.stack(parts[start : start + _AT_ONCE]))
-            for start in range(0, len(parts), _AT_ONCE)
-        ]
-        return Features(*one_grid(torch.cat(rows), layout))
+        return _in_windows(image, self._windows, self._clip.patch, self._dense)
 
-    def _dense(self, windows: NDArray[np.uint8]) -> Tensor:
-        """(B, N, E) float32 of windows (B, h, w, 3)."""
-        pixels = torch.from_numpy(windows).permute(0, 3, 1, 2).float() / 255
+    def _dense(self, pixels: Tensor) -> Tensor:
+        """(B, N, E) float32 on the CPU of pixels (B, 3, h, w) in [0, 1]."""
         trunk = self._clip.encode_trunk(pixels)
         return self._clip.dense(trunk, "clearclip").float().cpu()
 
     def pool(self, features: Features, segments: Labels, count: int | None = None) -> Tensor:
         """`pool_segments`."""
         return pool_segments(features, segments, count)
+
+
+def _in_windows(
+    image: NDArray[np.uint8], windows: Windows, patch: int, encode: Callable[[Tensor], Tensor]
+) -> Features:
+    """Features of an image that keeps its proportions; where windows overlap, their mean."""
+    layout = plan_layout(_checked(image).shape[:2], windows, patch)
+    whole = torch.from_numpy(cut(image, layout, antialias=windows.antialias))
+    height, width = layout.window
+    parts = [whole[y : y + height, x : x + width] for y, x in layout.origins]
+    rows = [
+        encode(torch.stack(parts[start : start + _AT_ONCE]).permute(0, 3, 1, 2).float() / 255)
+        for start in range(0, len(parts), _AT_ONCE)
+    ]
+    return Features(*one_grid(torch.cat(rows), layout))
 
 
 def squashed(image: NDArray[np.uint8], side: int) -> Tensor:
@@ -188,8 +208,8 @@ def _checked(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def load_visual(name: str, device: str = "cpu", precision: str = "float32") -> VisualEncoder:
-    """Load an encoder: "texture", which needs no weights, a row of VISUALS, or "clip:" and the name
-    of a CLIP of the catalogue.
+    """Load an encoder: "texture", which needs no weights, a row of VISUALS, where "@windows" may
+    follow the name, or "clip:" and the name of a CLIP of the catalogue.
 
     Raises ModelError when it is unknown, not installed or broken, ChecksumMismatch when its
     weights are not the published ones, JobError for an unknown precision.
@@ -198,20 +218,27 @@ def load_visual(name: str, device: str = "cpu", precision: str = "float32") -> V
         return texture.Texture()
     if name.startswith(CLIP_PREFIX):
         return ClipPatches(load_clip(name.removeprefix(CLIP_PREFIX), device, precision))
-    if name not in VISUALS:
+    if weights_of(name) not in VISUALS:
         known = ", ".join([texture.NAME, *VISUALS, f"{CLIP_PREFIX}NAME"])
         raise ModelError(
             name, f"There is no visual encoder {name!r}: choose one of {known}, NAME a CLIP."
         )
     entry = visual_entry(name)
     dtype, place = precision_of(precision), pick_device(device)
+    weights = weights_of(name)
     if entry.source == "random":
-        model, digest = _random(entry), f"{name} seed {SEED}"
+        model, digest = _random(entry), f"{weights} seed {SEED}"
     else:
-        folder = installed_folder(name, entry)
-        _check_shape(name, entry, read_config(name, folder, ("dinov2",)))
-        model, digest = load_folder(Dinov2Model, name, folder, entry, torch.float32)
-    return Dinov2Patches(name, model, entry.side, digest, place, dtype)
+        folder = installed_folder(weights, entry)
+        _check_shape(weights, entry, read_config(weights, folder, ("dinov2",)))
+        model, digest = load_folder(Dinov2Model, weights, folder, entry, torch.float32)
+    windows = _squares(entry) if name != weights else None
+    return Dinov2Patches(name, model, entry.side, digest, place, dtype, windows)
+
+
+def _squares(entry: VisualEntry) -> Windows:
+    """Squares of the encoder's own side, one across the image's short side, half overlapping."""
+    return Windows(entry.side, entry.side, entry.side // 2 // entry.patch * entry.patch)
 
 
 def _random(entry: VisualEntry) -> Dinov2Model:

@@ -1,10 +1,16 @@
 """The encoders a new set may have, as the dock names them. Loads no torch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ...errors import ModelError
 from ...models.catalog import BUNDLES, MODELS, folder_of, installed
-from ...models.catalog_visual import CLIP_PREFIX, VISUALS, folder_installed
+from ...models.catalog_visual import (
+    CLIP_PREFIX,
+    IN_WINDOWS,
+    VISUALS,
+    folder_installed,
+    weights_of,
+)
 from ..fetch_row import Fetchable, megabytes
 from .clips import clips
 
@@ -51,6 +57,9 @@ def choice(name: str) -> Choice:
     title = TITLES.get(name, name)
     if name.startswith(CLIP_PREFIX):
         return _clip(name, title)
+    if name.endswith(IN_WINDOWS):
+        told = choice(weights_of(name))
+        return replace(told, name=name, title=f"{told.title}, in windows")
     entry = VISUALS.get(name)
     if name == TEXTURE or entry is None:
         return Choice(name, title, NOTES.get(name, ""))
@@ -73,6 +82,11 @@ def _clip(name: str, title: str) -> Choice:
     state = "Installed." if here else "Not here: get it in the Pre-label dock, under Models."
     parts = (state, f"Licence: {MODELS[model].licence}.", NOTES.get(name, ""))
     return Choice(name, title, " ".join(filter(None, parts)), here)
+
+
+def squashes(name: str) -> bool:
+    """Whether an encoder squashes images, so that windows are another way to read them."""
+    return name in VISUALS
 
 
 def fetchable(name: str) -> Fetchable | None:

@@ -8,11 +8,12 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QCompleter, QFileDialog, QWidget
 
 from ...errors import FileFormatError, ImageError
+from ...models.catalog_visual import IN_WINDOWS
 from .. import recent_sets
 from ..fetch_row import FetchRow
 from ..parts import Combo, Name, button, column, label, line, row
 from .clips import clips
-from .encoders import GET, choice, choices, fetchable
+from .encoders import GET, choice, choices, fetchable, squashes
 from .pairs import Pair, Taken, take
 from .shelf import Overview, counted
 from .table import Column, Table
@@ -156,6 +157,11 @@ class MakeBox(QWidget):
         self.encoder.setAccessibleName("Encoder")
         self.note = label(role="muted")
         self.fetcher = FetchRow(GET)
+        self.windows = QCheckBox("Wide or tall images")
+        self.windows.setToolTip(
+            "Read an image in square windows instead of squashing it to one square: truer for\n"
+            "streets, panoramas and strips, and as many times slower as there are windows."
+        )
         self.position = QCheckBox("The camera stands still")
         self.position.setToolTip(
             "Also compare where in the picture a segment lies: for microscopes, traffic cameras\n"
@@ -187,6 +193,7 @@ class MakeBox(QWidget):
         rows.addLayout(row(Name("Encoder"), self.encoder, stretch=1))
         rows.addWidget(self.note)
         rows.addWidget(self.fetcher)
+        rows.addWidget(self.windows)
         rows.addWidget(self._worded)
         rows.addWidget(self.position)
         both = column(self, 0)
@@ -211,6 +218,7 @@ class MakeBox(QWidget):
         name = self.encoder.currentData()
         self.note.setText(choice(name).note)
         self.fetcher.show_model(fetchable(name))
+        self.windows.setVisible(squashes(name))
         clip = self._clips.get(self.words.currentData())
         told = BY_NAME_NOTE if clip is None else f"{BY_CLIP_NOTE} {clip.note}"
         self.words_note.setText(told.strip())
@@ -242,13 +250,18 @@ class MakeBox(QWidget):
         old = overview is not None
         return Target(
             str(overview.folder if overview is not None else self.folder()),
-            overview.encoder if overview is not None else self.encoder.currentData(),
+            overview.encoder if overview is not None else self._encoder(),
             overview.name if overview is not None else self.set_name,
             "" if old else self.words.currentData(),
             self.author.text().strip(),
             self.licence.text().strip(),
             not old and self.position.isChecked(),
         )
+
+    def _encoder(self) -> str:
+        """The encoder of a new set, with how it reads images."""
+        name: str = self.encoder.currentData()
+        return name + IN_WINDOWS * (squashes(name) and self.windows.isChecked())
 
     def remember(self) -> None:
         """Keep author, licence and place for the next set."""
