@@ -118,6 +118,12 @@ def test_captions_name_plain_images(pictures, tmp_path):
     assert "leave --labels, --classes and --from-zero away" in told
     told = reference("add", tmp_path / "set", *files(pictures), "--text", "demo", code=SENTENCE)
     assert "--text counts with --captions only" in told
+    pairs = ("--images", pictures / "images", "--labels", pictures / "masks", "--crops")
+    told = reference("add", tmp_path / "set", *pairs, code=SENTENCE)
+    assert "--crops counts with --captions only" in told
+    told = reference("build", tmp_path / "other", *pairs, code=SENTENCE)
+    assert "--crops counts with --captions only" in told
+    assert "segments" in reference("add", tmp_path / "set", *where, "--crops")
     reference("add", tmp_path / "set", *files(pictures))
     assert "1 images stay as they were corrected" in reference("add", tmp_path / "set", *where)
 

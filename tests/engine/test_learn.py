@@ -446,6 +446,18 @@ def test_captions_make_a_set(engine, tmp_path, captioned):
         done(engine.do(task, lambda: True))
 
 
+def test_segments_are_seen_cut_out_where_that_is_asked(engine, tmp_path, captioned, monkeypatch):
+    images, asked, looker = captioned("Green grass beside the blue water."), [], engine.looker
+    monkeypatch.setattr(engine, "looker", lambda name, *r: asked.append(name) or looker(name, *r))
+    for crops in (False, True):
+        task = LearnCaptions(
+            str(tmp_path / f"set-{crops}"), "texture", images, extractor="rules", crops=crops
+        )
+        learned, _ = done(engine.do(task))
+        assert learned.images == 1
+    assert asked == ["texture", "clip:demo-clip", "texture", "clip-crops:demo-clip"]
+
+
 def test_of_a_stack_the_first_plane_is_learnt_and_told(engine, tmp_path, captioned):
     images = captioned("Green grass beside the blue water.", "A lawn and a lake.")
     planes = np.stack([reviewed(1).image, reviewed(2).image])

@@ -45,6 +45,13 @@ Licence = Annotated[str, typer.Option(help="Licence of images that no line tells
 Pairing = Annotated[
     str, typer.Option("--text", help="Captions only: bundle whose CLIP pairs phrases and segments.")
 ]
+Crops = Annotated[
+    bool,
+    typer.Option(
+        "--crops",
+        help="Captions only: CLIP sees every segment cut out when it pairs; a pass for each.",
+    ),
+]
 Bundle = Annotated[
     str, typer.Option(help="Bundle whose CLIP compares words; without it words meet by name.")
 ]
@@ -62,10 +69,11 @@ def build(
         str,
         typer.Option(
             help="texture (no weights), a visual encoder (with @windows behind it for wide or "
-            "tall images), or clip:NAME."
+            "tall images), clip:NAME or clip-crops:NAME."
         ),
     ] = "texture",
     text: Bundle = "",
+    crops: Crops = False,
     name: Annotated[str, typer.Option(help="What the set is called; its folder's name.")] = "",
     author: Author = "",
     licence: Licence = "",
@@ -79,7 +87,7 @@ def build(
     prelabel reference build nuclei --images photos --labels masks --classes 'nucleus, background'
     """
     from ..engine.tasks import Learn, LearnCaptions
-    from ..errors import ReferenceSetError
+    from ..errors import FileFormatError, ReferenceSetError
     from ..reference.manifest import MANIFEST
 
     if (folder / MANIFEST).exists():
@@ -92,10 +100,12 @@ def build(
         listed = _captions(captions, images, author, licence)
         bundle = text or _DEFAULT
         task = LearnCaptions(
-            place, encoder, listed, bundle, name=name, text=text, position=position
+            place, encoder, listed, bundle, name=name, text=text, position=position, crops=crops
         )
         _learn(task, device)
         return
+    if crops:
+        raise FileFormatError(images, "--crops counts with --captions only: leave it away.")
     pairs = _pairs(images, labels, classes, from_zero)
     _learn(Learn(place, encoder, pairs, name, text, author, licence, None, position), device)
 
@@ -109,6 +119,7 @@ def add(
     from_zero: FromZero = False,
     captions: Captions = None,
     text: Pairing = "",
+    crops: Crops = False,
     author: Author = "",
     licence: Licence = "",
     device: screen.Device = "auto",
@@ -123,10 +134,11 @@ def add(
     if captions is not None:
         _refuse_labels(labels, classes, from_zero)
         listed = _captions(captions, images, author, licence)
-        _learn(LearnCaptions(place, encoder, listed, text or _DEFAULT), device)
+        _learn(LearnCaptions(place, encoder, listed, text or _DEFAULT, crops=crops), device)
         return
-    if text:
-        raise FileFormatError(images, "--text counts with --captions only: leave it away.")
+    if text or crops:
+        which = "--text" if text else "--crops"
+        raise FileFormatError(images, f"{which} counts with --captions only: leave it away.")
     pairs = _pairs(images, labels, classes, from_zero)
     _learn(Learn(place, encoder, pairs, author=author, licence=licence), device)
 

@@ -12,7 +12,7 @@ from ..images import read_image
 from ..job import Progress
 from ..methods.segments import Segments
 from ..models.catalog import bundle_of
-from ..models.catalog_visual import CLIP_PREFIX
+from ..models.catalog_visual import CLIP_PREFIX, CROPS_PREFIX
 from ..pixels import content_hash
 from ..reference import pair as pairing
 from ..reference.captions import Captioned
@@ -48,7 +48,8 @@ def learn_captions(
     model = bundle_of(task.bundle).clip
     with watch.time("load"):
         looker = engine.looker(task.encoder, None, watch)
-        placer = engine.looker(CLIP_PREFIX + model, None, watch)
+        seen = CROPS_PREFIX if task.crops else CLIP_PREFIX
+        placer = engine.looker(seen + model, None, watch)
     texts = engine.text_rows(model, PRECISION)
 
     def words(phrases: Sequence[str]) -> Rows:

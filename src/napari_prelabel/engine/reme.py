@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import distance_transform_edt
 import torch
+from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 from ..errors import JobError

@@ -61,7 +61,8 @@ class Learn:
 class LearnCaptions:
     """Add images to the set in `folder` by what their captions name; made where there is none.
 
-    bundle : whose CLIP pairs phrases and segments. extractor : of reference.phrases.
+    bundle : whose CLIP pairs phrases and segments. crops : whether it sees every segment cut out,
+        instead of pooling features of patches (R4). extractor : of reference.phrases.
     encoder, text, name, position : of a new set, as for Learn.
     """
 
@@ -75,6 +76,7 @@ class LearnCaptions:
     text: str = ""
     proposals: Proposals = _COARSE
     position: bool = False
+    crops: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,8 @@ from .catalog import folder_of
 TEXTURE = "texture"
 CLIP_PREFIX = "clip:"
 """Before the name of a CLIP whose own features are the encoder."""
+CROPS_PREFIX = "clip-crops:"
+"""Before the name of a CLIP that sees every segment cut out."""
 IN_WINDOWS = "@windows"
 """Behind the name of an encoder that reads images in square windows instead of squashing them."""
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"

@@ -17,7 +17,14 @@ from ..methods.pooling import pool, segment_weights
 from ..settings import Windows
 from . import texture
 from .catalog import BUNDLES
-from .catalog_visual import CLIP_PREFIX, VISUALS, VisualEntry, visual_entry, weights_of
+from .catalog_visual import (
+    CLIP_PREFIX,
+    CROPS_PREFIX,
+    VISUALS,
+    VisualEntry,
+    visual_entry,
+    weights_of,
+)
 from .clip import SEED, Clip, load_clip, pick_device
 from .folder import installed_folder, load_folder, precision_of, read_config
 from .windows import cut, one_grid, plan_layout
@@ -80,6 +87,12 @@ def pool_segments(features: Features, segments: Labels, count: int | None = None
 
     Raises ImageError for segments of another shape or type.
     """
+    given, count = checked_segments(segments, count)
+    return pool(features.tokens, segment_weights(given, count, features.grid))
+
+
+def checked_segments(segments: Labels, count: int | None) -> tuple[Tensor, int]:
+    """Segments as a tensor, and their number; raises ImageError, both as `pool_segments` has it."""
     given = torch.as_tensor(segments)
     is_masks = given.ndim == 3 and given.dtype == torch.bool
     is_labels = given.ndim == 2 and not given.is_floating_point() and given.dtype != torch.bool
@@ -90,7 +103,7 @@ def pool_segments(features: Features, segments: Labels, count: int | None = None
         )
     if count is None or is_masks:
         count = len(given) if is_masks else max(int(given.max()) + 1, 0)
-    return pool(features.tokens, segment_weights(given, count, features.grid))
+    return given, count
 
 
 class Dinov2Patches:
@@ -174,7 +187,7 @@ def _in_windows(
     image: NDArray[np.uint8], windows: Windows, patch: int, encode: Callable[[Tensor], Tensor]
 ) -> Features:
     """Features of an image that keeps its proportions; where windows overlap, their mean."""
-    layout = plan_layout(_checked(image).shape[:2], windows, patch)
+    layout = plan_layout(checked_image(image).shape[:2], windows, patch)
     whole = torch.from_numpy(cut(image, layout, antialias=windows.antialias))
     height, width = layout.window
     parts = [whole[y : y + height, x : x + width] for y, x in layout.origins]
@@ -190,14 +203,14 @@ def squashed(image: NDArray[np.uint8], side: int) -> Tensor:
 
     Raises ImageError for another shape or type, or for an image without pixels.
     """
-    small = Image.fromarray(np.ascontiguousarray(_checked(image))).resize(
+    small = Image.fromarray(np.ascontiguousarray(checked_image(image))).resize(
         (side, side), Image.Resampling.BICUBIC
     )
     return torch.from_numpy(np.array(small)).permute(2, 0, 1).float() / 255
 
 
-def _checked(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The image, if it is one."""
+def checked_image(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The image (H, W, 3) uint8; raises ImageError for anything else."""
     image = np.asarray(image)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
         raise ImageError(
@@ -209,17 +222,21 @@ def _checked(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def load_visual(name: str, device: str = "cpu", precision: str = "float32") -> VisualEncoder:
     """Load an encoder: "texture", which needs no weights, a row of VISUALS, where "@windows" may
-    follow the name, or "clip:" and the name of a CLIP of the catalogue.
+    follow the name, or "clip:" or "clip-crops:" and the name of a CLIP of the catalogue.
 
     Raises ModelError when it is unknown, not installed or broken, ChecksumMismatch when its
     weights are not the published ones, JobError for an unknown precision.
     """
     if name == texture.NAME:
         return texture.Texture()
+    if name.startswith(CROPS_PREFIX):
+        from .crops import ClipCrops  # which needs this module
+
+        return ClipCrops(load_clip(name.removeprefix(CROPS_PREFIX), device, precision))
     if name.startswith(CLIP_PREFIX):
         return ClipPatches(load_clip(name.removeprefix(CLIP_PREFIX), device, precision))
     if weights_of(name) not in VISUALS:
-        known = ", ".join([texture.NAME, *VISUALS, f"{CLIP_PREFIX}NAME"])
+        known = ", ".join([texture.NAME, *VISUALS, f"{CLIP_PREFIX}NAME", f"{CROPS_PREFIX}NAME"])
         raise ModelError(
             name, f"There is no visual encoder {name!r}: choose one of {known}, NAME a CLIP."
         )
