@@ -69,20 +69,23 @@ def diffusion(
 @app.command()
 def visual(
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
-    minutes: Annotated[float, typer.Option(help="wall-clock budget", min=0.01)] = 40.0,
+    minutes: Annotated[float, typer.Option(help="wall-clock budget", min=0.01)] = 18.0,
     steps: Annotated[int | None, typer.Option(help="budget in steps instead of minutes")] = None,
     seed: int = 0,
     out: Annotated[Path, typer.Option(help="checkpoints, cache, log, export")] = Path(
         "demo-visual"
     ),
-    scenes: Annotated[int, typer.Option(help="training scenes to draw")] = 12_000,
+    scenes: Annotated[int, typer.Option(help="training scenes to draw")] = 5_000,
     validate_minutes: Annotated[float, typer.Option(help="time between validations")] = 5.0,
+    begin: Annotated[
+        Path | None, typer.Option(help="folder of an encoder to go on from", exists=True)
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on from the checkpoint")] = False,
 ) -> None:
-    """Train the demo visual encoder from pairs of views, without labels or captions."""
+    """Train the demo visual encoder from segments seen twice, without labels or captions."""
     from .visual import Plan, train
 
-    plan = Plan(out, minutes, steps, seed, device, scenes, validate_minutes)
+    plan = Plan(out, minutes, steps, seed, device, scenes, validate_minutes, begin=begin)
     train(plan, resume)
 
 

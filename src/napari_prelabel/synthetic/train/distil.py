@@ -1,81 +1,64 @@
-"""Losses from two views of one place: no label, no caption, no mask enters any of them.
+"""The losses of segments seen twice: no label, no caption, no class mask enters any of them.
 
-Boxes that both views show are described by their mean token. A description must fall into the
-cluster of the other view's (SwAV's assignment by Sinkhorn's rounds) and be nearer to the other
-view's than to other places of other clusters (a contrast, as DenseCL's and DetCon's).
+A segment is described by its mean token. Its description must be nearer to that of its other view
+than to any other segment's (a contrast, as DetCon's), and its channels must tell different things
+(as VICReg's and Barlow Twins').
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-POINTS = 4
 
-
-def pooled_boxes(tokens: Tensor, boxes: Tensor) -> Tensor:
-    """Mean token of each box, sampled at POINTS x POINTS places.
+def pooled(tokens: Tensor, owner: Tensor, weights: Tensor) -> Tensor:
+    """Weighted mean token of each segment.
 
     Parameters
     ----------
-    tokens : (B, N, C), a square grid row by row
-    boxes : (B, R, 4) y0, x0, y1, x1 in 0 .. 1
+    tokens : (B, N, C)
+    owner : (M,) int64 image of each segment
+    weights : (M, N) float32, 0 or more; a row of zeros gives zeros
 
     Returns
     -------
-    (B, R, C) float32
+    (M, C) float32
     """
-    batch, count, width = tokens.shape
-    side = round(count**0.5)
-    image = tokens.float().transpose(1, 2).reshape(batch, width, side, side)
-    at = (torch.arange(POINTS, dtype=torch.float32, device=tokens.device) + 0.5) / POINTS
-    start, span = boxes[..., :2, None], (boxes[..., 2:] - boxes[..., :2])[..., None]
-    rows, cols = (start + span * at).unbind(dim=2)
-    y = rows[..., :, None].expand(-1, -1, -1, POINTS)
-    x = cols[..., None, :].expand(-1, -1, POINTS, -1)
-    grid = torch.stack([x, y], dim=-1).flatten(2, 3) * 2 - 1
-    found = F.grid_sample(image, grid, padding_mode="border", align_corners=False)
-    return found.mean(dim=-1).transpose(1, 2)
+    share = weights / weights.sum(dim=1, keepdim=True).clamp_min(1e-6)
+    by_image = torch.zeros(len(owner), len(tokens), weights.shape[1], device=tokens.device)
+    by_image[torch.arange(len(owner), device=tokens.device), owner] = share
+    return by_image.flatten(1) @ tokens.float().flatten(0, 1)
 
 
-@torch.no_grad()
-def sinkhorn(scores: Tensor, sharpness: float = 20.0, rounds: int = 3) -> Tensor:
-    """Soft assignment of rows to clusters, every cluster about equally full.
-
-    Parameters
-    ----------
-    scores : (M, K) cosines
-
-    Returns
-    -------
-    (M, K) float32, rows sum to 1
-    """
-    q = torch.exp((scores.float() - scores.max()) * sharpness)
-    for _ in range(rounds):
-        q = q / q.sum(dim=0, keepdim=True).clamp_min(1e-12) / q.shape[1]
-        q = q / q.sum(dim=1, keepdim=True).clamp_min(1e-12) / q.shape[0]
-    return q * q.shape[0]
-
-
-def assignment(scores: Tensor, target: Tensor, temperature: float = 0.1) -> Tensor:
-    """Cross-entropy (M,) of one view's cosines (M, K) against the other view's assignment."""
-    return -(target * (scores.float() / temperature).log_softmax(dim=-1)).sum(dim=-1)
-
-
-def contrast(rows: Tensor, older: Tensor, cluster: Tensor, temperature: float = 0.1) -> Tensor:
-    """Each row finds the other view's row of its place among other clusters' rows.
+def contrast(rows: Tensor, older: Tensor, temperature: float = 0.1) -> Tensor:
+    """Each row finds its segment's row of the other view among all others.
 
     Parameters
     ----------
     rows : (2 · P, D) unit rows, the second view's after the first's in the same order
     older : (Q, D) unit rows of earlier batches
-    cluster : (2 · P + Q,) int64; places of one cluster are no negatives of each other, since they
-        may well show the same thing
     """
     count = len(rows)
     at = torch.arange(count, device=rows.device)
-    target = at.roll(count // 2)
-    excluded = cluster[:count, None] == cluster[None]
-    excluded[at, at] = True
-    excluded[at, target] = False
     logits = rows.float() @ torch.cat([rows, older]).float().T / temperature
-    return F.cross_entropy(logits.masked_fill(excluded, -1e4), target)
+    logits[at, at] = -1e4
+    return F.cross_entropy(logits, at.roll(count // 2))
+
+
+def correlation(rows: Tensor, older: Tensor, keep: float = 0.95) -> Tensor:
+    """Moving mean of the channels' correlations (D, D), of standardised rows (M, D)."""
+    return older.lerp(rows.T @ rows / len(rows), 1 - keep)
+
+
+def redundancy(rows: Tensor, correlations: Tensor) -> Tensor:
+    """How far channels repeat each other: falls as their correlations do.
+
+    A batch is too small to tell correlations, so it is judged by those of many batches: with these
+    held fixed, its slope is that of half the sum of their squares outside the diagonal.
+
+    Parameters
+    ----------
+    rows : (M, D) standardised
+    correlations : (D, D)
+    """
+    apart = correlations - torch.diag(correlations.diagonal())
+    return ((rows @ apart) * rows).sum(dim=1).mean() / rows.shape[1]

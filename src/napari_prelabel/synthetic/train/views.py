@@ -1,6 +1,6 @@
-"""Pairs of views of one place: cut, flipped, stretched, recoloured; and boxes that both show.
+"""Segments seen twice: where they stand, and cut out and pasted on foreign ground.
 
-No label and no caption is read: scenes enter as pixels alone.
+No label and no caption is read: scenes and their segments enter as pixels alone.
 """
 
 import math
@@ -13,142 +13,214 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-PAIRS = {48: 64, 64: 32, 96: 14, 128: 8}
-"""View side in pixels -> pairs per step (about equal cost)."""
+from .proposals import CUTS, Proposals
 
-MIX = {
-    "early": {48: 0.5, 64: 0.5},
-    "middle": {48: 0.2, 64: 0.5, 96: 0.25, 128: 0.05},
-    "late": {64: 0.4, 96: 0.35, 128: 0.25},
-}
+CELL = 64
+"""A canvas holds one pasted segment per square of this side in pixels."""
+
+SEEN = {128: 8, 192: 16}
+"""View side in pixels -> segments described of each view."""
+
+LARGER_FROM, LARGER_SHARE = 0.7, 0.2
+"""Share of the training after which this share of steps takes the larger views."""
+
+SEGMENTS = 48
+"""Segments per step."""
+
 ZOOM = (0.55, 1.7)
-"""Scene pixels per view pixel, drawn log-uniformly for each view."""
+"""Scene pixels per view pixel, drawn log-uniformly for each view and each pasted segment."""
 
-BOXES = 8
-PLACES, PLAIN_SHARE, _AFAR = 4, 0.3, 8
-"""Places to choose from, share of views that take the first, reduction to look from afar."""
+FITTED, FARTHEST = 0.5, 2.5
+"""Share of pasted segments that are shrunk until they fit whole, by this zoom at most."""
 
-MASKED_SHARE = (0.15, 0.45)
+LEAST_TOKENS = 1.5
+_JITTER, _SMALLEST, _FINE = 12, 12, 4
 
 # From RGB to luma and two chroma axes, in which hue is an angle (YIQ, ITU-R BT.601 luma).
 _YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
-Box = tuple[float, float, float, float]
+Bytes = NDArray[np.uint8]
+Key = tuple[int, int, int]
+Window = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
-    """Two views of each of B places.
+class Batch:
+    """P segments, each in a view of its own scene and in a canvas.
 
     Attributes
     ----------
-    images : two of (B, 3, S, S) float32 in [0, 1]
-    boxes : two of (B, BOXES, 4) float32: y0, x0, y1, x1 of the same places in each view's own
-        coordinates, 0 .. 1; where a view is flipped, x0 > x1
-    masked : two of (B, (S / patch)²) bool, tokens that are hidden from the model
+    images : (B, 3, S, S) float32 in [0, 1], views and canvases
+    owner : (2 · P,) int64 image of each segment, first in the views, then in the canvases
+    weights : (2 · P, (S / patch)²) float32 in [0, 1], share of each token that the segment covers
     """
 
-    images: tuple[Tensor, Tensor]
-    boxes: tuple[Tensor, Tensor]
-    masked: tuple[Tensor, Tensor]
+    images: Tensor
+    owner: Tensor
+    weights: Tensor
 
 
 def view_side(rng: np.random.Generator, done: float) -> int:
     """View side for a step, by the fraction of the training already done."""
-    mix = MIX["early" if done < 0.15 else "middle" if done < 0.5 else "late"]
-    return int(rng.choice(list(mix), p=list(mix.values())))
+    small, large = SEEN
+    return large if done >= LARGER_FROM and rng.random() < LARGER_SHARE else small
 
 
 class ViewSource:
-    """Draws pairs of views from scenes (N, 256, 256, 3) uint8."""
+    """Draws batches from scenes (N, 256, 256, 3) uint8 and their segments."""
 
-    def __init__(self, images: NDArray[np.uint8], patch: int) -> None:
-        self.images = images
-        self.patch = patch
+    def __init__(self, images: Bytes, proposals: Proposals, patch: int) -> None:
+        self.images, self.proposals, self.patch = images, proposals, patch
+        self.scale = images.shape[1] / proposals.labels.shape[2]
+        rows = proposals.rows
+        self.boxes = {(int(r[0]), int(r[1]), int(r[2])): r[3:] for r in rows}
+        self.by_cut = [c for c in (rows[rows[:, 1] == cut] for cut in range(CUTS)) if len(c)]
 
-    def pairs(self, rng: np.random.Generator, side: int, count: int | None = None) -> Pair:
-        """A batch of pairs that depends on the generator's state alone."""
-        count = count or PAIRS[side]
-        pixels = np.empty((2, count, side, side, 3), np.uint8)
-        boxes = np.empty((2, count, BOXES, 4), np.float32)
-        for i, index in enumerate(rng.integers(len(self.images), size=count)):
-            scene = Image.fromarray(self.images[index])
-            first, second = self._overlapping(rng, side, _place(rng, scene, side))
-            shared = _shared_boxes(rng, first, second, self.patch / side)
-            for j, box in enumerate((first, second)):
-                top, left, bottom, right = box
-                cut = scene.resize(
-                    (side, side), Image.Resampling.BILINEAR, (left, top, right, bottom)
-                )
-                flip = bool(rng.random() < 0.5)
-                pixels[j, i] = np.asarray(cut)[:, :: -1 if flip else 1]
-                boxes[j, i] = _in_view(shared, box, flip)
+    def batch(self, rng: np.random.Generator, side: int, segments: int | None = None) -> Batch:
+        """A batch that depends on the generator's state alone."""
+        segments = segments or SEGMENTS
+        views: list[Bytes] = []
+        keys: list[Key] = []
+        owner: list[int] = []
+        weights: list[NDArray[np.float32]] = []
+        while len(keys) < segments:
+            view, found = self._view(rng, side)
+            for key, share in list(found.items())[: segments - len(keys)]:
+                keys.append(key)
+                owner.append(len(views))
+                weights.append(share)
+            views.append(view)
         generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
-        images = [_recoloured(torch.from_numpy(p), generator) for p in pixels]
-        masked = [_masks(rng, count, side // self.patch) for _ in range(2)]
-        places = torch.from_numpy(boxes)
-        return Pair((images[0], images[1]), (places[0], places[1]), (masked[0], masked[1]))
+        seen = _recoloured(torch.from_numpy(np.stack(views)), generator)
+        canvases, at, covered = self._canvases(rng, side, keys, generator)
+        return Batch(
+            torch.cat([seen, canvases]),
+            torch.cat([torch.as_tensor(owner), at + len(views)]),
+            torch.cat([torch.from_numpy(np.stack(weights)), covered]),
+        )
 
-    def _overlapping(
-        self, rng: np.random.Generator, side: int, centre: tuple[float, float]
-    ) -> tuple[Box, Box]:
-        limit = float(self.images.shape[1])
-        sizes = np.exp(rng.uniform(math.log(ZOOM[0]), math.log(ZOOM[1]), size=2)) * side
-        stretch = np.exp(rng.uniform(-0.25, 0.25, size=2))
-        heights = np.minimum(sizes * stretch, limit)
-        widths = np.minimum(sizes / stretch, limit)
-        cy, cx = centre
-        found = []
-        for height, width in zip(heights, widths, strict=True):
-            # Centres at most a quarter of the smaller side apart, so that the views overlap.
-            dy, dx = rng.uniform(-0.125, 0.125, size=2) * (min(heights), min(widths))
-            top = float(np.clip(cy + dy - height / 2, 0, limit - height))
-            left = float(np.clip(cx + dx - width / 2, 0, limit - width))
-            found.append((top, left, top + height, left + width))
-        return found[0], found[1]
+    def _view(
+        self, rng: np.random.Generator, side: int
+    ) -> tuple[Bytes, dict[Key, NDArray[np.float32]]]:
+        """A cut of a scene around a segment, and what it shows: segment -> share of tokens."""
+        rows = self.by_cut[int(rng.integers(len(self.by_cut)))]
+        scene, _, _, *box = rows[int(rng.integers(len(rows)))].tolist()
+        limit = self.images.shape[1]
+        zoom, stretch = math.exp(rng.uniform(*np.log(ZOOM))), math.exp(rng.uniform(-0.2, 0.2))
+        size = np.minimum(side * zoom * np.asarray([stretch, 1 / stretch]), limit)
+        centre = np.asarray([rng.uniform(box[0], box[2]), rng.uniform(box[1], box[3])]) * self.scale
+        top, left = np.clip(centre - size / 2 + rng.uniform(-0.2, 0.2, 2) * size, 0, limit - size)
+        window = (float(left), float(top), float(left + size[1]), float(top + size[0]))
+        flip = -1 if rng.random() < 0.5 else 1
+        view = Image.fromarray(self.images[scene]).resize(
+            (side, side), Image.Resampling.BILINEAR, window
+        )
+        found = self._shown(rng, scene, window, side)
+        if flip < 0:
+            grid = side // self.patch
+            found = {k: v.reshape(grid, grid)[:, ::-1].ravel() for k, v in found.items()}
+        return np.asarray(view)[:, ::flip], found
+
+    def _shown(
+        self, rng: np.random.Generator, scene: int, window: Window, side: int
+    ) -> dict[Key, NDArray[np.float32]]:
+        """Segments in a window, whole things first, none of them told twice by two cuts."""
+        grid = side // self.patch
+        found: dict[Key, NDArray[np.float32]] = {}
+        for cut in reversed(range(CUTS)):
+            labels = Image.fromarray(self.proposals.labels[scene, cut]).resize(
+                (grid * _FINE,) * 2, Image.Resampling.NEAREST, self._scaled(window)
+            )
+            blocks = np.asarray(labels).reshape(grid, _FINE, grid, _FINE)
+            ids, counts = np.unique(blocks, return_counts=True)
+            ids = ids[(counts >= LEAST_TOKENS * _FINE**2) & (ids > 0)]
+            for number in rng.permutation(ids).tolist():
+                share = (blocks == number).mean(axis=(1, 3), dtype=np.float32).ravel()
+                if len(found) < SEEN[side] and not any(_alike(share, o) for o in found.values()):
+                    found[scene, cut, number] = share
+        return found
+
+    def _piece(self, rng: np.random.Generator, key: Key) -> tuple[Bytes, Bytes]:
+        """A segment, or a part of it, on a square of CELL pixels: colours and coverage."""
+        scene, cut, number = key
+        inside = self.proposals.labels[scene, cut] == number
+        low, span, zoom = self._part(rng, inside, self.boxes[key] * self.scale)
+        stretch = np.exp(rng.uniform(-0.15, 0.15) * np.asarray([1, -1]))
+        height, width = np.clip(np.rint(span / zoom * stretch), _SMALLEST, CELL).astype(int)
+        window = (*low[::-1].tolist(), *(low + span)[::-1].tolist())
+        colours = Image.fromarray(self.images[scene]).resize(
+            (width, height), Image.Resampling.BILINEAR, window
+        )
+        mask = Image.fromarray(np.where(inside, np.uint8(255), np.uint8(0))).resize(
+            (width, height), Image.Resampling.BILINEAR, self._scaled(window)
+        )
+        flip = -1 if rng.random() < 0.5 else 1
+        top, left = (CELL - height) // 2, (CELL - width) // 2
+        pixels, cover = np.zeros((CELL, CELL, 3), np.uint8), np.zeros((CELL, CELL), np.uint8)
+        pixels[top : top + height, left : left + width] = np.asarray(colours)[:, ::flip]
+        cover[top : top + height, left : left + width] = np.asarray(mask)[:, ::flip]
+        return pixels, cover
+
+    def _part(
+        self, rng: np.random.Generator, inside: NDArray[np.bool_], box: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+        """What of a segment is pasted: corner and span (y, x) in scene pixels, and the zoom."""
+        low, span = box[:2], box[2:] - box[:2]
+        zoom = math.exp(rng.uniform(*np.log(ZOOM)))
+        if rng.random() < FITTED:
+            whole = float(span.max()) / (CELL * rng.uniform(0.5, 1.0))
+            zoom = float(np.clip(whole, ZOOM[0], FARTHEST))
+        if span.max() <= CELL * zoom:
+            return low, span, zoom
+        places = np.argwhere(inside)
+        middle = places[int(rng.integers(len(places)))] * self.scale
+        extent = np.minimum(span, CELL * zoom)
+        return np.clip(middle - extent / 2, low, box[2:] - extent), extent, zoom
+
+    def _scaled(self, window: Window) -> Window:
+        """A window of a scene in pixels of its segments."""
+        left, top, right, bottom = (v / self.scale for v in window)
+        return left, top, right, bottom
+
+    def _canvases(
+        self, rng: np.random.Generator, side: int, keys: list[Key], generator: torch.Generator
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """All segments pasted on cuts of other scenes: canvases, owner and share of tokens."""
+        pieces = [self._piece(rng, key) for key in keys]
+        colours = _recoloured(torch.from_numpy(np.stack([p for p, _ in pieces])), generator)
+        cover = torch.from_numpy(np.stack([c for _, c in pieces])).float() / 255
+        cells = (side // CELL) ** 2
+        count = -(-len(keys) // cells)
+        ground = np.stack([self._ground(rng, side) for _ in range(count)])
+        canvases = _recoloured(torch.from_numpy(ground), generator)
+        owner = torch.empty(len(keys), dtype=torch.int64)
+        alpha = torch.zeros(len(keys), side, side)
+        held: list[list[int]] = [[] for _ in range(count)]
+        for place, piece in enumerate(rng.permutation(len(keys)).tolist()):
+            on, cell = place % count, place // count
+            corner = np.asarray(divmod(cell, side // CELL)) * CELL
+            y, x = np.clip(corner + rng.integers(-_JITTER, _JITTER + 1, 2), 0, side - CELL)
+            at = np.s_[..., y : y + CELL, x : x + CELL]
+            canvases[on][at] = torch.lerp(canvases[on][at], colours[piece], cover[piece])
+            for earlier in held[on]:
+                alpha[earlier][at] *= 1 - cover[piece]
+            held[on].append(piece)
+            owner[piece] = on
+            alpha[piece][at] = cover[piece]
+        return canvases, owner, F.avg_pool2d(alpha, self.patch).flatten(1)
+
+    def _ground(self, rng: np.random.Generator, side: int) -> Bytes:
+        """A square cut of any scene."""
+        limit = self.images.shape[1]
+        size = min(side * math.exp(rng.uniform(*np.log(ZOOM))), limit)
+        top, left = rng.uniform(0, limit - size, 2)
+        scene = Image.fromarray(self.images[int(rng.integers(len(self.images)))])
+        window = (left, top, left + size, top + size)
+        return np.asarray(scene.resize((side, side), Image.Resampling.BILINEAR, window))
 
 
-def _place(rng: np.random.Generator, scene: Image.Image, side: int) -> tuple[float, float]:
-    """A random centre (y, x); in most views the place of several that varies most from afar.
-
-    Seen from afar textures vanish, so things and borders are met more often than their area.
-    """
-    limit = scene.size[0]
-    places = rng.uniform(0.0, limit, size=(PLACES, 2))
-    if rng.random() < PLAIN_SHARE:
-        return float(places[0, 0]), float(places[0, 1])
-    afar = np.asarray(scene.reduce(_AFAR), np.float32)
-    reach = max(side // (2 * _AFAR), 2)
-    varied = []
-    for y, x in (places / _AFAR).astype(int):
-        part = afar[max(y - reach, 0) : y + reach, max(x - reach, 0) : x + reach]
-        varied.append(float(part.std(axis=(0, 1)).sum()))
-    best = places[int(np.argmax(varied))]
-    return float(best[0]), float(best[1])
-
-
-def _shared_boxes(
-    rng: np.random.Generator, first: Box, second: Box, least: float
-) -> NDArray[np.float64]:
-    """Random boxes (BOXES, 4) inside what both views show, in scene pixels."""
-    low = np.maximum(first[:2], second[:2])
-    high = np.minimum(first[2:], second[2:])
-    span = high - low
-    smallest = least * max(first[2] - first[0], second[2] - second[0])
-    largest = float(span.min())
-    sizes = np.exp(
-        rng.uniform(math.log(min(smallest, largest)), math.log(largest), size=(BOXES, 1))
-    )
-    corner = low + rng.uniform(size=(BOXES, 2)) * (span - sizes)
-    return np.concatenate([corner, corner + sizes], axis=1)
-
-
-def _in_view(boxes: NDArray[np.float64], view: Box, flip: bool) -> NDArray[np.float64]:
-    top, left, bottom, right = view
-    scale = np.asarray([bottom - top, right - left] * 2)
-    own: NDArray[np.float64] = (boxes - np.asarray([top, left] * 2)) / scale
-    if flip:
-        own[:, [1, 3]] = 1 - own[:, [1, 3]]
-    return own
+def _alike(one: NDArray[np.float32], two: NDArray[np.float32]) -> bool:
+    """Whether half of what either covers is covered by both."""
+    return float(np.minimum(one, two).sum()) > 0.5 * float(np.maximum(one, two).sum())
 
 
 def _recoloured(pixels: Tensor, generator: torch.Generator) -> Tensor:
@@ -184,15 +256,3 @@ def _colour_matrix(angle: Tensor, saturation: Tensor) -> Tensor:
     turn[:, 1, 2] = -turn[:, 2, 1]
     matrix: Tensor = torch.linalg.inv(_YIQ) @ turn @ _YIQ
     return matrix
-
-
-def _masks(rng: np.random.Generator, count: int, grid: int) -> Tensor:
-    """One rectangle of hidden tokens in half of the views: (B, grid²) bool."""
-    hidden = np.zeros((count, grid, grid), np.bool_)
-    for i in np.flatnonzero(rng.random(count) < 0.5):
-        area = rng.uniform(*MASKED_SHARE) * grid * grid
-        rows = int(np.clip(round(math.sqrt(area * math.exp(rng.uniform(-0.7, 0.7)))), 1, grid))
-        cols = int(np.clip(round(area / rows), 1, grid))
-        top, left = rng.integers(grid - rows + 1), rng.integers(grid - cols + 1)
-        hidden[i, top : top + rows, left : left + cols] = True
-    return torch.from_numpy(hidden.reshape(count, -1))

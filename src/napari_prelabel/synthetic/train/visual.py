@@ -1,8 +1,8 @@
-"""The demo visual encoder's training loop: two views, one place; resumable, logged, exported.
+"""The demo visual encoder's training loop: segments seen twice; resumable, logged, exported.
 
-The main path begins at ``train``: each step draws pairs of views, hides some of their tokens, and
-the same places must be described alike under other light, hue, scale and focus. Scenes enter as
-pixels alone.
+The main path begins at ``train``: each step draws segments in their own scenes and pasted on
+others, and a segment must be described alike in both, under other light, hue, scale and focus.
+Scenes enter as pixels alone.
 """
 
 import json
@@ -25,12 +25,15 @@ from ..scenes import Scene
 from . import distil
 from .cache import open_cache
 from .evaluate import validation_scenes
-from .views import Pair, ViewSource, view_side
-from .visual_evaluate import collect, encoded, histogram, retrieved
-from .visual_model import PATCH, WEIGHTS_FILE, Student, export, normalised
+from .proposals import open_proposals
+from .views import Batch, ViewSource, view_side
+from .visual_evaluate import encoded, histogram, judged
+from .visual_model import PATCH, WEIGHTS_FILE, Student, centred, export, normalised
 
-WEIGHTS = {"cluster": 1.0, "contrast": 1.0, "image": 0.3}
-QUEUE = 2048
+WEIGHTS = {"contrast": 1.0, "redundancy": 0.05}
+QUEUE = 4096
+CENTRING = 32
+"""Training scenes whose mean token is taken out of the exported encoder's tokens."""
 EMA_DECAY = 0.997
 LOGS = ("log.jsonl", "steps.jsonl")
 SCENES, LAST_SCENES = 40, 120
@@ -47,17 +50,20 @@ class Plan:
     steps : when given, the budget is this many steps instead, and a run is reproducible
     scenes : training scenes drawn into the cache
     validate_minutes : time between validations; the best weights so far are exported
+    segments : per step; None takes what the views are made for
+    begin : folder of an encoder whose weights are gone on from
     """
 
     out: Path
-    minutes: float = 40.0
+    minutes: float = 18.0
     steps: int | None = None
     seed: int = 0
     device: str = "auto"
-    scenes: int = 12_000
+    scenes: int = 5_000
     validate_minutes: float = 5.0
-    rate: float = 1.0e-3
-    pairs: int | None = None
+    rate: float = 5.0e-4
+    segments: int | None = None
+    begin: Path | None = None
 
 
 @dataclass(slots=True)
@@ -65,13 +71,15 @@ class Run:
     """The moving state of a training: everything that a checkpoint holds.
 
     average : moving average of the weights; what is validated and exported
-    queue : (QUEUE, D) unit rows of the latest boxes; zeros until filled
+    queue : (QUEUE, D) unit rows of the latest segments; zeros until filled
+    correlations : (D, D) moving mean over the channels of standardised segments
     """
 
     model: Student
     average: Student
     optimizer: torch.optim.AdamW
     queue: Tensor
+    correlations: Tensor
     step: int = 0
     elapsed: float = 0.0
     best: float = 0.0
@@ -92,14 +100,17 @@ def start(plan: Plan, device: torch.device) -> Run:
     """A fresh run; the averaged weights begin as the model's."""
     torch.manual_seed(plan.seed)
     model = Student().to(device)
+    if plan.begin is not None:
+        model.encoder.load_state_dict(load_file(plan.begin / WEIGHTS_FILE))
     average = Student().to(device).requires_grad_(False).eval()
     average.load_state_dict(model.state_dict())
-    decayed = [p for p in model.parameters() if p.ndim >= 2 and p is not model.centres]
-    rest = [p for p in model.parameters() if all(p is not d for d in decayed)]
+    decayed = [p for p in model.parameters() if p.ndim >= 2]
+    rest = [p for p in model.parameters() if p.ndim < 2]
     groups = [{"params": decayed, "weight_decay": 0.05}, {"params": rest, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=plan.rate, betas=(0.9, 0.98))
-    queue = torch.zeros(QUEUE, model.centres.shape[1], device=device)
-    return Run(model.train(), average, optimizer, queue)
+    width = model.encoder.config.hidden_size
+    queue, unlike = torch.zeros(QUEUE, width, device=device), torch.eye(width, device=device)
+    return Run(model.train(), average, optimizer, queue, unlike)
 
 
 def save(run: Run, path: Path) -> None:
@@ -109,6 +120,7 @@ def save(run: Run, path: Path) -> None:
         "average": run.average.state_dict(),
         "optimizer": run.optimizer.state_dict(),
         "queue": run.queue,
+        "correlations": run.correlations,
         "step": run.step,
         "elapsed": run.elapsed,
         "best": run.best,
@@ -124,52 +136,31 @@ def resume(run: Run, path: Path, device: torch.device) -> None:
     run.average.load_state_dict(state["average"])
     run.optimizer.load_state_dict(state["optimizer"])
     run.queue, run.step, run.elapsed = state["queue"], state["step"], state["elapsed"]
-    run.best = state["best"]
+    run.correlations, run.best = state["correlations"], state["best"]
 
 
-@dataclass(frozen=True, slots=True)
-class Described:
-    """What the model says of both views, the second view's rows after the first's.
-
-    Attributes
-    ----------
-    boxes : (2 · B · R, D) unit rows
-    image : (2 · B, D) unit rows
-    """
-
-    boxes: Tensor
-    image: Tensor
-
-
-def describe(model: Student, pair: Pair) -> Described:
-    """Run the model on both views of a batch, some of their tokens hidden."""
-    device = model.centres.device
-    pixels = normalised(torch.cat(pair.images).to(device))
+def describe(model: Student, batch: Batch) -> Tensor:
+    """Standardised rows (2 · P, D) of all segments: first in their own scene, then pasted."""
+    device = next(model.parameters()).device
     with torch.autocast(device.type, torch.bfloat16):
-        tokens = model(pixels, torch.cat(pair.masked).to(device))
-    pooled = distil.pooled_boxes(tokens[:, 1:], torch.cat(pair.boxes).to(device))
-    boxes, image = model.head(pooled.flatten(0, 1)), model.image_head(tokens[:, 0].float())
-    return Described(F.normalize(boxes, dim=-1), F.normalize(image, dim=-1))
+        tokens = model(normalised(batch.images.to(device)))[:, 1:]
+    rows = distil.pooled(tokens, batch.owner.to(device), batch.weights.to(device))
+    standardised: Tensor = model.spread(rows)
+    return standardised
 
 
-def step_loss(run: Run, pair: Pair) -> tuple[Tensor, dict[str, float]]:
-    """Loss of one batch and its parts; moves the queue on."""
-    model = run.model
-    own = describe(model, pair)
-    seen = run.queue[run.queue.any(dim=1)]
-    scores = model.scores(own.boxes)
-    clusters = distil.sinkhorn(torch.cat([scores.detach(), model.scores(seen).detach()]))
-    # Each view answers to the other view.
-    crossed = torch.arange(len(scores), device=scores.device).roll(len(scores) // 2)
-    images = torch.arange(len(own.image), device=scores.device)
+def step_loss(run: Run, batch: Batch) -> tuple[Tensor, dict[str, float]]:
+    """Loss of one batch and what the log tells of it; moves the queue on."""
+    told = describe(run.model, batch)
+    rows = F.normalize(told, dim=-1)
+    run.correlations = distil.correlation(told.detach(), run.correlations)
     parts = {
-        "cluster": distil.assignment(scores, clusters[crossed]).mean(),
-        "contrast": distil.contrast(own.boxes, seen, clusters.argmax(dim=1)),
-        "image": distil.contrast(own.image, own.image[:0], images),
+        "contrast": distil.contrast(rows, run.queue[run.queue.any(dim=1)]),
+        "redundancy": distil.redundancy(told, run.correlations),
     }
-    run.queue = torch.cat([own.boxes.detach(), run.queue])[:QUEUE]
+    run.queue = torch.cat([rows.detach(), run.queue])[:QUEUE]
     total = torch.stack([WEIGHTS[k] * v for k, v in parts.items()]).sum()
-    alike = (own.boxes * own.boxes[crossed]).sum(dim=1).mean()
+    alike = (rows * rows.roll(len(rows) // 2, dims=0)).sum(dim=1).mean()
     return total, {k: float(v.detach()) for k, v in (parts | {"alike": alike}).items()}
 
 
@@ -180,7 +171,7 @@ def advance(run: Run, plan: Plan, source: ViewSource) -> dict[str, float]:
     rng = np.random.default_rng([plan.seed, run.step])
     for group in run.optimizer.param_groups:
         group["lr"] = learning_rate(done, plan.rate)
-    total, parts = step_loss(run, source.pairs(rng, view_side(rng, done), plan.pairs))
+    total, parts = step_loss(run, source.batch(rng, view_side(rng, done), plan.segments))
     run.optimizer.zero_grad(set_to_none=True)
     torch.autograd.backward(total)
     torch.nn.utils.clip_grad_norm_(run.model.parameters(), 1.0)
@@ -194,16 +185,17 @@ def advance(run: Run, plan: Plan, source: ViewSource) -> dict[str, float]:
     return parts
 
 
-def validate(run: Run, plan: Plan, shown: Sequence[Scene]) -> dict[str, Any]:
+def validate(run: Run, plan: Plan, source: ViewSource, shown: Sequence[Scene]) -> dict[str, Any]:
     """Retrieval by the averaged weights' features, logged; the best so far are exported.
 
-    Retrieval of classes can fall while the losses still do: they know places, not classes.
+    Retrieval of classes can fall while the loss still does: it knows segments, not classes.
     """
     began = time.monotonic()
-    found = retrieved(collect(shown, encoded(run.average)))
+    ready = centred(run.average, source.images[:CENTRING])
+    found = judged(shown, encoded(ready))
     if found["nearest"] >= run.best:
         run.best = found["nearest"]
-        export(run.average.state_dict(), plan.out / "export")
+        export(ready.state_dict(), plan.out / "export")
     entry = {"step": run.step, "minutes": round(run.elapsed / 60, 1), "encoder": found}
     entry |= {"best": run.best, "scenes": len(shown), "seconds": round(time.monotonic() - began, 1)}
     return _logged(plan, entry)
@@ -216,9 +208,9 @@ def compare(run: Run, plan: Plan, shown: Sequence[Scene]) -> dict[str, Any]:
     trained.encoder.load_state_dict(load_file(plan.out / "export" / WEIGHTS_FILE))
     entry = {
         "step": run.step,
-        "exported": retrieved(collect(shown, encoded(trained))),
-        "random": retrieved(collect(shown, encoded(fresh))),
-        "histogram": retrieved(collect(shown, histogram)),
+        "exported": judged(shown, encoded(trained)),
+        "random": judged(shown, encoded(fresh)),
+        "histogram": judged(shown, histogram),
         "scenes": len(shown),
     }
     return _logged(plan, entry)
@@ -249,7 +241,8 @@ def train(plan: Plan, resumed: bool) -> Run:
     else:  # an earlier run's figures are not this one's
         for file in LOGS:
             (plan.out / file).unlink(missing_ok=True)
-    source = ViewSource(open_cache(plan.out / "cache", plan.scenes).images, PATCH)
+    images = open_cache(plan.out / "cache", plan.scenes).images
+    source = ViewSource(images, open_proposals(plan.out / "cache", images), PATCH)
     shown, last = validation_scenes(SCENES), run.elapsed
     bar = Progress(TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
     with bar:
@@ -262,9 +255,9 @@ def train(plan: Plan, resumed: bool) -> Run:
                 _note(plan, run, recent[-50:])
                 save(run, checkpoint)
             if run.elapsed - last > 60 * plan.validate_minutes:
-                bar.console.print(validate(run, plan, shown))
+                bar.console.print(validate(run, plan, source, shown))
                 last = run.elapsed
-    validate(run, plan, shown)
+    validate(run, plan, source, shown)
     save(run, checkpoint)
     print(json.dumps(compare(run, plan, validation_scenes(LAST_SCENES))))
     return run

@@ -22,6 +22,7 @@ from .visual_model import PATCH, SIDE, Student, from_bytes
 NEIGHBOURS = 5
 LEAST_PIXELS = 64
 BINS = 6
+PERCENTILES = (5, 50, 95)
 Pooled = Callable[[Scene, Tensor, int], Tensor]
 
 
@@ -77,6 +78,20 @@ def retrieved(segments: Segments, neighbours: int = NEIGHBOURS) -> dict[str, flo
         "macro": torch.stack(by_class).mean(),
     }
     return {k: round(100 * float(v), 1) for k, v in answers.items()}
+
+
+def spread(segments: Segments) -> dict[str, float]:
+    """Percentiles of the cosines between segments of different scenes."""
+    apart = segments.scenes[:, None] != segments.scenes[None]
+    cosines = (segments.rows @ segments.rows.T)[apart].numpy()
+    found = np.percentile(cosines, PERCENTILES)
+    return {f"cosine {p}": round(float(v), 3) for p, v in zip(PERCENTILES, found, strict=True)}
+
+
+def judged(scenes: Sequence[Scene], pooled: Pooled) -> dict[str, float]:
+    """`retrieved` and `spread` of the segments of some scenes."""
+    segments = collect(scenes, pooled)
+    return retrieved(segments) | spread(segments)
 
 
 def encoded(model: Student) -> Pooled:

@@ -1,13 +1,14 @@
-"""The demo visual encoder: DINOv2's architecture, its head for training, and its export."""
+"""The demo visual encoder: DINOv2's architecture, its part for training, and its export."""
 
 import json
 import os
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
+from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import Dinov2Config, Dinov2Model
@@ -35,35 +36,21 @@ def config() -> Dinov2Config:
 
 
 class Student(nn.Module):
-    """Encoder, projection to the space of the losses, and cluster centres."""
+    """Encoder, and the standardising of its pooled tokens that the loss sees.
 
-    def __init__(self, clusters: int = 256, dim: int = 128) -> None:
+    Without it all descriptions fall together within minutes. It has no weights of its own, so the
+    loss shapes the very vectors that reference sets compare.
+    """
+
+    def __init__(self) -> None:
         super().__init__()
         self.encoder = Dinov2Model(config())
-        width = self.encoder.config.hidden_size
-        self.head = _head(width, dim)
-        self.image_head = _head(width, dim)
-        self.centres = nn.Parameter(F.normalize(torch.randn(clusters, dim), dim=1))
+        self.spread = nn.BatchNorm1d(self.encoder.config.hidden_size, affine=False)
 
-    def forward(self, pixels: Tensor, masked: Tensor | None = None) -> Tensor:
+    def forward(self, pixels: Tensor) -> Tensor:
         """Normalised pixels (B, 3, H, W) to final-norm tokens (B, 1 + N, C), CLS first."""
-        tokens: Tensor = self.encoder(pixels, bool_masked_pos=masked).last_hidden_state
+        tokens: Tensor = self.encoder(pixels).last_hidden_state
         return tokens
-
-    def scores(self, unit: Tensor) -> Tensor:
-        """Cosines (M, K) of unit rows with the cluster centres."""
-        return unit.float() @ F.normalize(self.centres.float(), dim=1).T
-
-
-def _head(width: int, dim: int) -> nn.Module:
-    """Projection with batch norms: without them all descriptions fall together within minutes."""
-    return nn.Sequential(
-        nn.Linear(width, 512, bias=False),
-        nn.BatchNorm1d(512),
-        nn.GELU(),
-        nn.Linear(512, dim, bias=False),
-        nn.BatchNorm1d(dim, affine=False),
-    )
 
 
 def normalised(pixels: Tensor) -> Tensor:
@@ -78,12 +65,31 @@ def from_bytes(images: NDArray[np.uint8]) -> Tensor:
     return normalised(pixels.float() / 255)
 
 
+@torch.no_grad()
+def centred(model: Student, images: NDArray[np.uint8]) -> Student:
+    """A copy whose patch tokens have mean 0 over images, folded into the last norm's bias.
+
+    The tokens of all patches share most of their direction; without it their cosines spread.
+
+    Parameters
+    ----------
+    images : (B, H, W, 3) uint8, which are squashed to SIDE
+    """
+    copy = deepcopy(model).eval()
+    means = []
+    for image in images:
+        squashed = Image.fromarray(image).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+        means.append(copy(from_bytes(np.asarray(squashed)[None]))[0, 1:].mean(dim=0))
+    copy.encoder.layernorm.bias -= torch.stack(means).mean(dim=0)
+    return copy
+
+
 def export(state: dict[str, Tensor], folder: Path) -> Path:
     """Write the encoder as transformers' folder, half precision, each file atomically.
 
     Parameters
     ----------
-    state : of a `Student`; its heads and centres stay behind
+    state : of a `Student`; its standardising stays behind
     """
     folder.mkdir(parents=True, exist_ok=True)
     kept = {k.removeprefix("encoder."): v for k, v in state.items() if k.startswith("encoder.")}
