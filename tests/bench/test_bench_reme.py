@@ -11,7 +11,15 @@ import torch
 
 from napari_prelabel.bench import accuracy, reme
 from napari_prelabel.bench.data import DataSet, Sample
-from napari_prelabel.bench.reme import Bench, Corpus, Plan, by_clip_score, misled, wrong_left
+from napari_prelabel.bench.reme import (
+    Bench,
+    Corpus,
+    Plan,
+    by_clip_score,
+    misled,
+    without_general,
+    wrong_left,
+)
 from napari_prelabel.errors import JobError
 from napari_prelabel.models.clip import Clip
 from napari_prelabel.models.visual import ClipPatches
@@ -71,6 +79,16 @@ def test_the_grouped_filter_drops_the_lowest_of_each_root(bench, corpus):
     kept = by_clip_score(bench, corpus, 0.5, per_group=True)
     assert told(kept) == [[("cow",)], [("red oak",), ("sea",)]]
     assert by_clip_score(bench, corpus, 1.0, per_group=True) == ()
+
+
+def test_filters_judge_what_is_not_general():
+    pictures = [addition(n, ("view", "cow"), ("view",)) for n in range(4)]
+    pictures.append(addition(4, ("sea",), ("oak",)))
+    rows = tuple(np.arange(4, dtype=np.float32).reshape(2, 2) for _ in pictures)
+    left = without_general(Corpus(tuple(pictures), rows, {"a": frozenset("b")}))
+    assert told(left.additions) == [[("cow",)]] * 4 + [[("sea",), ("oak",)]]
+    assert [r.tolist() for r in left.placed] == [[[0, 1]]] * 4 + [[[0, 1], [2, 3]]]
+    assert left.wrong == {"a": frozenset("b")}
 
 
 def phrases(*texts):
@@ -135,7 +153,11 @@ def test_one_small_run(monkeypatch):
             break
     names = [t.method for t in tallies]
     assert names[0] == "reme, 2 corrections"
-    wanted = [way for name in (*reme.CLEANINGS, *reme.CLIP_FILTERS) for way in reme.ways(name)]
+    wanted = [
+        way
+        for name in (*reme.CLEANINGS, *reme.FILTERS, *reme.CLIP_FILTERS)
+        for way in reme.ways(name)
+    ]
     assert "both, row" in wanted
     assert "filtering, nearest 5" in wanted
     assert "both, literal, T = 1" in wanted

@@ -246,7 +246,7 @@ def test_encoders_say_what_they_need(monkeypatch, tmp_path):
 
 def test_a_clip_at_hand_is_an_encoder_too(monkeypatch, tmp_path):
     monkeypatch.setenv("PRELABEL_MODELS", str(tmp_path))
-    assert choice("clip:demo-clip").title == "Demo CLIP (ships with the plugin)"
+    assert choice("clip:demo-clip").title == "Demo CLIP"
     assert choice("clip:demo-clip").installed
     check("clip:demo-clip")
     absent = choice("clip:openai-vitb16")

@@ -40,6 +40,8 @@ from .retrieval import (
 )
 
 _ROWS_AT_ONCE = 4096
+MOST_ANSWERS = 128 << 20
+"""Bytes of a table of answers that is held whole, which is a little faster to read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +201,7 @@ def answers(
     links: Links,
     label_class: Float32,
     parameters: Parameters = Parameters(),
-) -> Told:
+) -> Table:
     """What each reference answers: O_ref A2 of a vocabulary (equations 1 to 3, associated).
 
     Parameters
@@ -210,7 +212,7 @@ def answers(
 
     Returns
     -------
-    (m, C) float32, 0 or more; rows are made when they are read
+    (m, C) float32, 0 or more; beyond `MOST_ANSWERS` bytes rows are made when they are read
 
     Raises
     ------
@@ -233,7 +235,10 @@ def answers(
     if parameters.normalise == "row":
         each = np.diff(table.indptr)
         table.data = table.data / np.repeat(np.maximum(table.sum(axis=1), 1), each)
-    return Told(table, weights)
+    if 4 * table.shape[0] * weights.shape[1] > MOST_ANSWERS:
+        return Told(table, weights)
+    whole: Float32 = table @ weights
+    return whole
 
 
 def retrieve(

@@ -19,8 +19,8 @@ GET = "Get this encoder…"
 HIDDEN = "-random"
 TITLES = {
     TEXTURE: "Colour and texture (no model needed)",
-    "demo-visual": "Demo DINOv2 (ships with the plugin)",
-    "clip:demo-clip": "Demo CLIP (ships with the plugin)",
+    "demo-visual": "Demo DINOv2",
+    "clip:demo-clip": "Demo CLIP",
     "dinov2b": "DINOv2 base",
     "dinov2l": "DINOv2 large",
 }
