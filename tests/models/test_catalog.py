@@ -9,7 +9,7 @@ import pytest
 
 from napari_prelabel.engine.encode import REME_TEMPLATES
 from napari_prelabel.errors import FileFormatError, ModelError
-from napari_prelabel.job import BASES, METHODS
+from napari_prelabel.job import BASES, METHODS, Windows
 from napari_prelabel.methods.pairs import SIMILARITY
 from napari_prelabel.models import catalog
 from napari_prelabel.models.catalog import BUNDLES, MODELS
@@ -107,6 +107,11 @@ def test_known_words_are_read_from_the_models_list(monkeypatch, tmp_path):
     (tmp_path / "words.txt").unlink()
     with pytest.raises(ModelError, match="install the package again"):
         catalog.known_words("demo-clip")
+
+
+def test_windows_of_a_clip_are_its_bundles():
+    assert catalog.windows_of("demo-clip") == BUNDLES["demo"].windows
+    assert catalog.windows_of("of no bundle") == Windows()
 
 
 def test_synonyms_of_the_demo_clip_are_told_apart_from_other_words():

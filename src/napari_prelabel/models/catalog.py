@@ -248,6 +248,11 @@ def installed(name: str) -> bool:
         return False
 
 
+def windows_of(clip: str) -> Windows:
+    """How the first bundle with a CLIP reads images; the defaults for one that is in none."""
+    return next((b.windows for b in BUNDLES.values() if b.clip == clip), Windows())
+
+
 def synonym_cosine(name: str) -> float:
     """From which cosine on two words of a CLIP mean the same; 0.9 for one that is not listed."""
     return MODELS[name].synonyms if name in MODELS else SIMILARITY

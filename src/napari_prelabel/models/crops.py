@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import find_objects
 from torch import Tensor
 
-from ..settings import Windows
-from .catalog import BUNDLES
+from .catalog import windows_of
 from .catalog_visual import CROPS_PREFIX
 from .clip import Clip
 from .visual import Features, Labels, checked_image, checked_segments
@@ -31,9 +30,8 @@ class ClipCrops:
     """
 
     def __init__(self, clip: Clip) -> None:
-        found = (b.windows for b in BUNDLES.values() if b.clip == clip.name)
         self._clip = clip
-        self._windows = next(found, Windows())
+        self._windows = windows_of(clip.name)
         self.name = CROPS_PREFIX + clip.name
         self.width = clip.embed_dim
         told = f"{clip.digest} {self._windows.short_side} masked crops {SIDE}"

@@ -16,7 +16,7 @@ from ..errors import ImageError, ModelError
 from ..methods.pooling import pool, segment_weights
 from ..settings import Windows
 from . import texture
-from .catalog import BUNDLES
+from .catalog import windows_of
 from .catalog_visual import (
     CLIP_PREFIX,
     CROPS_PREFIX,
@@ -160,9 +160,8 @@ class ClipPatches:
     """
 
     def __init__(self, clip: Clip) -> None:
-        found = (b.windows for b in BUNDLES.values() if b.clip == clip.name)
         self._clip = clip
-        self._windows = next(found, Windows())
+        self._windows = windows_of(clip.name)
         self.name = CLIP_PREFIX + clip.name
         self.width = clip.embed_dim
         told = f"{clip.digest} {self._windows} clearclip"
