@@ -20,22 +20,21 @@ MAY_USE = {
     "job": {"errors", "vocabulary", "settings"},
     "labels": {"errors", "vocabulary"},
     "samples": {"errors"},
-    "pixels": {"errors"},
     "metrics": VALUES,
     "tidy": set(),
     "presets": VALUES,
-    "images": {"errors", "pixels"},
-    "batch": VALUES | {"formats", "images", "pixels"},
+    "images": {"errors"},
+    "batch": VALUES | {"formats", "images"},
     "reviewed": VALUES | {"engine", "formats", "images"},
     "jobs": VALUES | {"formats", "presets", "models", "reference"},
     "methods": {"errors"},
     "models": VALUES | {"methods", "samples"},
     "formats": VALUES,
-    "reference": VALUES | {"methods", "pixels", "formats"},
-    "synthetic": VALUES | {"methods", "models", "metrics", "samples", "engine", "pixels"},
-    "engine": VALUES | {"images", "methods", "metrics", "models", "reference", "samples", "pixels"},
+    "reference": VALUES | {"methods", "images", "formats"},
+    "synthetic": VALUES | {"methods", "models", "metrics", "samples", "engine", "images"},
+    "engine": VALUES | {"images", "methods", "metrics", "models", "reference", "samples"},
     "bench": VALUES
-    | {"engine", "methods", "models", "metrics", "pixels", "presets", "reference", "samples"}
+    | {"engine", "methods", "models", "metrics", "images", "presets", "reference", "samples"}
     | {"synthetic"},
     "report": VALUES | {"batch", "bench", "engine", "metrics", "formats", "models"},
 }
@@ -110,7 +109,7 @@ def test_imports_point_one_way(path, parts):
     ["napari_prelabel", "napari_prelabel.engine.pool", "napari_prelabel.models.catalog",
      "napari_prelabel.models.fetch", "napari_prelabel.cli", "napari_prelabel.formats",
      "napari_prelabel.reference.values", "napari_prelabel.reference.store",
-     "napari_prelabel.reference.odd", "napari_prelabel.pixels", "napari_prelabel.presets",
+     "napari_prelabel.reference.odd", "napari_prelabel.images.rgb", "napari_prelabel.presets",
      "napari_prelabel.gui.dock",
      "napari_prelabel.gui.reference.dock"],
 )  # fmt: skip

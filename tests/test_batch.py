@@ -8,7 +8,7 @@ from napari_prelabel import batch
 from napari_prelabel.batch import Outcome, Step, run_batch
 from napari_prelabel.errors import FileFormatError, ModelError
 from napari_prelabel.formats import FORMATS, Options
-from napari_prelabel.images import find_images
+from napari_prelabel.images.find import find_images
 from napari_prelabel.job import Job
 from napari_prelabel.vocabulary import Vocabulary
 

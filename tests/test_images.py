@@ -7,7 +7,8 @@ import tifffile
 from PIL import ExifTags, Image
 
 from napari_prelabel.errors import FileFormatError, ImageError
-from napari_prelabel.images import Picture, asks_to_be_turned, find_images, read_image
+from napari_prelabel.images.find import Picture, find_images
+from napari_prelabel.images.read import asks_to_be_turned, read_image
 
 
 def save(path, shape=(4, 5, 3)):

@@ -11,10 +11,11 @@ import numpy as np
 from .errors import FileFormatError, ImageError, OutOfMemory
 from .formats import FORMATS, LabelImage, Options, Receipt, export, target, total
 from .formats.coco import already
-from .images import Picture, Pixels, read_image
+from .images.find import Picture
+from .images.read import Pixels, read_image
+from .images.rgb import Rgb
 from .job import Job, Progress
 from .labels import LabelMap
-from .pixels import Rgb
 
 # One file for all images is written again after this many seconds, and at the end.
 FLUSH_SECONDS = 30.0

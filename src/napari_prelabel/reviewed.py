@@ -10,7 +10,8 @@ import numpy as np
 from .engine.tasks import Reviewed
 from .errors import FileFormatError, ImageError, PrelabelError
 from .formats import FORMATS, LabelImage
-from .images import Picture, find_images, read_image
+from .images.find import Picture, find_images
+from .images.read import read_image
 from .vocabulary import IGNORE, Vocabulary
 
 # Formats of one file an image, by the suffixes of their files.

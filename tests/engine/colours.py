@@ -5,8 +5,8 @@ import hashlib
 import numpy as np
 import torch
 
+from napari_prelabel.images.rgb import content_hash
 from napari_prelabel.models.visual import Features, pool_segments
-from napari_prelabel.pixels import content_hash
 from napari_prelabel.reference.store import ReferenceSet
 from napari_prelabel.reference.values import Addition, EncoderId, Segment, Source
 

@@ -25,10 +25,10 @@ from napari_prelabel.errors import (
     JobError,
     ReferenceSetError,
 )
+from napari_prelabel.images.rgb import content_hash
 from napari_prelabel.job import Job
 from napari_prelabel.metrics import bootstrap, confusion, miou, pixel_accuracy
 from napari_prelabel.models.catalog import synonym_cosine
-from napari_prelabel.pixels import content_hash
 from napari_prelabel.reference.captions import read_captions
 from napari_prelabel.reference.metric import fit_set
 from napari_prelabel.reference.store import ReferenceSet

@@ -11,9 +11,9 @@ from napari_prelabel.engine import notices
 from napari_prelabel.engine.likeness import Likeness, expand, statistics
 from napari_prelabel.engine.notices import DEMO_NOTICE, model_notices
 from napari_prelabel.errors import FileFormatError
+from napari_prelabel.images.rgb import to_rgb
 from napari_prelabel.job import Job, Windows
 from napari_prelabel.models.catalog import Bundle
-from napari_prelabel.pixels import to_rgb
 from napari_prelabel.samples import sample_path
 from napari_prelabel.vocabulary import Vocabulary
 

@@ -23,8 +23,8 @@ from napari_prelabel.engine.tasks import (
     Learned,
 )
 from napari_prelabel.errors import Cancelled, PrelabelError
+from napari_prelabel.images.rgb import content_hash
 from napari_prelabel.job import Progress
-from napari_prelabel.pixels import content_hash
 from napari_prelabel.reference.store import ReferenceSet
 from napari_prelabel.reference.values import Addition, Cleaned, EncoderId, Segment, Source
 

@@ -7,7 +7,7 @@ import numpy as np
 from scipy import ndimage
 
 from napari_prelabel.engine.tasks import ImageRead, ReadImage, Scribble, Scribbled, Unread
-from napari_prelabel.pixels import content_hash
+from napari_prelabel.images.rgb import content_hash
 
 from fake_pool import FakeRun  # isort: skip
 

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from napari_prelabel.errors import ImageError
+from napari_prelabel.images.rgb import content_hash
 from napari_prelabel.methods.segments import Proposals
-from napari_prelabel.pixels import content_hash
 from napari_prelabel.reference import correct
 from napari_prelabel.reference.values import Source, with_position
 from napari_prelabel.vocabulary import IGNORE, Vocabulary

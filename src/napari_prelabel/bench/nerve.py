@@ -26,6 +26,7 @@ from ..engine.cache import Encodings
 from ..engine.encode import Encoder, Queries
 from ..engine.nerve import Affinities
 from ..engine.timing import Stopwatch
+from ..images.rgb import content_hash
 from ..job import Base, Job, Nerve
 from ..methods.nerve import gaussian
 from ..methods.walk import Graph
@@ -34,7 +35,6 @@ from ..models.catalog import bundle_of
 from ..models.clip import Clip, load_clip, pick_device
 from ..models.diffusion import load_diffusion
 from ..models.windows import cut, plan_layout
-from ..pixels import content_hash
 from .data import DataSet, Sample, load_synthetic
 from .steps import finish
 

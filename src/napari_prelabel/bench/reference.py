@@ -22,11 +22,11 @@ from PIL import Image
 from ..engine.run import Engine
 from ..engine.tasks import Learn, Reviewed
 from ..errors import FileFormatError, JobError
+from ..images.rgb import Rgb, to_rgb
 from ..job import Job, ReME
 from ..labels import Ids
 from ..metrics import confusion, miou, pixel_accuracy
 from ..models.catalog_visual import TEXTURE, recommended
-from ..pixels import Rgb, to_rgb
 from ..settings import Reference
 from ..vocabulary import IGNORE, UNLABELLED, Class, Vocabulary
 from .data import Sample

@@ -23,6 +23,7 @@ from ..engine.encode import REME_TEMPLATES
 from ..engine.reme import Retriever
 from ..engine.timing import Stopwatch
 from ..errors import JobError
+from ..images.rgb import content_hash
 from ..job import Job, ReME
 from ..methods.pairs import abstract_roots, lowest
 from ..methods.segments import Proposals, Segments, propose
@@ -30,7 +31,6 @@ from ..models.catalog import synonym_cosine
 from ..models.clip import Clip, load_clip
 from ..models.segmenter import load_segmenter
 from ..models.visual import ClipPatches, VisualEncoder, load_visual
-from ..pixels import content_hash
 from ..reference import correct
 from ..reference import pair as pairing
 from ..reference.clean import clean

@@ -26,6 +26,7 @@ from scipy import ndimage
 from ..engine.run import Engine
 from ..engine.tasks import REACH, reach_of
 from ..engine.timing import Stopwatch
+from ..images.rgb import Rgb, content_hash
 from ..job import Job
 from ..labels import Ids, Mask
 from ..methods.nerve import Parameters
@@ -33,7 +34,6 @@ from ..methods.scribble import DEFAULTS, FLOOR, carry
 from ..methods.walk import Graph
 from ..metrics import bootstrap
 from ..models.catalog import bundle_of
-from ..pixels import Rgb, content_hash
 from .data import DataSet, Sample, load_synthetic
 from .steps import finish
 

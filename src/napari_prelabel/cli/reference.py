@@ -295,7 +295,8 @@ def caption(
     import json
 
     from ..formats.atomic import write_atomic
-    from ..images import find_images, read_image
+    from ..images.find import find_images
+    from ..images.read import read_image
     from ..models.captioner import load_captioner
     from ..models.clip import pick_device
 

@@ -55,7 +55,7 @@ def run(
     from ..batch import run_batch
     from ..formats import Options, target
     from ..formats.atomic import write_atomic
-    from ..images import find_images
+    from ..images.find import find_images
     from ..jobs import choose, description_note, job_of
 
     target(out_folder, format_name, "x")

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import Cancelled, ImageError, JobError
+from ..images.rgb import content_hash
 from ..job import Job, Progress
 from ..labels import Ids
 from ..metrics import bootstrap
-from ..pixels import content_hash
 from ..reference.metric import fit_set
 from ..reference.store import ReferenceSet
 from ..settings import Reference

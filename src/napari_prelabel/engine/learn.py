@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import Cancelled, PrelabelError
+from ..images.rgb import content_hash
 from ..job import Progress
 from ..methods.segments import Segments
 from ..models.catalog import bundle_of, synonym_cosine
-from ..pixels import content_hash
 from ..reference import clean as cleaning
 from ..reference import correct
 from ..reference.manifest import MANIFEST

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import Cancelled, FileFormatError, ImageError, JobError
-from ..images import read_image
+from ..images.read import read_image
+from ..images.rgb import content_hash
 from ..job import Progress
 from ..methods.segments import Segments
 from ..models.catalog import bundle_of
 from ..models.catalog_visual import CLIP_PREFIX, CROPS_PREFIX
-from ..pixels import content_hash
 from ..reference import pair as pairing
 from ..reference.captions import Captioned
 from ..reference.metric import fit_set

@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..images.rgb import Rgb
 from ..job import Job, Nerve, Progress
 from ..labels import LabelMap, decide
 from ..methods import freecp, nerve
 from ..methods.walk import Graph
 from ..models.windows import Layout
-from ..pixels import Rgb
 from . import score
 from .cache import Encodings, Entry, cache_key
 from .encode import Queries, stop_if

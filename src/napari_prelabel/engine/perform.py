@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import ImageError
+from ..images.rgb import content_hash
 from ..job import Progress
-from ..pixels import content_hash
 from .evaluation import evaluate
 from .learn import clean, learn
 from .learn_captions import learn_captions

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from .. import __version__
 from ..errors import ImageError, JobError, OutOfMemory
+from ..images.rgb import content_hash
 from ..job import Job, Progress
 from ..labels import LabelMap
 from ..methods.freecp import Plan
@@ -30,7 +31,6 @@ from ..models.catalog import BUNDLES, Bundle, bundle_of
 from ..models.clip import Clip, load_clip, pick_device
 from ..models.denoising import is_out_of_memory
 from ..models.windows import Layout, cut, plan_layout
-from ..pixels import content_hash
 from ..reference.values import EncoderId
 from . import nerve, score
 from .cache import Encodings

@@ -46,7 +46,7 @@ class Source:
 
     def plane(self, index: tuple[int, ...]) -> npt.NDArray[np.uint8]:
         """One plane as (Y, X, 3) uint8; reads lazy arrays, so call it off the GUI thread."""
-        from ..pixels import to_rgb
+        from ..images.rgb import to_rgb
 
         where: list[Any] = [slice(None)] * self.data.ndim
         for axis, i in zip(self.axes[:-2], index, strict=True):

@@ -224,6 +224,6 @@ def _boxed(*widgets: QWidget) -> QWidget:
 
 def _asks_to_be_turned(path: Path) -> bool:
     # Late: the readers of image files take a while to import.
-    from ..images import asks_to_be_turned
+    from ..images.read import asks_to_be_turned
 
     return asks_to_be_turned(path)

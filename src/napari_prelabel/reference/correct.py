@@ -11,9 +11,9 @@ from PIL import Image
 from scipy import ndimage
 
 from ..errors import ImageError
+from ..images.rgb import Rgb
 from ..labels import Ids
 from ..methods.segments import Proposals, Segments, correction_segments
-from ..pixels import Rgb
 from ..vocabulary import IGNORE, UNLABELLED, Vocabulary
 from .values import Addition, Box, Rows, Segment, Source, with_position
 

@@ -18,8 +18,8 @@ import skimage.data
 import torch
 
 from ..engine.likeness import FILE, Likeness, expand, statistics
+from ..images.rgb import to_rgb
 from ..models.catalog import bundle_of, model_dir
-from ..pixels import to_rgb
 from .scenes import scene, split_seeds
 
 Image = npt.NDArray[np.uint8]

@@ -119,7 +119,7 @@ class Places(QObject):
 
 def _same(places: Sequence[Place], content_hash: str) -> Place | None:
     """The first place whose pixels have this hash."""
-    from ...pixels import content_hash as hash_of
+    from ...images.rgb import content_hash as hash_of
 
     for place in places:
         if hash_of(place.source.plane(place.plane)) == content_hash:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from napari_prelabel.errors import ImageError
-from napari_prelabel.pixels import content_hash, to_rgb
+from napari_prelabel.images.rgb import content_hash, to_rgb
 
 RNG = np.random.default_rng(0)
 

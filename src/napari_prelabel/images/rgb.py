@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .errors import ImageError
+from ..errors import ImageError
 
 Rgb = npt.NDArray[np.uint8]
 

@@ -1,0 +1,1 @@
+"""Any picture file or array -> planes that the models see."""
