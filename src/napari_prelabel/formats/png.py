@@ -18,7 +18,7 @@ from PIL.PngImagePlugin import PngImageFile, PngInfo
 from ..errors import FileFormatError
 from ..labels import Ids
 from ..vocabulary import IGNORE, UNLABELLED, Vocabulary, default_colour
-from .atomic import Fill, refuse_existing, write_together
+from .atomic import Fill, refuse_existing, write_atomic, write_together
 from .receipt import compare
 from .table import (
     BEGINNING,
@@ -35,13 +35,14 @@ from .values import LabelImage, Options, Receipt
 
 IGNORE_8 = 255
 MAX_INDEXED = 254
+TABLE = ".labels.json"
 _MARK = "napari-prelabel classes"
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
 
 
 def table_path(path: Path) -> Path:
     """Where the table of classes of a PNG lies: `<stem>.labels.json`."""
-    return path.with_name(f"{path.stem}.labels.json")
+    return path.with_name(f"{path.stem}{TABLE}")
 
 
 def write_png(images: Sequence[LabelImage], path: Path, options: Options) -> Receipt:
@@ -54,11 +55,14 @@ def write_png(images: Sequence[LabelImage], path: Path, options: Options) -> Rec
         raise FileFormatError(path, f"{path}: a PNG holds one (Y, X) map; export to a folder.")
     image = images[0]
     check_pixels(path, image.ids.size, MAX_PLANE, "cut the image into tiles, or write a TIFF")
-    for file in (path, table_path(path)):
+    table = table_path(path)
+    for file in (path, table):
         refuse_existing(file, options.overwrite)
+    if table.exists() and not begins(table, BEGINNING):
+        raise FileFormatError(table, f"{table} is no table of ours: choose another name.")
     indexed = len(image.vocabulary.classes) <= MAX_INDEXED
     picture = _indexed(image) if indexed else Image.fromarray(image.ids)
-    table = to_table(image, IGNORE_8 if indexed else IGNORE)
+    facts = to_table(image, IGNORE_8 if indexed else IGNORE)
     mark = PngInfo()
     mark.add_text(_MARK, _digest(image.vocabulary))
     save: Any = partial(picture.save, format="PNG", optimize=False, pnginfo=mark)
@@ -67,11 +71,22 @@ def write_png(images: Sequence[LabelImage], path: Path, options: Options) -> Rec
         save(file)
 
     # The table goes first: a PNG that is there is complete.
-    parts: dict[Path, Fill] = {table_path(path): dump(table, path), path: fill}
+    parts: dict[Path, Fill] = {table: dump(facts, path), path: fill}
     write_together(parts, overwrite=options.overwrite)
     (back,) = read_png(path)
     rows = compare(image.ids, back.ids, image.vocabulary)
-    return Receipt((path, table_path(path)), 1, rows, notices=() if indexed else (_GREY,))
+    return Receipt((path, table), 1, rows, notices=() if indexed else (_GREY,))
+
+
+def write_plain(ids: Ids, path: Path) -> None:
+    """Write ids (Y, X) uint16 as 16-bit grey without names, over a file and a table that exist."""
+    if recognises_png(path):
+        table_path(path).unlink()
+
+    def fill(file: BinaryIO) -> None:
+        Image.fromarray(ids).save(file, format="PNG", compress_level=1)
+
+    write_atomic(path, fill, overwrite=True)
 
 
 _GREY = (

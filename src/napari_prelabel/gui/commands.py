@@ -27,6 +27,13 @@ def export_labels(viewer: "napari.viewer.Viewer") -> None:
     dock.export()
 
 
+def open_labels(viewer: "napari.viewer.Viewer") -> None:
+    """Ask for label files and open them with names and colours."""
+    from .opened import ask_open
+
+    ask_open(getattr(viewer, "__wrapped__", viewer))
+
+
 def get_reader(path: str | list[str]) -> Callable[[Any], list[LayerData]] | None:
     """A reader for files we wrote, None for all others."""
     from .io import ours, read

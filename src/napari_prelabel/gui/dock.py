@@ -28,6 +28,7 @@ from .legend import Legend
 from .method_box import MethodBox
 from .method_diffusion import check_diffusion
 from .models_box import ModelsBox
+from .opened import OpenedLabels
 from .parts import Section, column, label, row, rule, sentence
 from .place_box import PlaceBox
 from .result import ResultLayer
@@ -75,6 +76,7 @@ class PrelabelDock(QWidget):
 
     def _make(self, runner: Runner | None) -> None:
         self.session = Session(self.viewer, runner)
+        self.opened = OpenedLabels(self.viewer)
         self.place = PlaceBox(self.viewer)
         self.keeper = Keeper(self.session, self.place)
         self.words = VocabularyBox()
@@ -227,6 +229,7 @@ class PrelabelDock(QWidget):
         for timer in self.findChildren(QTimer):
             timer.stop()
         self.viewer.events.theme.disconnect(self._restyle)
+        self.opened.leave()
         self.place.disconnect_viewer()
         bound = list(self.viewer.keymap.values())
         for keys, function in self._keys.items():

@@ -10,11 +10,13 @@ import numpy as np
 
 from ..errors import FileFormatError
 from ..formats import FORMATS, LabelImage, Options
+from ..formats.png import MAX_INDEXED, TABLE, write_plain
 from ..vocabulary import IGNORE, Class, Vocabulary
 from .images import pixel_size_of
 
 LayerData = tuple[Any, dict[str, Any], str]
 _BY_SUFFIX = {".png": "png", ".tif": "tiff", ".tiff": "tiff", ".json": "coco"}
+_ONE_PLANE = "{} holds one plane only: save the stack as TIFF, or export it."
 
 
 def ours(path: str | os.PathLike[str]) -> bool:
@@ -22,19 +24,32 @@ def ours(path: str | os.PathLike[str]) -> bool:
 
     Looks at its first bytes only: napari asks in the GUI thread.
     """
-    where = Path(path)
+    where = _picture(Path(path))
     name = _BY_SUFFIX.get(where.suffix.lower())
     return name is not None and where.is_file() and FORMATS[name].recognises(where)
 
 
 def read(path: str | list[str]) -> list[LayerData]:
-    """Labels layers of our files, with names, colours, pixel size and provenance."""
+    """Labels layers of our files, with names, colours, pixel size and provenance.
+
+    A table of classes, `<name>.labels.json`, stands for the PNG beside it.
+    """
     paths = [path] if isinstance(path, str) else path
-    return [
-        labels_layer(image)
-        for p in paths
-        for image in FORMATS[_BY_SUFFIX[Path(p).suffix.lower()]].read(Path(p), None)
-    ]
+    return [labels_layer(image) for p in paths for image in _images(_picture(Path(p)))]
+
+
+def _images(path: Path) -> tuple[LabelImage, ...]:
+    name = _BY_SUFFIX.get(path.suffix.lower())
+    if name is None:
+        raise FileFormatError(path, f"{path} is no label file: choose a PNG, TIFF or COCO JSON.")
+    return FORMATS[name].read(path, None)
+
+
+def _picture(path: Path) -> Path:
+    """The PNG that a table of classes lies beside; any other file itself."""
+    stem = path.name.lower().removesuffix(TABLE)
+    beside = (path.with_name(f"{path.name[: len(stem)]}{end}") for end in (".png", ".PNG"))
+    return next(filter(Path.is_file, beside), path) if stem != path.name.lower() else path
 
 
 def labels_layer(image: LabelImage) -> LayerData:
@@ -66,20 +81,67 @@ def labels_layer(image: LabelImage) -> LayerData:
 
 
 def write(name: str, path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
-    """Write one Labels layer; the person agreed to overwriting in napari's dialog."""
+    """Write one Labels layer; the person agreed to overwriting in napari's dialog.
+
+    The suffix of the path decides: napari hands on what was typed, whatever filter was chosen; a
+    name without one gets the format's. Labels that are not ours are written as napari does, where
+    it can. Raises FileFormatError.
+    """
     target = Path(path)
-    image = _image(np.asarray(data), attributes, target)
-    planes = [image] if FORMATS[name].stacks or name == "coco" else list(image.planes())
+    if target.suffix.lower() not in _BY_SUFFIX:
+        if target.suffix.lower() in _napari_writes():
+            return _by_napari(path, data, attributes)
+        target = target.with_name(f"{target.name}{FORMATS[name].suffix}")
+    name = _BY_SUFFIX[target.suffix.lower()]
+    told = attributes.get("metadata", {}).get("prelabel")
+    named = isinstance(told, Mapping) and "classes" in told
+    if name == "tiff" and not (named and _fit(data, IGNORE)):
+        return _by_napari(str(target), data, attributes)
+    array = np.asarray(data)
+    if name == "png" and not (named or _fit(array, MAX_INDEXED)):
+        return [str(_plain_png(array, target))]
+    image = _image(array, attributes, target)
     if name == "coco":
-        planes = list(image.planes())
-    elif len(planes) > 1:
-        raise FileFormatError(
-            target, f"{target.name} holds one plane only: save the stack as TIFF, or export it."
-        )
-    if name == "coco":
-        return [str(_replaced(planes, target))]
-    receipt = FORMATS[name].write(planes, target, Options(overwrite=True))
+        return [str(_replaced(list(image.planes()), target))]
+    if name == "png" and image.ids.ndim > 2:
+        raise FileFormatError(target, _ONE_PLANE.format(target.name))
+    receipt = FORMATS[name].write([image], target, Options(overwrite=True))
     return [str(p) for p in receipt.paths]
+
+
+def _by_napari(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
+    from napari_builtins.io import napari_write_labels  # type: ignore[import-untyped]
+
+    written = napari_write_labels(path, data, attributes)
+    return [written] if written else []
+
+
+def _napari_writes() -> frozenset[str]:
+    """Suffixes of napari's own writer of labels."""
+    from npe2 import PluginManager
+
+    writers = PluginManager.instance().iter_compatible_writers(["labels"])
+    return frozenset(e for w in writers if w.plugin_name == "napari" for e in w.filename_extensions)
+
+
+def _fit(data: Any, highest: int) -> bool:
+    """Whether all ids of an array lie in 0..highest; no for several resolutions."""
+    whole = isinstance(data, np.ndarray) and data.size > 0
+    return whole and bool(data.min() >= 0 and data.max() <= highest)
+
+
+def _plain_png(ids: Any, target: Path) -> Path:
+    """Labels without names as 16-bit grey, id for id; FileFormatError where they do not fit."""
+    if ids.ndim != 2:
+        raise FileFormatError(target, _ONE_PLANE.format(target.name))
+    if not _fit(ids, IGNORE):
+        raise FileFormatError(
+            target,
+            f"{target.name}: a PNG holds ids from 0 to {IGNORE}, and these labels have ids from "
+            f"{int(ids.min())} to {int(ids.max())}: save them as TIFF.",
+        )
+    write_plain(ids.astype(np.uint16), target)
+    return target
 
 
 def _replaced(planes: list[LabelImage], target: Path) -> Path:

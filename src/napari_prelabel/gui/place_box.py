@@ -13,6 +13,7 @@ from ..errors import ImageError
 from . import images
 from .background import Background
 from .images import Source
+from .opened import is_picture
 from .parts import Combo, Name, column, label, row
 
 WHOLE, SLICE, SLICES, VISIBLE, RECTANGLE = "whole", "slice", "slices", "visible", "rectangle"
@@ -65,7 +66,7 @@ class PlaceBox(QWidget):
 
     def _follow(self, event: Any = None) -> None:
         """Take over the viewer's images, newest first."""
-        layers = [x for x in reversed(self._viewer.layers) if isinstance(x, Image)]
+        layers = [x for x in reversed(self._viewer.layers) if is_picture(x)]
         for layer in layers:
             if layer not in self._renamed:
                 layer.events.name.connect(self._follow)
@@ -73,7 +74,7 @@ class PlaceBox(QWidget):
         self._renamed = [x for x in self._renamed if x in layers]
         before = self.layer
         self.image.offer([(x.name, x) for x in layers] or [("no image is open", None)])
-        if event is not None and event.type == "inserted" and isinstance(event.value, Image):
+        if event is not None and event.type == "inserted" and event.value in layers:
             self.image.choose(event.value)
         if self.layer is not before or not layers:
             self._new_image()

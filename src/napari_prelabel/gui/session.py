@@ -17,6 +17,7 @@ from ..labels import LabelMap
 from ..vocabulary import Vocabulary
 from .annotation import Step
 from .images import Source, guess_channel_axis, placement
+from .opened import is_picture
 from .parts import Tone
 from .result import METADATA, ResultLayer, dtype_for
 from .runner import Plane, Runner
@@ -262,7 +263,7 @@ def belongs(layer: Labels, image: Image, layers: Iterable[Any]) -> bool:
     source = str(told.get("image") or "")
     if image.name in (source, PurePath(source).stem, layer.name.removesuffix(" labels")):
         return True
-    others = [x for x in layers if isinstance(x, Image) and x is not image]
+    others = [x for x in layers if is_picture(x) and x is not image]
     return not any(_fits(layer, other) for other in others)
 
 

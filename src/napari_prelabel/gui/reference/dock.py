@@ -17,6 +17,7 @@ from ...errors import Cancelled, PrelabelError, WorkerDied
 from ...job import Job
 from .. import recent_sets
 from ..dock import PrelabelDock
+from ..opened import OpenedLabels
 from ..parts import Section, Tone, column, rule, sentence
 from ..result import ResultLayer
 from ..runner import shared_pool
@@ -70,6 +71,7 @@ class ReferenceDock(QWidget):
             self.shelf.open(self.sets.folders[0])
 
     def _make(self, pool: Callable[[], Pool]) -> None:
+        self.opened = OpenedLabels(self.viewer)
         self.shelf = Shelf()
         self.asker, self.why_asker = Asker(pool), Asker(pool)
         self.sets = SetBox()
@@ -215,6 +217,7 @@ class ReferenceDock(QWidget):
         self._left = True
         self._soon.stop()
         self._reveal.stop()
+        self.opened.leave()
         self.tool.switch(False)
         self.viewer.events.theme.disconnect(self._restyle)
         for event in self._layer_events():

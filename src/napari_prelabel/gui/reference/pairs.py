@@ -13,6 +13,7 @@ from ...labels import MODEL, Ids, relabel
 from ...vocabulary import Class, Vocabulary, key
 from ..annotation import planes_of
 from ..images import Source, guess_channel_axis
+from ..opened import is_picture
 from ..result import METADATA, ResultLayer
 from ..session import belongs
 
@@ -80,7 +81,7 @@ def find_pairs(layers: Sequence[Any], typed: Vocabulary | None = None) -> list[P
 
     typed : the words of the Pre-label dock, which name the labels of layers without names.
     """
-    images = [x for x in reversed(layers) if isinstance(x, Image)]
+    images = [x for x in reversed(layers) if is_picture(x)]
     found = []
     for layer in reversed(layers):
         if not isinstance(layer, Labels) or not MARKS.isdisjoint(layer.metadata):

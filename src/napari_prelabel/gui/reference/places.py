@@ -10,6 +10,7 @@ from napari.layers import Image, Labels, Layer, Shapes
 from qtpy.QtCore import QObject, Signal
 
 from ..images import Source, corners_of, guess_channel_axis, placement
+from ..opened import is_picture
 from .pairs import Pair, source_of
 from .reader import Reader
 
@@ -68,7 +69,7 @@ class Places(QObject):
         open_ = self._viewer.layers
         known = [p for p in self._pairs() if not p.problem and {p.image, p.labels} <= {*open_}]
         pairs = [(source_of(p), p.labels) for p in known]
-        images = [x for x in open_ if isinstance(x, Image) and not x.multiscale]
+        images = [x for x in open_ if is_picture(x) and not x.multiscale]
         bare = [(Source(x), x) for x in images if guess_channel_axis(x) is None]
         return [
             Place(source, layer, plane)
