@@ -3,6 +3,8 @@
 import time
 from collections.abc import Callable
 
+from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
 from napari_prelabel.gui.dock import PrelabelDock
@@ -31,3 +33,8 @@ def run(dock: PrelabelDock) -> None:
     """Press Run and wait for its end."""
     dock.bar.run_button.click()
     wait(lambda: not dock.session.running)
+
+
+def press(viewer, key, modifiers=Qt.KeyboardModifier.ShiftModifier) -> None:
+    """Press a key on the canvas, as a keyboard does."""
+    QTest.keyClick(viewer.window._qt_viewer.canvas.native, key, modifiers)

@@ -34,7 +34,7 @@ def three(dock, viewer, image):
 
 
 def press(dock):
-    dock._keys["Shift-N"](None)
+    dock._keys["next"]()
 
 
 def test_the_region_takes_its_next_best_class_and_comes_round(three, viewer, image):

@@ -12,7 +12,7 @@ from napari_prelabel.gui.words_menu import open_filter
 from napari_prelabel.job import Job
 from napari_prelabel.labels import HUMAN
 
-from gui_steps import WORDS, labels, run, wait  # isort: skip
+from gui_steps import WORDS, labels, press, run, wait  # isort: skip
 
 
 def tick(dock, number, column, on):
@@ -483,11 +483,10 @@ def test_a_sample_brings_its_words_but_not_over_typed_ones(dock, viewer):
 
 def test_keys_on_the_canvas(dock, image, viewer):
     dock.words.set_text(WORDS)
-    keys = {str(k): f for k, f in viewer.keymap.items()}
-    next(f for k, f in keys.items() if k.lower() == "shift+r")(viewer)
+    press(viewer, Qt.Key.Key_R)
     wait(lambda: not dock.session.running)
     assert labels(viewer).data.any()
-    next(f for k, f in keys.items() if k.lower() == "shift+u")(viewer)
+    press(viewer, Qt.Key.Key_U)
     assert not labels(viewer).data.any()
     dock.undo_run()
     assert "no run to undo" in dock.bar.notices.texts[0]

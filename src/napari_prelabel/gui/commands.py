@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     import napari.viewer
 
 PLUGIN, DOCK, REFERENCE = "napari-prelabel", "Pre-label", "Reference"
+OUR_MENU, PLUGINS_MENU = f"{PLUGIN}.menu", f"napari/plugins/{PLUGIN}"
 LayerData = tuple[Any, dict[str, Any], str]
 
 
@@ -22,7 +23,7 @@ def open_reference(viewer: "napari.viewer.Viewer") -> None:
 
 def export_labels(viewer: "napari.viewer.Viewer") -> None:
     """Export the chosen image's labels with the dock's format and folder."""
-    _, dock = viewer.window.add_plugin_dock_widget(PLUGIN, DOCK)
+    dock = _dock(viewer)
     dock.sections["export"].expand()
     dock.export()
 
@@ -32,6 +33,103 @@ def open_labels(viewer: "napari.viewer.Viewer") -> None:
     from .opened import ask_open
 
     ask_open(getattr(viewer, "__wrapped__", viewer))
+
+
+def run(viewer: "napari.viewer.Viewer") -> None:
+    """Label the chosen image from the words."""
+    _dock(viewer).run()
+
+
+def cancel(viewer: "napari.viewer.Viewer") -> None:
+    """End the run; slices that are done stay."""
+    _dock(viewer).session.cancel()
+
+
+def undo_run(viewer: "napari.viewer.Viewer") -> None:
+    """Take the last run on the chosen image back."""
+    _dock(viewer).undo_run()
+
+
+def next_best(viewer: "napari.viewer.Viewer") -> None:
+    """Give the region under the cursor its next best class."""
+    _dock(viewer).corrector.next_best()
+
+
+def scribble(viewer: "napari.viewer.Viewer") -> None:
+    """Take up the scribble tool, or put it down."""
+    _dock(viewer).scribble.toggle()
+
+
+def suggest(viewer: "napari.viewer.Viewer") -> None:
+    """Ask what the image looks like."""
+    _dock(viewer).lists.suggest.emit()
+
+
+def tidy(viewer: "napari.viewer.Viewer") -> None:
+    """Absorb small regions of the slice in view."""
+    _dock(viewer).correct_box.tidy.emit("absorb")
+
+
+def choose_models(viewer: "napari.viewer.Viewer") -> None:
+    """Show which models there are, and what fetching them takes."""
+    _dock(viewer).show_section("models")
+
+
+def save_job(viewer: "napari.viewer.Viewer") -> None:
+    """Write the settings to a job file."""
+    _dock(viewer).files.ask_save()
+
+
+def load_job(viewer: "napari.viewer.Viewer") -> None:
+    """Set the dock from a job file."""
+    _dock(viewer).files.ask_load()
+
+
+def make_set(viewer: "napari.viewer.Viewer") -> None:
+    """Learn from the images that are ticked in the Reference dock."""
+    _, dock = viewer.window.add_plugin_dock_widget(PLUGIN, REFERENCE)
+    dock.make()
+
+
+def why(viewer: "napari.viewer.Viewer") -> None:
+    """Ask, with a click on the picture, which references caused a label."""
+    _, dock = viewer.window.add_plugin_dock_widget(PLUGIN, REFERENCE)
+    dock.sections["why"].expand()
+    dock.why.button.setChecked(True)
+
+
+def keys(viewer: "napari.viewer.Viewer") -> None:
+    """Show every key of the docks."""
+    from .cheat_sheet import show_keys
+
+    show_keys(viewer)
+
+
+def list_in_plugins() -> None:
+    """Put every command into *Plugins > Prelabel*, once a dock is open.
+
+    A manifest may add to *Layers* and *File* only; there the commands are from the start.
+    """
+    from app_model import Application
+    from app_model.types import MenuItem
+
+    app = Application.get_app("napari")
+    assert app is not None
+    menus = app.menus
+    here = {i.command.id for i in menus.get_menu(PLUGINS_MENU) if isinstance(i, MenuItem)}
+    wanted = [i for i in menus.get_menu(OUR_MENU) if isinstance(i, MenuItem)]
+    opening = {f"{PLUGIN}.open_dock", f"{PLUGIN}.open_reference"}  # napari lists the docks itself
+    fresh = [i for i in wanted if i.command.id not in here | opening]
+    menus.append_menu_items([(PLUGINS_MENU, item) for item in fresh])
+
+
+def _dock(viewer: "napari.viewer.Viewer") -> Any:
+    """The Pre-label dock, opened where it is not."""
+    from .tabs import front
+
+    _, dock = viewer.window.add_plugin_dock_widget(PLUGIN, DOCK)
+    front(dock)
+    return dock
 
 
 def get_reader(path: str | list[str]) -> Callable[[Any], list[LayerData]] | None:

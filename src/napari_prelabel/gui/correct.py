@@ -18,6 +18,7 @@ from ..vocabulary import IGNORE, key
 from .annotation import Plane, plain
 from .background import Background
 from .correct_box import CorrectBox
+from .keys import pressed
 from .parts import Tone
 from .place_box import PlaceBox
 from .result import ResultLayer
@@ -99,7 +100,7 @@ class Corrector(QObject):
             return
         place = self._pointed(result)
         if place is None:
-            self._say("Point at a region of the labels, then press Shift+N.")
+            self._say(f"Point at a region of the labels, then press {pressed('next')}.")
             return
         cycle = self._cycle_at(result, *place)
         if cycle is None:
@@ -110,7 +111,7 @@ class Corrector(QObject):
         _write(result, cycle.plane, [(cycle.mask, new)])
         self._cycle = cycle
         turn = " → ".join(f"[{n}]" if i == cycle.at else n for i, n in enumerate(cycle.names))
-        self._say(f"{turn}. Shift+N goes on, Ctrl+Z takes it back.")
+        self._say(f"{turn}. {pressed('next')} goes on, Ctrl+Z takes it back.")
 
     def _pointed(self, result: ResultLayer) -> tuple[Plane, int, int] | None:
         layer = result.layer

@@ -5,13 +5,13 @@ from collections.abc import Callable
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QMenu, QPushButton, QSizePolicy, QWidget
 
+from .keys import pressed
 from .parts import Name, column, label, row
 from .spins import whole
 
-NEXT_KEY = "Shift-N"
-HINT = "Shift+N on a region: its next best class"
+HINT = "{} on a region: its next best class"
 HINT_TIP = (
-    "Point at a region with the wrong class and press Shift+N: it takes the class that came\n"
+    "Point at a region with the wrong class and press {}: it takes the class that came\n"
     "second; press again for the one after. Ctrl+Z takes it back."
 )
 TIP = (
@@ -50,8 +50,8 @@ class CorrectBox(QWidget):
         self.least.setAccessibleName("Small regions")
         rows = column(self, 0)
         rows.addLayout(row(self.button, Name("smaller than"), self.least, stretch=2))
-        hint = label(HINT, role="muted")
-        hint.setToolTip(HINT_TIP)
+        hint = label(HINT.format(pressed("next")), role="muted")
+        hint.setToolTip(HINT_TIP.format(pressed("next")))
         hint.setWordWrap(False)
         hint.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         rows.addWidget(hint)

@@ -4,6 +4,7 @@ The main path: `run` builds a Job from the boxes, `Session` hands it to the work
 come back through `_shown`, its end through `_ended`.
 """
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,16 @@ from ..errors import PrelabelError, VocabularyError
 from ..job import Job
 from ..models.catalog import Bundle
 from ..vocabulary import Vocabulary, key
-from . import remember
+from . import cheat_sheet, remember
 from .class_table import ClassTable
+from .commands import list_in_plugins
 from .correct import Corrector
-from .correct_box import NEXT_KEY, CorrectBox
+from .correct_box import CorrectBox
 from .export_box import ExportBox, label_facts, label_image
 from .images import Source
 from .job_files import JobFiles
 from .keeper import Keeper
+from .keys import CANVAS_KEYS
 from .legend import Legend
 from .method_box import MethodBox
 from .method_diffusion import check_diffusion
@@ -37,7 +40,6 @@ from .run_bar import RunBar
 from .runner import Runner, shared_pool
 from .scribble import Desk, ScribbleTool
 from .scribble_asker import Settings
-from .scribble_box import KEY as SCRIBBLE_KEY
 from .scribble_box import ScribbleBox
 from .scribble_target import target_of
 from .session import Session, Task, changed_text, summary
@@ -47,7 +49,6 @@ from .theme import sheet
 from .vocabulary_box import TIP, VocabularyBox
 from .words_menu import Sentences, WordsMenu
 
-RUN_KEY, UNDO_KEY = "Shift-R", "Shift-U"
 WORDS = "prelabel_vocabulary"
 SENTENCES = "prelabel_descriptions"
 
@@ -188,13 +189,15 @@ class PrelabelDock(QWidget):
         self._tick.timeout.connect(self._show_device)
         self.viewer.events.theme.connect(self._restyle)
         self._keys = {
-            RUN_KEY: lambda _: self.run(),
-            UNDO_KEY: lambda _: self.undo_run(),
-            NEXT_KEY: lambda _: self.corrector.next_best(),
-            SCRIBBLE_KEY: lambda _: self.scribble.toggle(),
+            "run": self.run,
+            "undo": self.undo_run,
+            "next": self.corrector.next_best,
+            "scribble": self.scribble.toggle,
         }
-        for keys, function in self._keys.items():
-            self.viewer.bind_key(keys, function, overwrite=True)
+        CANVAS_KEYS.hold(self.viewer, self._keys)
+        self.destroyed.connect(partial(CANVAS_KEYS.release, self._keys))
+        cheat_sheet.listen(self, self.viewer)
+        list_in_plugins()
         # The window's end takes the dock along without another word.
         self.destroyed.connect(self.session.runner.cancel)
 
@@ -231,10 +234,7 @@ class PrelabelDock(QWidget):
         self.viewer.events.theme.disconnect(self._restyle)
         self.opened.leave()
         self.place.disconnect_viewer()
-        bound = list(self.viewer.keymap.values())
-        for keys, function in self._keys.items():
-            if function in bound:
-                self.viewer.bind_key(keys, None, overwrite=True)
+        CANVAS_KEYS.release(self._keys)
         self.legend.stop()
         self.scribble.leave()
         self.models.close_download()
@@ -423,6 +423,11 @@ class PrelabelDock(QWidget):
         self.method.method.choose("reme")
         self.method.reference.choose(folder)
         self.sections["models"].expand()
+
+    def show_section(self, name: str) -> None:
+        """Unfold a section and bring it into view."""
+        self.sections[name].expand()
+        QTimer.singleShot(0, self, lambda: self.scroll.ensureWidgetVisible(self.sections[name]))
 
     def _show_device(self) -> None:
         pool = self.session.runner.pool()

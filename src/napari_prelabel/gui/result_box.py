@@ -3,6 +3,7 @@
 from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtWidgets import QCheckBox, QSlider, QWidget
 
+from .keys import pressed
 from .parts import button, column, label, row
 
 
@@ -31,7 +32,8 @@ class ResultBox(QWidget):
             "that you opened from a file."
         )
         self.undo_button = button(
-            "Undo run", "Labels and scores as before the last run, in one step (Shift+U)",
+            "Undo run",
+            f"Labels and scores as before the last run, in one step ({pressed('undo')})",
             self.undo.emit,
         )  # fmt: skip
         self.kept = label(role="muted")

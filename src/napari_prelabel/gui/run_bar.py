@@ -8,6 +8,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QProgressBar, QSizePolicy, QWidget
 
 from ..job import Progress
+from .keys import pressed
 from .parts import NoticeArea, Tone, button, column, label, row
 
 STAGES = {
@@ -39,7 +40,6 @@ SHARES = {
     "evaluate": (50, 1000),
     "decide": (970, 1000),
 }
-KEYS = "\n\nKeys on the canvas: Shift+R run, Shift+U undo the run, Shift+N next best class"
 
 
 class RunBar(QWidget):
@@ -51,7 +51,7 @@ class RunBar(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        tip = "Label the image from the words (Shift+R)" + KEYS
+        tip = f"Label the image from the words ({pressed('run')})\nAll keys: {pressed('keys')}"
         self.run_button = button("Run", tip, self.run.emit, "main")
         self.cancel_button = button(
             "Cancel", "Stop at the next window; slices that are done stay", self.cancel.emit

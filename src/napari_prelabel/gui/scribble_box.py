@@ -6,13 +6,13 @@ from typing import Any
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QProgressBar, QPushButton, QSlider, QWidget
 
+from .keys import pressed
 from .parts import button, column, label, row
 
-KEY = "Shift-S"
 LEAST, MOST = 4, 400
 TIP = (
     "Draw over a thing with the selected class; the stroke spreads to the thing's edge\n"
-    "(Shift+S). Right button or Alt: not this. Enter accepts, Esc drops, [ and ] change\n"
+    "({}). Right button or Alt: not this. Enter accepts, Esc drops, [ and ] change\n"
     "the radius, Ctrl+Z takes the last stroke back, Space held moves the picture."
 )
 
@@ -29,7 +29,7 @@ class ScribbleBox(QWidget):
         self.button = QPushButton("Scribble")
         self.button.setCheckable(True)
         self.button.setProperty("role", "tool")
-        self.button.setToolTip(TIP)
+        self.button.setToolTip(TIP.format(pressed("scribble")))
         # Bold while it is down, which the button's own hint does not know.
         wide = self.button.fontMetrics().horizontalAdvance("Scribble")
         self.button.setMinimumWidth(wide * 5 // 4 + 24)

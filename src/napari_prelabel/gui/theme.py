@@ -11,6 +11,9 @@ _SHEET = """
 QWidget#prelabel QLabel[role="muted"] {{ color: {muted}; }}
 QWidget#prelabel QLabel[role="error"] {{ color: {error}; }}
 QWidget#prelabel QLabel[role="head"] {{ font-weight: 600; }}
+QWidget#prelabel QLabel[role="key"] {{
+    background-color: {field}; border: 1px solid {line}; border-radius: 3px; padding: 1px 5px;
+}}
 QWidget#prelabel QPushButton {{ padding: 5px 10px; }}
 QWidget#prelabel QPushButton[role="main"] {{
     background-color: {accent}; color: {on_accent}; font-weight: 600; padding: 7px 12px;
