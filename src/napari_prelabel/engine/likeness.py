@@ -11,18 +11,17 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 from scipy import ndimage
 
 from ..errors import FileFormatError
-from ..job import Windows
 from ..models.catalog import entry_of, model_dir
-from ..models.windows import cut, plan_layout
 
 FILE = "likeness.safetensors"
 OCTAVES = 4
-_SHORT_SIDE = 256
+_SHORT_SIDE, _LONG_SIDE = 256, 2048
 _CELL = 8
 _EPS = 1e-7
 # Statistics farther out than this many deviations say no more than that they are far out.
@@ -82,9 +81,7 @@ def expand(values: Floats, mean: Floats, deviation: Floats) -> Floats:
 
 def statistics(image: npt.NDArray[np.uint8]) -> Floats:
     """(F,) statistics of an image (H, W, 3) uint8, resized to a short side of 256 pixels."""
-    layout = plan_layout((image.shape[0], image.shape[1]), Windows(_SHORT_SIDE, 0), _CELL)
-    small = cut(image, layout, antialias=True)[: layout.resized[0], : layout.resized[1]]
-    rgb: Plane = small.astype(np.float32) / np.float32(255)
+    rgb: Plane = _small(image).astype(np.float32) / np.float32(255)
     light: Plane = rgb.mean(2)
     red_green: Plane = rgb[..., 0] - rgb[..., 1]
     blue: Plane = rgb[..., 2] - (rgb[..., 0] + rgb[..., 1]) / np.float32(2)
@@ -95,6 +92,14 @@ def statistics(image: npt.NDArray[np.uint8]) -> Floats:
     found += [*_colours(red_green, blue), *_noise(rgb)]
     found += [ndimage.gaussian_filter(light, s).std() / (light.std() + 1e-3) for s in (4, 16)]
     return np.array(found, np.float64)
+
+
+def _small(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Resized by means of what falls together; by Pillow, so that napari's process can ask."""
+    height, width = image.shape[:2]
+    scale = min(_SHORT_SIDE / min(height, width), _LONG_SIDE / max(height, width))
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
 
 
 def _channel(plane: Plane, *, oriented: bool) -> list[Any]:
