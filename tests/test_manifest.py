@@ -29,11 +29,15 @@ def test_commands_and_contributions_name_each_other(manifest):
     assert all(c.startswith("napari-prelabel.") for c in known)
     used = {x.command for x in [*parts.widgets, *parts.readers, *parts.writers]}
     used |= {x.command for x in parts.sample_data}
-    used |= {item.command for items in parts.menus.values() for item in items}
+    listed = [item for items in parts.menus.values() for item in items]
+    used |= {item.command for item in listed if hasattr(item, "command")}
+    submenus = {item.submenu for item in listed if hasattr(item, "submenu")}
+    assert submenus == {s.id for s in parts.submenus}
     assert used == known
 
 
 def test_menus_are_ones_napari_lets_plugins_add_to(manifest):
     from napari._app_model.constants import MenuId
 
-    assert set(manifest.contributions.menus) <= {m.value for m in MenuId.contributables()}
+    napari = {menu for menu in manifest.contributions.menus if menu.startswith("napari/")}
+    assert napari <= {m.value for m in MenuId.contributables()}
