@@ -75,8 +75,9 @@ def run_batch(
                 continue
             start = time.perf_counter()
             try:
-                image, notices = yield from _label(runner, job, picture)
-                sink.add(image)
+                images, notices = yield from _label(runner, job, picture)
+                for image in images:
+                    sink.add(image)
             except OF_THE_IMAGE as error:
                 yield Outcome(picture, "failed", str(error))
             else:
@@ -89,18 +90,23 @@ def run_batch(
 
 def _label(
     runner: Runner, job: Job, picture: Picture
-) -> Generator[Step, None, tuple[LabelImage, tuple[str, ...]]]:
+) -> Generator[Step, None, tuple[list[LabelImage], tuple[str, ...]]]:
     pixels = read_image(picture.path)
+    display = job.display
     count = len(pixels.planes)
     results = []
     for number in range(count):
         yield Step(picture, number, count)
-        steps = runner.run(job, pixels.plane(number))
-        results.append((yield from _followed(steps, picture, number, count)))
-    shape = (pixels.planes.shape[1], pixels.planes.shape[2])
-    images = [LabelImage.of(r, picture.name, picture.source, shape) for r in results]
-    notices = dict.fromkeys((*pixels.notices, *(n for r in results for n in r.notices)))
-    return _joined(images, pixels), tuple(notices)
+        shown = pixels.planes[number].show(display.channels, display.limits)
+        found = yield from _followed(runner.run(job, shown.rgb), picture, number, count)
+        results.append(found.only(shown.valid))
+    images = [
+        LabelImage.of(result, picture.name, picture.source, plane.shape)
+        for result, plane in zip(results, pixels.planes, strict=True)
+    ]
+    told = dict.fromkeys((*pixels.notices, *pixels.choice(display.channels)))
+    told |= dict.fromkeys(n for r in results for n in r.notices)
+    return _joined(images, pixels), tuple(told)
 
 
 def _followed(
@@ -115,9 +121,14 @@ def _followed(
         yield Step(picture, plane, planes, progress)
 
 
-def _joined(images: list[LabelImage], pixels: Pixels) -> LabelImage:
-    ids = np.stack([i.ids for i in images]) if pixels.stack else images[0].ids
-    return replace(images[0], ids=ids, scale=pixels.scale, unit=pixels.unit)
+def _joined(images: list[LabelImage], pixels: Pixels) -> list[LabelImage]:
+    """One label image, a stack for a stack; planes of unequal size under their own numbers."""
+    images = [replace(i, scale=pixels.scale, unit=pixels.unit) for i in images]
+    if not pixels.stack:
+        return images[:1]
+    if pixels.equal:
+        return [replace(images[0], ids=np.stack([i.ids for i in images]))]
+    return [image.numbered(number) for number, image in enumerate(images)]
 
 
 class _Sink:

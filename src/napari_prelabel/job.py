@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from .errors import FileFormatError, JobError
 from .settings import (
+    Display,
     FreeCP,
     Nerve,
     Proposals,
@@ -18,6 +19,7 @@ from .settings import (
     ReME,
     Windows,
     check,
+    check_display,
     check_windows,
     member,
     unit,
@@ -28,6 +30,7 @@ __all__ = [
     "BASES",
     "METHODS",
     "PRECISIONS",
+    "Display",
     "FreeCP",
     "Job",
     "Nerve",
@@ -62,6 +65,7 @@ class Job:
     min_score : pixels below are unlabelled when the vocabulary has background words (base only).
     region : (y0, x0, y1, x1) half-open pixel rectangle of the image, None = all of it.
     precision : arithmetic of the encoder; "float32" is the reference.
+    display : how the values of an image become the 8 bits that the models see.
     reference : the set that ReME retrieves from; its folder is where it lies, not what it is.
     """
 
@@ -78,6 +82,7 @@ class Job:
     nerve: Nerve = field(default_factory=Nerve)
     reme: ReME = field(default_factory=ReME)
     reference: Reference | None = None
+    display: Display = field(default_factory=Display)
 
     def __post_init__(self) -> None:
         _check(self)
@@ -152,7 +157,7 @@ class Progress:
 def _plain(job: Job, name: str) -> Any:
     value = getattr(job, name)
     if is_dataclass(value) and not isinstance(value, type):
-        return asdict(value)
+        return json.loads(json.dumps(asdict(value)))
     return list(value) if isinstance(value, tuple) else value
 
 
@@ -182,6 +187,7 @@ def _check(job: Job) -> None:
     unit("min_score", job.min_score)
     if job.logit_scale is not None and not (math.isfinite(job.logit_scale) and job.logit_scale > 0):
         raise JobError("logit_scale", f"logit_scale must be above 0, not {job.logit_scale}.")
+    check_display(job.display)
     if job.windows is not None:
         check_windows(job.windows)
     if job.region is not None:

@@ -185,6 +185,20 @@ def job_with(
     return Job(vocabulary, **(start | given))
 
 
+def with_channels(job: Job, text: str | None) -> Job:
+    """The job with channels such as "3,2,1", counted from 0; JobError for another text."""
+    if text is None:
+        return job
+    if not re.fullmatch(r"\s*\d{1,4}(\s*,\s*\d{1,4}){0,2}\s*", text):
+        raise JobError(
+            "channels",
+            "--channels takes one to three channels counted from 0, with commas between them, such "
+            f"as 3,2,1, not {text!r}.",
+        )
+    chosen = tuple(int(n) for n in text.split(","))
+    return replace(job, display=replace(job.display, channels=chosen))
+
+
 def choose(name: str, value: str, options: Sequence[str]) -> Any:
     """The value, if it is one of the options; JobError names them otherwise."""
     if value not in options:

@@ -51,6 +51,18 @@ class LabelMap:
         found = np.bincount(self.ids.ravel(), minlength=size)[:size]
         return {i: int(n) for i, n in enumerate(found)}
 
+    def only(self, valid: Mask | None) -> "LabelMap":
+        """Unlabelled, sure of nothing, where the image has no picture.
+
+        valid : (H, W) of the whole image, as `images.rgb.Shown` has it; None is everywhere.
+        """
+        if valid is None:
+            return self
+        (y, x), (h, w) = self.origin, self.ids.shape
+        here = valid[y : y + h, x : x + w]
+        parts = {n: getattr(self, n) * here for n in ("ids", "score", "runner_up")}
+        return replace(self, **parts)
+
     def above(self, score: float) -> Ids:
         """The ids, with pixels less sure than `score` left unlabelled."""
         return np.where(self.score >= np.float16(score), self.ids, np.uint16(UNLABELLED))

@@ -152,6 +152,21 @@ class Reference:
     digest: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Display:
+    """How the values of an image become the 8 bits that the models see.
+
+    limits : values that become 0 and 255, one pair for all channels that are shown or one for
+        each. () is automatic: bytes stay as they are, other values are stretched between their
+        0.5th and 99.5th percentile in each plane.
+    channels : which become red, green, blue, counted from 0 (one: grey; two: red and green);
+        () takes what the file says, else the first three.
+    """
+
+    limits: tuple[tuple[float, float], ...] = ()
+    channels: tuple[int, ...] = ()
+
+
 # Settings that lie between two numbers, both included; None is no limit.
 _LIMITS: dict[str, tuple[float, float | None]] = {
     "rp_threshold": (0, 1), "ap_threshold": (0, 1), "box_threshold": (0, 1),
@@ -201,6 +216,23 @@ def check_windows(windows: Windows) -> None:
             "windows",
             f"stride must lie between 1 and the window's side {windows.crop}, "
             f"not {windows.stride}: a larger stride would leave gaps.",
+        )
+
+
+def check_display(display: Display) -> None:
+    """Raise JobError for limits and channels that no image can have."""
+    for pair in display.limits:
+        numbers = len(pair) == 2 and all(math.isfinite(value) for value in pair)
+        if not numbers or not pair[0] < pair[1]:
+            raise JobError(
+                "display.limits",
+                f"display.limits must be pairs of two numbers, the lower first, not {pair}.",
+            )
+    if len(display.limits) > 3 or len(display.channels) > 3 or min(display.channels, default=0) < 0:
+        raise JobError(
+            "display.channels",
+            "display has up to three channels, counted from 0, and limits for them, not "
+            f"{display.channels} and {len(display.limits)} pairs of limits.",
         )
 
 

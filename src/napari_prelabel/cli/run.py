@@ -11,6 +11,13 @@ from . import screen
 
 app = typer.Typer()
 
+Channels = Annotated[
+    str | None,
+    typer.Option(
+        help="Channels of the images shown as red, green, blue, counted from 0: 3,2,1; one: grey."
+    ),
+]
+
 
 @app.command(
     epilog="Example: prelabel run photos/ --classes 'tree, sky, grass' --models vitb16 --out labels"
@@ -46,6 +53,7 @@ def run(
     descriptions: Annotated[
         Path | None, typer.Option(help='JSON {"class": ["a sentence", ...]} for FreeCP.')
     ] = None,
+    channels: Channels = None,
     save_job: Annotated[Path | None, typer.Option(help="Write the job to this file.")] = None,
     overwrite: Annotated[bool, typer.Option(help="Write again what is written already.")] = False,
     device: screen.Device = "auto",
@@ -56,7 +64,7 @@ def run(
     from ..formats import Options, target
     from ..formats.atomic import write_atomic
     from ..images.find import find_images
-    from ..jobs import choose, description_note, job_of
+    from ..jobs import choose, description_note, job_of, with_channels
 
     target(out_folder, format_name, "x")
     wanted = job_of(
@@ -66,6 +74,7 @@ def run(
         {"method": method, "base": base, "models": models, "precision": precision},
         reference,
     )
+    wanted = with_channels(wanted, channels)
     options = Options(
         overwrite,
         choose("segmentation", segmentation, ("auto", "rle", "polygons")),

@@ -65,11 +65,15 @@ class LabelImage:
             yield self
             return
         flat = self.ids.reshape(-1, *self.ids.shape[-2:])
-        stem, dot, suffix = self.source.rpartition(".")
         for number, plane in enumerate(flat):
-            tag = f"_t{number:04d}"
-            source = f"{stem}{tag}{dot}{suffix}" if dot else f"{self.source}{tag}"
-            yield replace(self, ids=plane, name=f"{self.name}{tag}", source=source)
+            yield replace(self, ids=plane).numbered(number)
+
+    def numbered(self, number: int) -> "LabelImage":
+        """The image under the name of this plane of a stack."""
+        stem, dot, suffix = self.source.rpartition(".")
+        tag = f"_t{number:04d}"
+        source = f"{stem}{tag}{dot}{suffix}" if dot else f"{self.source}{tag}"
+        return replace(self, name=f"{self.name}{tag}", source=source)
 
 
 @dataclass(frozen=True, slots=True)
