@@ -22,7 +22,7 @@ from ..models.catalog import entry_of, model_dir
 FILE = "likeness.safetensors"
 OCTAVES = 4
 _SHORT_SIDE, _LONG_SIDE = 256, 2048
-_CELL = 8
+_CELL, _LEAST, _SURE = 8, 160, 2.05
 _EPS = 1e-7
 # Statistics farther out than this many deviations say no more than that they are far out.
 _FAR = 4.0
@@ -71,6 +71,14 @@ class Likeness:
     def strange(self, image: npt.NDArray[np.uint8]) -> bool:
         """Whether the image is unlike the scenes."""
         return self.score(image) > self.limit
+
+    def foreign(self, image: npt.NDArray[np.uint8]) -> bool:
+        """Whether the image is so unlike the scenes that they tell nothing about it.
+
+        Of 192 cuttings of scenes of 160 pixels none lies above, of scikit-image's photographs and
+        of micrographs of nuclei all do (14.4 and more). Smaller images say too little.
+        """
+        return min(image.shape[:2]) >= _LEAST and self.score(image) > _SURE * self.limit
 
 
 def expand(values: Floats, mean: Floats, deviation: Floats) -> Floats:

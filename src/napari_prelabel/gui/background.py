@@ -12,6 +12,9 @@ class Background(QObject):
 
     done = Signal(object)
 
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+
     def start(self, function: Callable[[], Any]) -> None:
         """Run a function in a thread of its own."""
         threading.Thread(target=self._work, args=(function,), daemon=True).start()

@@ -18,7 +18,7 @@ def open_dock(viewer: "napari.viewer.Viewer") -> None:
 
 def open_reference(viewer: "napari.viewer.Viewer") -> None:
     """Show the Reference dock."""
-    viewer.window.add_plugin_dock_widget(PLUGIN, REFERENCE)
+    _reference(viewer)
 
 
 def export_labels(viewer: "napari.viewer.Viewer") -> None:
@@ -87,13 +87,12 @@ def load_job(viewer: "napari.viewer.Viewer") -> None:
 
 def make_set(viewer: "napari.viewer.Viewer") -> None:
     """Learn from the images that are ticked in the Reference dock."""
-    _, dock = viewer.window.add_plugin_dock_widget(PLUGIN, REFERENCE)
-    dock.make()
+    _reference(viewer).make()
 
 
 def why(viewer: "napari.viewer.Viewer") -> None:
     """Ask, with a click on the picture, which references caused a label."""
-    _, dock = viewer.window.add_plugin_dock_widget(PLUGIN, REFERENCE)
+    dock = _reference(viewer)
     dock.sections["why"].expand()
     dock.why.button.setChecked(True)
 
@@ -124,10 +123,18 @@ def list_in_plugins() -> None:
 
 
 def _dock(viewer: "napari.viewer.Viewer") -> Any:
-    """The Pre-label dock, opened where it is not."""
+    """The Pre-label dock in front, opened where it is not."""
+    return _shown(viewer, DOCK)
+
+
+def _reference(viewer: "napari.viewer.Viewer") -> Any:
+    return _shown(viewer, REFERENCE)
+
+
+def _shown(viewer: "napari.viewer.Viewer", name: str) -> Any:
     from .tabs import front
 
-    _, dock = viewer.window.add_plugin_dock_widget(PLUGIN, DOCK)
+    _, dock = viewer.window.add_plugin_dock_widget(PLUGIN, name)
     front(dock)
     return dock
 

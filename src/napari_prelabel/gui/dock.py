@@ -10,8 +10,8 @@ from typing import Any
 
 import napari.viewer
 from napari.layers import Image
-from qtpy.QtCore import QEvent, Qt, QTimer
-from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtCore import QEvent, QTimer
+from qtpy.QtWidgets import QWidget
 
 from ..errors import PrelabelError, VocabularyError
 from ..job import Job
@@ -19,7 +19,7 @@ from ..models.catalog import Bundle
 from ..vocabulary import Vocabulary, key
 from . import cheat_sheet, remember
 from .class_table import ClassTable
-from .commands import list_in_plugins
+from .commands import list_in_plugins, open_reference
 from .correct import Corrector
 from .correct_box import CorrectBox
 from .export_box import ExportBox, label_facts, label_image
@@ -32,7 +32,7 @@ from .method_box import MethodBox
 from .method_diffusion import check_diffusion
 from .models_box import ModelsBox
 from .opened import OpenedLabels
-from .parts import Section, column, label, row, rule, sentence
+from .parts import Section, column, label, over_bar, row, rule, sentence
 from .place_box import PlaceBox
 from .result import ResultLayer
 from .result_box import ResultBox
@@ -46,6 +46,7 @@ from .session import Session, Task, changed_text, summary
 from .suggest import Suggester
 from .tabs import OURS, join
 from .theme import sheet
+from .unlike import Unlike
 from .vocabulary_box import TIP, VocabularyBox
 from .words_menu import Sentences, WordsMenu
 
@@ -141,18 +142,7 @@ class PrelabelDock(QWidget):
                 self.sections[name].add(box)
             rows.addWidget(self.sections[name])
         rows.addStretch(1)
-        scroll = QScrollArea()
-        scroll.setWidgetResizable(True)
-        scroll.setFrameShape(QFrame.Shape.NoFrame)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        scroll.setWidget(body)
-        self.scroll = scroll
-        outer = QVBoxLayout(self)
-        outer.setContentsMargins(0, 0, 0, 0)
-        outer.setSpacing(0)
-        outer.addWidget(scroll, 1)
-        outer.addWidget(rule())
-        outer.addWidget(self.bar)
+        self.scroll = over_bar(self, body, self.bar)
 
     def _connect(self) -> None:
         self.place.image_changed.connect(self._new_image)
@@ -200,6 +190,10 @@ class PrelabelDock(QWidget):
         list_in_plugins()
         # The window's end takes the dock along without another word.
         self.destroyed.connect(self.session.runner.cancel)
+        ways = (self._choose_models, lambda: open_reference(self.viewer), self.run)
+        boxes = (self.place, self.models, self.method)
+        self.unlike = Unlike(self.session, boxes, self.bar, ways)
+        self.suggester.held = self.unlike.holds
 
     def _warm_up(self) -> None:
         """Start the worker while the person still types; it loads its libraries by itself."""
@@ -254,6 +248,8 @@ class PrelabelDock(QWidget):
             self._check(job)
         except PrelabelError as error:
             self._fail(sentence(error))
+            return
+        if self.unlike.holds():
             return
         self._last_run = _request(job, source)
         self.session.start(
@@ -428,6 +424,10 @@ class PrelabelDock(QWidget):
         """Unfold a section and bring it into view."""
         self.sections[name].expand()
         QTimer.singleShot(0, self, lambda: self.scroll.ensureWidgetVisible(self.sections[name]))
+
+    def _choose_models(self) -> None:
+        self.models.choose_full()
+        self.show_section("models")
 
     def _show_device(self) -> None:
         pool = self.session.runner.pool()

@@ -49,6 +49,18 @@ class ModelsBox(QWidget):
     def installed(self) -> bool:
         return catalog.installed(self.bundle.clip)
 
+    def choose_full(self) -> None:
+        """Choose models for photographs where the demo models are: what is here, else the least."""
+        if catalog.entry_of(self.bundle.clip).words is None:
+            return
+        names = [self.models.itemData(i) for i in range(self.models.count())]
+        clips = {n: catalog.bundle_of(n).clip for n in names}
+        entries = {n: catalog.entry_of(clip) for n, clip in clips.items()}
+        full = [n for n in names if entries[n].words is None and not n.endswith(HIDDEN)]
+        self.models.choose(
+            min(full, key=lambda n: (not catalog.installed(clips[n]), entries[n].size))
+        )
+
     def apply(self, job_models: str) -> None:
         """Choose a bundle by name, as a job file has it; hidden ones are added to the list."""
         if not self.models.choose(job_models):

@@ -24,6 +24,7 @@ from .theme import FOLDED, MARGIN, OPEN, SPACE
 
 _UNBOUNDED = (1 << 24) - 1
 MOST_HIGH = 180
+Way = tuple[str, str, Callable[[], Any]]
 Tone = Literal["info", "warning", "failed"]
 
 
@@ -107,16 +108,22 @@ class Notices(QWidget):
         for tone, text in notices:
             self.add(tone, text)
 
-    def add(self, tone: Tone, text: str) -> None:
-        """Say one more sentence; the same one is not said twice."""
+    def add(self, tone: Tone, text: str, *ways: Way) -> None:
+        """Say one more sentence, with buttons below it; the same one is not said twice.
+
+        ways : (text, tip, what it does) of each button.
+        """
         if text in self.texts:
             return
         self._texts.append((tone, text))
         frame = QFrame()
         frame.setProperty("role", tone)
-        row = QHBoxLayout(frame)
-        row.setContentsMargins(8, 5, 6, 5)
-        row.addWidget(label(text, selectable=True))
+        rows = QVBoxLayout(frame)
+        rows.setContentsMargins(8, 5, 6, 5)
+        rows.setSpacing(SPACE)
+        rows.addWidget(label(text, selectable=True))
+        for name, tip, does in ways:
+            rows.addWidget(button(name, tip, does))
         self._rows.addWidget(frame)
 
 
@@ -140,6 +147,12 @@ class NoticeArea(QScrollArea):
     def add(self, tone: Tone, text: str) -> None:
         """Say one sentence more."""
         self.notices.add(tone, text)
+        self.fit()
+
+    def ask(self, tone: Tone, text: str, *ways: Way) -> None:
+        """Replace the sentences by one with buttons."""
+        self.notices.show_only()
+        self.notices.add(tone, text, *ways)
         self.fit()
 
     def fit(self) -> None:
@@ -249,6 +262,22 @@ def column(parent: QWidget, margin: int = MARGIN) -> QVBoxLayout:
     made.setContentsMargins(margin, margin, margin, margin)
     made.setSpacing(SPACE)
     return made
+
+
+def over_bar(dock: QWidget, body: QWidget, bar: QWidget) -> QScrollArea:
+    """A dock's layout: what scrolls, and below it a bar that stays where it is."""
+    scroll = QScrollArea()
+    scroll.setWidgetResizable(True)
+    scroll.setFrameShape(QFrame.Shape.NoFrame)
+    scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    scroll.setWidget(body)
+    outer = QVBoxLayout(dock)
+    outer.setContentsMargins(0, 0, 0, 0)
+    outer.setSpacing(0)
+    outer.addWidget(scroll, 1)
+    outer.addWidget(rule())
+    outer.addWidget(bar)
+    return scroll
 
 
 def rule() -> QFrame:

@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QCheckBox, QProgressBar, QSizePolicy, QWidget
 
 from ..job import Progress
 from .keys import pressed
-from .parts import NoticeArea, Tone, button, column, label, row
+from .parts import NoticeArea, Tone, Way, button, column, label, row
 
 STAGES = {
     "models": "Loading the models",
@@ -84,6 +84,10 @@ class RunBar(QWidget):
     def say(self, *notices: tuple[Tone, str]) -> None:
         """Replace the sentences below the bar."""
         self._area.say(*notices)
+
+    def ask(self, tone: Tone, text: str, *ways: Way) -> None:
+        """Replace the sentences by one with buttons: (text, tip, what it does)."""
+        self._area.ask(tone, text, *ways)
 
     def add(self, tone: Tone, text: str) -> None:
         """Say one sentence more."""

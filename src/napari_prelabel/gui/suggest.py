@@ -3,6 +3,7 @@
 A run of its own on the encodings that are cached; it writes no labels, and the next Run ends it.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from qtpy.QtCore import Signal
@@ -31,7 +32,7 @@ MOST, LEAST_SHARE = 8, 0.01
 class Suggester(QWidget):
     """The row below the words: what the image looks like, and Add; hidden until it is asked.
 
-    failed : a sentence when the question cannot be asked.
+    failed : a sentence when the question cannot be asked. held : whether it makes no sense.
     """
 
     failed = Signal(str)
@@ -50,6 +51,7 @@ class Suggester(QWidget):
         self._runner = Runner(session.runner.pool)
         self._batch = 0
         self._found: list[tuple[str, float]] = []
+        self.held: Callable[[], bool] = lambda: False
         self.text = label(selectable=True)
         self.add = button("Add these words", "Put them below the words that are typed", self._add)
         self.close_button = button("Close", "Hide this; stops the looking", self.stop)
@@ -71,6 +73,8 @@ class Suggester(QWidget):
         """Look at the chosen part of the image with a ready list of words."""
         if self._session.running:
             self.failed.emit("Wait for the run, or cancel it, before asking for words.")
+            return
+        if self.held():
             return
         try:
             job, source = self._job(), self._place.source

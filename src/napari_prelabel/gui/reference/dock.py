@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import napari.viewer
-from qtpy.QtCore import QEvent, Qt, QTimer
-from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtCore import QEvent, QTimer
+from qtpy.QtWidgets import QWidget
 
 from ...engine.pool import Pool
 from ...errors import Cancelled, PrelabelError, WorkerDied
@@ -18,7 +18,7 @@ from ...job import Job
 from .. import recent_sets
 from ..dock import PrelabelDock
 from ..opened import OpenedLabels
-from ..parts import Section, Tone, column, rule, sentence
+from ..parts import Section, Tone, column, over_bar, rule, sentence
 from ..result import ResultLayer
 from ..runner import shared_pool
 from ..tabs import OURS, front, join
@@ -120,17 +120,7 @@ class ReferenceDock(QWidget):
                 self.sections[name].add(box)
             rows.addWidget(self.sections[name])
         rows.addStretch(1)
-        self.scroll = QScrollArea()
-        self.scroll.setWidgetResizable(True)
-        self.scroll.setFrameShape(QFrame.Shape.NoFrame)
-        self.scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.scroll.setWidget(body)
-        outer = QVBoxLayout(self)
-        outer.setContentsMargins(0, 0, 0, 0)
-        outer.setSpacing(0)
-        outer.addWidget(self.scroll, 1)
-        outer.addWidget(rule())
-        outer.addWidget(self.bar)
+        self.scroll = over_bar(self, body, self.bar)
 
     def _connect(self) -> None:
         self.sets.wanted.connect(self.open)
