@@ -10,12 +10,13 @@ import pytest
 import napari_prelabel
 
 ROOT = Path(napari_prelabel.__file__).parent
-VALUES = {"errors", "vocabulary", "settings", "job", "labels"}
+VALUES = {"colours", "errors", "vocabulary", "settings", "job", "labels"}
 
 # Which of our own parts a part may import.
 MAY_USE = {
     "errors": set(),
-    "vocabulary": {"errors"},
+    "colours": set(),
+    "vocabulary": {"colours", "errors"},
     "settings": {"errors"},
     "job": {"errors", "vocabulary", "settings"},
     "labels": {"errors", "vocabulary"},

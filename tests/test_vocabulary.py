@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_prelabel.errors import VocabularyError
-from napari_prelabel.vocabulary import Class, Vocabulary, default_colour, key
+from napari_prelabel.vocabulary import Class, Vocabulary, key
 
 TEXT = """\
 # what I look for
@@ -117,13 +117,6 @@ def test_the_digest_follows_words_not_colours():
     assert v.digest == v.with_colours({"tree": "#112233"}).digest
     assert v.digest != Vocabulary.parse("sky\ntree").digest
     assert v.digest != v.with_descriptions({"tree": ["green"]}).digest
-
-
-def test_default_colours_are_stable_and_do_not_repeat():
-    assert [default_colour(i) for i in (0, 1, 2)] == ["#000000", "#e6194b", "#3cb44b"]
-    assert default_colour(21) == "#804080"  # as in PASCAL VOC
-    assert len({default_colour(i) for i in range(5000)}) == 5000
-    assert Vocabulary.parse("a").palette() == [(0, 0, 0), (0xE6, 0x19, 0x4B)]
 
 
 SIGNS = ":,#[]-\u2013\u2212\ufeff"

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from .colours import BLACK, default_colour, distinct, rgb_of
 from .errors import VocabularyError
 
 UNLABELLED = 0
@@ -24,11 +25,6 @@ IGNORE = 65535
 MAX_CLASSES = 65534
 MAX_WORD = 200
 
-# The list of twenty distinct colours by Sasha Trubetskoy, without black and white.
-_DISTINCT = (
-    "e6194b 3cb44b ffe119 4363d8 f58231 911eb4 42d4f4 f032e6 bfef45 fabed4 "
-    "469990 dcbeff 9a6324 fffac8 800000 aaffc3 808000 ffd8b1 000075 a9a9a9"
-).split()
 _DASHES = "-\u2013\u2212"
 _COMMENT = re.compile(r"(^|\s)#(?![0-9a-fA-F]{6}\])")
 _COLOUR = re.compile(r"\[\s*(#[0-9a-fA-F]{6})\s*\]\s*$")
@@ -36,13 +32,18 @@ _COLOUR = re.compile(r"\[\s*(#[0-9a-fA-F]{6})\s*\]\s*$")
 
 @dataclass(frozen=True, slots=True)
 class Class:
-    """One class: id, name, further names it is searched by, colour, describing sentences."""
+    """One class: id, name, further names it is searched by, colour, describing sentences.
+
+    dress : the colour it wears in a vocabulary where it has none of its own, and keeps in the next
+        one if that is free; no part of what the class is.
+    """
 
     id: int
     name: str
     synonyms: tuple[str, ...] = ()
     colour: str = ""
     descriptions: tuple[str, ...] = ()
+    dress: str = field(default="", repr=False, compare=False)
 
     @property
     def queries(self) -> tuple[str, ...]:
@@ -52,13 +53,16 @@ class Class:
     @property
     def rgb(self) -> tuple[int, int, int]:
         """Colour as three values 0..255."""
-        h = self.colour or default_colour(self.id)
-        return int(h[1:3], 16), int(h[3:5], 16), int(h[5:7], 16)
+        return rgb_of(self.colour or self.dress or default_colour(self.id))
 
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """Classes in the order of their ids, and background words."""
+    """Classes in the order of their ids, and background words.
+
+    No two classes look the same: of two with one colour the later gives its own up, as does a
+    class in the black of what is unlabelled, and gets one that is free.
+    """
 
     classes: tuple[Class, ...]
     background: tuple[str, ...] = ()
@@ -74,6 +78,7 @@ class Vocabulary:
         seen: dict[str, str] = {}
         for owner, word in self._words():
             _take(seen, word, owner)
+        object.__setattr__(self, "classes", _dressed(self.classes))
         object.__setattr__(self, "_by_name", {key(c.name): c for c in self.classes})
 
     def _words(self) -> Iterator[tuple[str, str]]:
@@ -103,6 +108,7 @@ class Vocabulary:
                     entry = _parse_class(line, len(classes) + 1)
                     for word in entry.queries:
                         _take(seen, word, entry.name)
+                    _check_colour(entry, classes)
                     classes.append(entry)
             except VocabularyError as error:
                 raise VocabularyError(str(error), number, raw) from None
@@ -186,13 +192,23 @@ class Vocabulary:
         )
 
     def with_colours(self, colours: Mapping[str, str]) -> "Vocabulary":
-        """Give classes other colours, `name -> #rrggbb`."""
+        """Give classes other colours, `name -> #rrggbb`; others give way to them."""
+        given = {_colour(c) for c in colours.values()}
         return replace(
             self,
             classes=tuple(
-                replace(c, colour=_colour(colours.get(c.name, c.colour))) for c in self.classes
+                replace(c, colour=_colour(colours[c.name]))
+                if c.name in colours
+                else replace(c, colour="" if c.colour in given else c.colour)
+                for c in self.classes
             ),
         )
+
+    def dressed_as(self, other: "Vocabulary") -> "Vocabulary":
+        """The same classes, which keep the colours that they wear in another vocabulary."""
+        worn = {key(c.name): "#{:02x}{:02x}{:02x}".format(*c.rgb) for c in other.classes}
+        kept = (replace(c, dress=worn.get(key(c.name), "")) for c in self.classes)
+        return replace(self, classes=tuple(kept))
 
     def palette(self) -> list[tuple[int, int, int]]:
         """RGB of ids 0..len(classes); id 0 is black."""
@@ -202,20 +218,6 @@ class Vocabulary:
 def key(word: str) -> str:
     """The form in which two words are compared: NFKC, case folded, single spaces."""
     return " ".join(unicodedata.normalize("NFKC", word).casefold().split())
-
-
-def default_colour(class_id: int) -> str:
-    """A stable colour for an id: twenty that are easy to tell apart, then PASCAL VOC's series."""
-    if 1 <= class_id <= len(_DISTINCT):
-        return f"#{_DISTINCT[class_id - 1]}"
-    r = g = b = 0
-    rest = class_id
-    for shift in range(7, -1, -1):
-        r |= (rest & 1) << shift
-        g |= (rest >> 1 & 1) << shift
-        b |= (rest >> 2 & 1) << shift
-        rest >>= 3
-    return f"#{r:02x}{g:02x}{b:02x}"
 
 
 def _clean(text: str) -> str:
@@ -235,6 +237,26 @@ def _parse_class(line: str, number: int) -> Class:
         )
     synonyms = _split(tail, f"a synonym is missing after '{name}:'") if colon else []
     return Class(number, name, tuple(synonyms), found.group(1).lower() if found else "")
+
+
+def _check_colour(entry: Class, others: Sequence[Class]) -> None:
+    """Raise VocabularyError for a typed colour that another class, or the unlabelled, has."""
+    owner = "what has no label" if entry.colour == BLACK else ""
+    owner = next((c.name for c in others if entry.colour and c.colour == entry.colour), owner)
+    if owner:
+        raise VocabularyError(f"{entry.colour} is the colour of {owner}: choose another")
+
+
+def _dressed(classes: tuple[Class, ...]) -> tuple[Class, ...]:
+    """The classes with a colour each that no other has."""
+    own, worn = [c.colour for c in classes], [c.dress for c in classes]
+    if not any(own) and not any(worn):
+        return classes  # the default colours do not repeat
+    found = distinct(own, worn)
+    return tuple(
+        replace(c, colour=c.colour if c.colour == colour else "", dress=colour)
+        for c, colour in zip(classes, found, strict=True)
+    )
 
 
 def _split(text: str, missing: str) -> list[str]:

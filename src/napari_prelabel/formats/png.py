@@ -15,9 +15,10 @@ import numpy.typing as npt
 from PIL import Image
 from PIL.PngImagePlugin import PngImageFile, PngInfo
 
+from ..colours import BLACK, distinct, rgb_of
 from ..errors import FileFormatError
 from ..labels import Ids
-from ..vocabulary import IGNORE, UNLABELLED, Vocabulary, default_colour
+from ..vocabulary import IGNORE, UNLABELLED, Vocabulary
 from .atomic import Fill, refuse_existing, write_atomic, write_together
 from .receipt import compare
 from .table import (
@@ -135,11 +136,9 @@ def _digest(vocabulary: Vocabulary) -> str:
 
 def palette(vocabulary: Vocabulary) -> list[int]:
     """768 values: colours of the classes, the default ones for the indices beyond, 255 included."""
-    colours = [list(rgb) for rgb in vocabulary.palette()[: MAX_INDEXED + 1]]
-    for index in range(len(colours), 256):
-        text = default_colour(index)
-        colours.append([int(text[i : i + 2], 16) for i in (1, 3, 5)])
-    return [value for colour in colours for value in colour]
+    own = ["#{:02x}{:02x}{:02x}".format(*rgb) for rgb in vocabulary.palette()[1 : MAX_INDEXED + 1]]
+    colours = [BLACK, *distinct([*own, *[""] * (255 - len(own))])]
+    return [value for colour in colours for value in rgb_of(colour)]
 
 
 def _indexed(image: LabelImage) -> Image.Image:

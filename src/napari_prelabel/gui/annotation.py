@@ -136,7 +136,7 @@ class Annotation:
         replaced = ~kept | human
         was = (self.shown[box].copy(), self.vocabulary) if first and not stays else None
         if first and stays:
-            self.vocabulary = found.vocabulary
+            self.vocabulary = found.vocabulary.dressed_as(self.vocabulary)
         elif first:
             used = self._shown.without(self.shown[box][~kept])
             used |= self._model.without(self.model[box][replaced])
@@ -463,8 +463,10 @@ def planes_of(box: Index, shape: tuple[int, ...]) -> Iterator[Plane]:
 def carry(old: Vocabulary, new: Vocabulary, used: set[int]) -> tuple[Vocabulary, dict[int, int]]:
     """The new vocabulary with those old classes behind it that pixels still use.
 
-    Returns it with `old id -> new id`; a name stays with its pixels, whatever its id becomes.
+    Returns it with `old id -> new id`; a name and its colour stay with its pixels, whatever its id
+    becomes.
     """
+    new = new.dressed_as(old)
     mapping: dict[int, int] = {UNLABELLED: UNLABELLED, IGNORE: IGNORE}
     taken = {key(word) for c in new.classes for word in c.queries}
     taken |= {key(word) for word in new.background}

@@ -8,6 +8,8 @@ from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt, Signal
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QAbstractItemView, QColorDialog, QHeaderView, QTableView
 
+from ..colours import BLACK, distinct
+from ..errors import VocabularyError
 from ..vocabulary import Class, key
 from .annotation import KEPT
 
@@ -53,13 +55,33 @@ class ClassModel(QAbstractTableModel):
         self.rows: list[Row] = []
         self._order, self._sorted = ID, True
         self._colours: dict[str, str] = {}
+        self._seen: dict[str, str] = {}
         self._hidden: set[str] = set()
         self._locked: set[str] = set()
 
-    def set_classes(self, typed: list[Class], kept: list[Class]) -> None:
-        """Show these classes; `kept` come last."""
+    def set_classes(
+        self, typed: list[Class], kept: list[Class], canvas: Mapping[str, str] | None = None
+    ) -> None:
+        """Show these classes; `kept` come last.
+
+        canvas : the colours in which classes are drawn now, by name. Colours that a person chose
+            come first, then those on the canvas, in this table, and in it earlier; no two rows
+            have one colour.
+        """
+        entries = [*typed, *kept]
+        names = [_known(c.name) for c in entries]
+        drawn = {_known(name): colour for name, colour in (canvas or {}).items()}
+        rows = {_known(r.entry.name): r.colour for r in self.rows}
+        own = [c.colour for c in typed] + [""] * len(kept)
+        chosen = [mine or self._colours.get(n, "") for mine, n in zip(own, names, strict=True)]
+        before = ([known.get(n, "") for n in names] for known in (drawn, rows, self._seen))
+        colours = distinct(chosen, *before)
+        self._seen |= dict(zip(names, colours, strict=True))
         self.beginResetModel()
-        self.rows = [self._row(c, False) for c in typed] + [self._row(c, True) for c in kept]
+        self.rows = [
+            self._row(c, colour, at >= len(typed))
+            for at, (c, colour) in enumerate(zip(entries, colours, strict=True))
+        ]
         self._sorted = self._order == ID
         if self._order == NAME:
             self.rows.sort(key=ORDERS[NAME])
@@ -73,10 +95,8 @@ class ClassModel(QAbstractTableModel):
             self.rows.sort(key=ORDERS[column])
             self.endResetModel()
 
-    def _row(self, entry: Class, kept: bool) -> Row:
-        plain = "#{:02x}{:02x}{:02x}".format(*entry.rgb)
+    def _row(self, entry: Class, colour: str, kept: bool) -> Row:
         known = _known(entry.name)
-        colour = entry.colour or self._colours.get(known, plain)
         shown, locked = known not in self._hidden, known in self._locked
         return Row(entry, colour, None, shown, locked, kept)
 
@@ -109,6 +129,11 @@ class ClassModel(QAbstractTableModel):
         return {name: self._colours[_known(name)] for name in names}
 
     def set_colour(self, number: int, colour: str) -> None:
+        """Give a row another colour; VocabularyError where another class has it."""
+        others = [r for at, r in enumerate(self.rows) if at != number and r.colour == colour]
+        if others or colour == BLACK:
+            owner = others[0].entry.name if others else "what has no label"
+            raise VocabularyError(f"{colour} is the colour of {owner}: choose another.")
         self.rows[number].colour = colour
         self._colours[_known(self.rows[number].entry.name)] = colour
         self.dataChanged.emit(self.index(number, COLOUR), self.index(number, COLOUR))
@@ -174,6 +199,7 @@ class ClassTable(QTableView):
 
     picked = Signal(str)
     changed = Signal()
+    refused = Signal(str)
 
     def __init__(self) -> None:
         super().__init__()
@@ -219,8 +245,15 @@ class ClassTable(QTableView):
         title = f"Colour of {row.entry.name}"
         colour = QColorDialog.getColor(QColor(row.colour), self, title)
         if colour.isValid():
-            self.classes.set_colour(number, colour.name())
-            self.changed.emit()
+            self._give(number, colour.name())
+
+    def _give(self, number: int, colour: str) -> None:
+        try:
+            self.classes.set_colour(number, colour)
+        except VocabularyError as error:
+            self.refused.emit(str(error))
+            return
+        self.changed.emit()
 
 
 def _side(at: int) -> int:

@@ -286,7 +286,7 @@ class PrelabelDock(QWidget):
         self._tick.start()
 
     def _shown(self, result: ResultLayer, task: Task) -> None:
-        result.hidden = self.table.classes.hidden
+        self.legend.recolour(result)
         if self.place.layer is task.source.layer:
             self.legend.keep_threshold(result)
         self.legend.show(result)

@@ -44,6 +44,7 @@ class Legend(QObject):
         self._recount.timeout.connect(self._count)
         session.painted.connect(self._recount.start)
         table.picked.connect(self._pick)
+        table.refused.connect(self.failed)
         table.changed.connect(self._dress)
         results.blank.connect(self._blank)
 
@@ -62,10 +63,12 @@ class Legend(QObject):
         known = result.annotation.vocabulary.classes if result is not None else ()
         counts = result.annotation.counts() if result is not None else {}
         kept = [c for c in known if key(c.name) not in names and counts[c.name]]
-        self._table.classes.set_classes(typed, kept)
+        canvas = {c.name: "#{:02x}{:02x}{:02x}".format(*c.rgb) for c in known if counts[c.name]}
+        self._table.classes.set_classes(typed, kept, canvas)
         if result is None:
             self._results.show_state(0, 0, changed)
             return
+        self._dress()
         self._show_counts(result, changed)
 
     def _show_counts(self, result: ResultLayer, changed: str | None = None) -> None:
@@ -93,9 +96,13 @@ class Legend(QObject):
         """Colours and visibility of the classes, at once on the canvas."""
         result = self._result
         if result is not None:
-            names = {c.name for c in result.annotation.vocabulary.classes}
-            colours = {n: c for n, c in self._table.classes.colours.items() if n in names}
-            result.recolour(colours, self._table.classes.hidden)
+            self.recolour(result)
+
+    def recolour(self, result: ResultLayer) -> None:
+        """Draw a result in the colours of the table."""
+        names = {c.name for c in result.annotation.vocabulary.classes}
+        colours = {n: c for n, c in self._table.classes.colours.items() if n in names}
+        result.recolour(colours, self._table.classes.hidden)
 
     def _pick(self, name: str) -> None:
         """Paint with a class of the table from now on, whether a run has met it or not."""
