@@ -71,7 +71,7 @@ class Nerve:
         radius : of the window in tokens.
     cleanup : share of a column's largest entry below which the global affinity is cut, None never.
     score_threshold, background_threshold, stretch : with background words, which classes and
-        pixels are left, CLIPer's rule.
+        pixels are left, CLIPer's rule; stretch brings each class that is left to 0..1 first.
     timestep : of the diffusion model's noise, None its own.
     """
 

@@ -127,16 +127,17 @@ def walked(s, g, alpha, steps, form="restart"):
 
 
 def decided(p, g, grid, score_threshold, background_threshold, stretch=False):
-    """CLIPer's rule at the grid itself: ids (h, w), 0 background."""
+    """CLIPer's rule at the grid itself, in its order: ids (h, w), 0 background."""
     n, c = p.shape
     out = np.zeros(n, int)
     maps = np.zeros((n, c))
     for k in range(c):
         score = 0.5 * p[:, k].max() + 0.5 * g[:, k].max()
-        if score <= score_threshold:
-            continue
-        m = p[:, k] - (p[:, k].min() if stretch else 0)
-        maps[:, k] = m / (p[:, k].max() - (p[:, k].min() if stretch else 0)) * score
+        m = p[:, k] / p[:, k].max() * score
+        if stretch:
+            m = m - m.min()
+            m = m / m.max()
+        maps[:, k] = m * (score > score_threshold)
     for i in range(n):
         row = maps[i].copy()
         if background_threshold == 0:

@@ -195,6 +195,27 @@ def test_a_class_whose_score_is_the_threshold_is_dropped():
     assert maps[1].max() == pytest.approx(0.505)
 
 
+def test_a_stretched_class_forgets_its_score():
+    """Where both are there, the pixel goes by the place within each map, not by the scores."""
+    walked = torch.tensor([[0.2, 0.1], [0.5, 0.7], [0.4, 0.3]], dtype=torch.float64)
+    labels = torch.tensor([[0.3, 0.8], [0.7, 0.9], [0.5, 0.4]], dtype=torch.float64)
+    parameters = Parameters(score_threshold=0.5, stretch=True)
+    maps = class_maps(walked, labels, (1, 3), parameters, background=True)
+    want = [[0, 1, 2 / 3], [0, 1, 1 / 3]]
+    np.testing.assert_allclose(maps[:, 0], want, atol=1e-12)
+    assert decide(maps.numpy(), background_score(maps, parameters).numpy())[0].tolist() == [
+        [0, 1, 1]
+    ]
+    # Without it the second class, of the higher score, is the higher one at its maximum.
+    kept = class_maps(walked, labels, (1, 3), replace(parameters, stretch=False), background=True)
+    np.testing.assert_allclose(kept[:, 0, 1], [0.6, 0.8])
+    # The score still decides whether the class is there; a map without relief is nowhere.
+    gone = class_maps(walked, labels / 2, (1, 3), parameters, background=True)
+    np.testing.assert_allclose(gone[:, 0], [[0, 0, 0], want[1]], atol=1e-12)
+    flat = class_maps(torch.full_like(walked, 0.9), labels, (1, 3), parameters, background=True)
+    assert not flat.any()
+
+
 @BUDGETS
 def test_the_clean_up_keeps_what_is_as_large_as_the_threshold(budget):
     """At 1 every column keeps its maximum."""

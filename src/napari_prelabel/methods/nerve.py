@@ -63,7 +63,7 @@ class Parameters:
     score_threshold : with background, a class whose score is not above is dropped, 0..1
     background_threshold : with background, pixels below in every class are empty, 0..1; with 0
         they are empty where (1 - max)^2 is higher
-    stretch : with background, take each class's minimum as 0
+    stretch : with background, bring every class that is left to 0..1, its score forgotten
     """
 
     alpha: float = 0.8
@@ -232,8 +232,10 @@ def class_maps(
 
     Without background P itself. With it CLIPer's rule (methods.md 1.5): a class's score is the
     mean of its maxima in P and in G; its map is P divided by its maximum, times the score; a
-    class whose score is not above `score_threshold` is zero everywhere. The background then
-    competes as `background_score` says, at any resolution.
+    class whose score is not above `score_threshold` is zero everywhere. With `stretch` the map
+    is taken between its extremes after that, so that the score cancels and decides only whether
+    the class is there. The background then competes as `background_score` says, at any
+    resolution.
 
     walked, labels : (N, C), P and G
     returns : (C, h, w), 0..1
@@ -243,10 +245,12 @@ def class_maps(
         return maps
     top = walked.amax(0)
     score = (top + labels.to(walked).amax(0)) / 2
-    score = score * (score > parameters.score_threshold)
-    low = walked.amin(0) if parameters.stretch else torch.zeros_like(top)
+    low, height = torch.zeros_like(top), score
+    if parameters.stretch:
+        low, height = walked.amin(0), torch.ones_like(score)
+    height = height * (score > parameters.score_threshold)
     width = (top - low).clamp(min=torch.finfo(top.dtype).tiny)
-    return (maps - low[:, None, None]) * (score / width)[:, None, None]
+    return (maps - low[:, None, None]) * (height / width)[:, None, None]
 
 
 def background_score(maps: Tensor, parameters: Parameters) -> Tensor:
