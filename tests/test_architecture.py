@@ -10,7 +10,7 @@ import pytest
 import napari_prelabel
 
 ROOT = Path(napari_prelabel.__file__).parent
-VALUES = {"colours", "errors", "vocabulary", "settings", "job", "labels"}
+VALUES = {"bases", "colours", "errors", "vocabulary", "settings", "job", "labels"}
 
 # Which of our own parts a part may import.
 MAY_USE = {
@@ -18,7 +18,8 @@ MAY_USE = {
     "colours": set(),
     "vocabulary": {"colours", "errors"},
     "settings": {"errors"},
-    "job": {"errors", "vocabulary", "settings"},
+    "bases": set(),
+    "job": {"errors", "vocabulary", "settings", "bases"},
     "labels": {"errors", "vocabulary"},
     "samples": {"errors"},
     "metrics": VALUES,

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from napari_prelabel import __version__, cli
 from napari_prelabel.formats import FORMATS
-from napari_prelabel.job import Job
+from napari_prelabel.job import BASES, Job
 from napari_prelabel.models import catalog, fetch, shelf
 
 
@@ -50,6 +50,16 @@ def test_version_and_help(prelabel):
         result = prelabel(*command, "--help")
         assert result.exit_code == 0
         assert "--help" in result.stdout
+
+
+@pytest.mark.parametrize("base", BASES)
+def test_every_base_is_named_by_the_help_and_taken(prelabel, photos, tmp_path, base):
+    told = prelabel("run", "--help").stdout
+    assert base in told.replace("\n", " ")
+    result = prelabel("run", photos, "--classes", "dark", "--method", "base", "--base", base,
+                      "--out", tmp_path / "out", "--save-job", tmp_path / "job.json")  # fmt: skip
+    assert result.exit_code == 0
+    assert Job.from_json((tmp_path / "job.json").read_text()).base == base
 
 
 def test_the_command_of_the_guide(prelabel, photos, tmp_path):

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
+from .bases import Base
 from .errors import FileFormatError, JobError
 from .settings import (
     Display,
@@ -30,6 +31,7 @@ __all__ = [
     "BASES",
     "METHODS",
     "PRECISIONS",
+    "Base",
     "Display",
     "FreeCP",
     "Job",
@@ -42,7 +44,6 @@ __all__ = [
 ]
 
 Method = Literal["base", "freecp", "nerve", "reme"]
-Base = Literal["vanilla", "maskclip", "sclip", "clearclip", "gem", "naclip"]
 Precision = Literal["float32", "bfloat16", "float16"]
 Stage = Literal[
     "models", "text", "encode", "score", "purify", "decide",

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from . import __version__
+from .bases import ABOUT
 from .batch import Runner
 from .bench.data import DataSet, Sample, load_synthetic
 from .bench.steps import finish
@@ -32,14 +33,6 @@ PAGE = "report.html"
 FIGURES = "report.json"
 HEAD = ("method", "mIoU", "stuff", "things", "pixels right", "seconds an image")
 _THUMB = 360
-_BASES = {
-    "vanilla": "CLIP",
-    "maskclip": "MaskCLIP",
-    "sclip": "SCLIP",
-    "clearclip": "ClearCLIP",
-    "gem": "GEM",
-    "naclip": "NACLIP",
-}
 # Drawn scenes with their truth that ReME learns from before it labels the sample scenes.
 LEARNT = 10
 ENCODER = "clip:demo-clip"
@@ -78,7 +71,7 @@ class Results:
     methods: dict[str, tuple[Result, ...]]
 
     def title(self, method: str) -> str:
-        return _TITLES[method].format(base=_BASES[self.base])
+        return _TITLES[method].format(base=ABOUT[self.base].title)
 
 
 def sample_scenes(limit: int | None = None) -> DataSet:

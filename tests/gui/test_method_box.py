@@ -3,11 +3,13 @@
 from dataclasses import replace
 
 import pytest
+from qtpy.QtCore import Qt
 
+from napari_prelabel.bases import ABOUT
 from napari_prelabel.gui import recent_sets
 from napari_prelabel.gui.method_box import MethodBox
 from napari_prelabel.gui.method_fields import FORMS, options_of, value_of, with_values
-from napari_prelabel.job import FreeCP, Job, Proposals, Reference, ReME
+from napari_prelabel.job import BASES, FreeCP, Job, Proposals, Reference, ReME
 from napari_prelabel.vocabulary import Vocabulary
 
 from gui_steps import wait  # isort: skip
@@ -54,6 +56,22 @@ def test_only_what_applies_is_shown(box):
     box.method.choose("freecp")
     assert not box.reference.isVisible()
     assert box.base.isVisible()
+
+
+def test_every_base_is_offered_with_a_line_that_says_what_it_is(box):
+    listed = [box.base.itemData(i) for i in range(box.base.count())]
+    assert listed == list(BASES)
+    for i, base in enumerate(BASES):
+        assert box.base.itemText(i) == ABOUT[base].title
+        assert box.base.itemData(i, Qt.ItemDataRole.ToolTipRole) == ABOUT[base].help
+        box.base.choose(base)
+        assert ABOUT[base].help in box.base.toolTip()
+        assert box.apply(Job(WORDS)).base == base
+    box.show_job(Job(WORDS, base="sclip_residual"))
+    assert box.base.currentText() == "SCLIP, official"
+    box.offer(("base", "freecp"), ("vanilla", "maskclip_bare"), "base", "vanilla")
+    assert box.base.currentData() == "vanilla"
+    assert box.base.itemData(1, Qt.ItemDataRole.ToolTipRole) == ABOUT["maskclip_bare"].help
 
 
 def test_reme_is_offered_whatever_the_models_can_do(box):

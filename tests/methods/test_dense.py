@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from scipy.special import erf
 
+from napari_prelabel.bases import ABOUT
+from napari_prelabel.job import BASES
 from napari_prelabel.methods import dense
 from napari_prelabel.methods.attention import attend
 
@@ -142,10 +144,13 @@ def ref_last(name, block, x, activation):
             "sclip": lambda q, k: ref_softmax(q @ q.T * scale) + ref_softmax(k @ k.T * scale),
             "clearclip": lambda q, k: ref_softmax(q @ q.T * scale),  # noqa: ARG005
             "naclip": lambda q, k: ref_softmax(k @ k.T * scale + ref_omega()),  # noqa: ARG005
-        }[name](q, k)
+        }[name.partition("_")[0]](q, k)
         mixed.append(attention @ v)
     y = ref_out(block, mixed)
-    return y + ref_mlp(block, y, activation) if name in ("maskclip", "sclip") else y
+    if name.endswith("_residual"):
+        y = x + y
+    with_mlp = name in ("maskclip", "sclip") or name.endswith("_residual")
+    return y + ref_mlp(block, y, activation) if with_mlp else y
 
 
 def ref_gem(tower, x, activation):
@@ -169,7 +174,7 @@ def ref_gem(tower, x, activation):
 
 @pytest.mark.parametrize("layer_scale", [False, True])
 @pytest.mark.parametrize("activation", ["quick", "plain"])
-@pytest.mark.parametrize("name", ["vanilla", "maskclip", "sclip", "clearclip", "naclip"])
+@pytest.mark.parametrize("name", [base for base in BASES if base != "gem"])
 def test_a_base_is_its_equation(name, activation, layer_scale):
     tower = make_tower(3, activation, layer_scale=layer_scale)
     tokens = make_tokens()
@@ -183,6 +188,18 @@ def test_a_base_is_its_equation(name, activation, layer_scale):
         else:
             out = ref_last(name, block, last, activation)
         np.testing.assert_allclose(window.numpy(), ref_read(tower, out), atol=1e-12)
+
+
+def test_every_base_is_computed_titled_and_told_apart():
+    assert tuple(ABOUT) == BASES == tuple(dense.BASES)
+    assert len({a.title for a in ABOUT.values()}) == len(BASES)
+    assert len({a.help for a in ABOUT.values()}) == len(BASES)
+    tower, tokens = make_tower(3), make_tokens()
+    trunk = dense.run_trunk(tower, tokens, GRID, inputs=True)
+    rows = [base(trunk, tower) for base in dense.BASES.values()]
+    for i, a in enumerate(rows):
+        for b in rows[:i]:
+            assert (a * b).sum(-1).min() < 0.999
 
 
 @pytest.mark.parametrize("layers", [3, 5, 8, 13])

@@ -290,11 +290,13 @@ def test_a_resnet_offers_maskclip_as_published_and_its_image_vector(resnet):
     near(clip.encode_cls(pixels), trunk.cls)
     x = v.layer4(v.layer3(v.layer2(v.layer1(v.stem(pixels))))).flatten(2).transpose(1, 2)
     expected = v.attnpool.c_proj(v.attnpool.v_proj(x))
-    near(clip.dense(trunk, "maskclip"), F.normalize(expected, dim=-1))
+    # The pool has neither residual nor MLP: MaskCLIP's three forms are one.
+    for base in ("maskclip", "maskclip_residual", "maskclip_bare"):
+        near(clip.dense(trunk, base), F.normalize(expected, dim=-1))
     assert (clip.patch, trunk.grid) == (32, (2, 2))
 
 
-@pytest.mark.parametrize("base", ["vanilla", "sclip", "clearclip", "naclip"])
+@pytest.mark.parametrize("base", ["vanilla", "sclip", "sclip_residual", "clearclip", "naclip"])
 def test_a_resnets_other_bases_attend_in_its_pool(resnet, base):
     clip = clip_of(resnet)
     pixels = torch.rand(1, 3, 96, 64, dtype=torch.float64)
@@ -318,7 +320,7 @@ def test_a_resnets_other_bases_attend_in_its_pool(resnet, base):
             "sclip": qq.softmax(-1) + kk.softmax(-1),
             "clearclip": qq.softmax(-1),
             "naclip": (kk + omega).softmax(-1),
-        }[base]
+        }[base.partition("_")[0]]
         mixed.append(weights @ val[h])
     expected = pool.c_proj(torch.cat(mixed, -1))[1:]
     near(got[0], F.normalize(expected, dim=-1), atol=1e-7)

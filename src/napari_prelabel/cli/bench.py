@@ -84,7 +84,7 @@ def accuracy(
 @app.command()
 def speed(
     method: Annotated[str, typer.Option(help="freecp or base.")] = "freecp",
-    base: Annotated[str, typer.Option(help="maskclip, sclip, ...")] = "sclip",
+    base: Annotated[str, typer.Option(help="Base, as in prelabel run.")] = "sclip",
     models: screen.Bundle = "vitb16-shape",
     classes: Annotated[int, typer.Option(min=1, help="Words of COCO-Stuff, then made-up.")] = 171,
     size: Annotated[str, typer.Option(help="Height x width in pixels.")] = "448x600",

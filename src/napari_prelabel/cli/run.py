@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from ..bases import ABOUT
 from . import screen
 
 app = typer.Typer()
@@ -37,7 +38,8 @@ def run(
     ] = None,
     method: Annotated[str | None, typer.Option(help="freecp, nerve, reme or base.")] = None,
     base: Annotated[
-        str | None, typer.Option(help="vanilla, maskclip, sclip, clearclip, gem or naclip.")
+        str | None,
+        typer.Option(help=f"What CLIP's last block gives: {', '.join(ABOUT)}."),
     ] = None,
     models: Annotated[
         str | None, typer.Option(help="Bundle of models: see 'prelabel models'.")

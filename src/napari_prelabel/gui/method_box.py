@@ -4,13 +4,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from qtpy.QtCore import Signal
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QCheckBox, QGridLayout, QWidget
 
+from ..bases import ABOUT
 from ..job import BASES, METHODS, Job, Windows
 from ..models.catalog_visual import recommended
 from .method_fields import (
-    BASE_TITLES,
     FORMS,
     PRECISIONS,
     Field,
@@ -34,7 +34,7 @@ class MethodBox(QWidget):
         self.method = Combo("How the map is made")
         self.base = Combo("The map the method starts from")
         self.method.offer([(f.title, m) for m, f in FORMS.items() if m in METHODS])
-        self.base.offer([(BASE_TITLES[b], b) for b in BASES])
+        self._offer_bases(BASES)
         self.base.choose("sclip")
         self.reference = ReferenceChooser()
         self._fitted: Path | None = None
@@ -152,6 +152,9 @@ class MethodBox(QWidget):
         chosen = self.method.currentData()
         form = FORMS[chosen]
         self.help.setText(form.help)
+        self.base.setToolTip(
+            f"The map the method starts from. {ABOUT[self.base.currentData()].help}"
+        )
         for (method, name), field in self._inputs.items():
             on = method == chosen and (name != "gem_affinity" or self.base.currentData() == "gem")
             field.setVisible(on)
@@ -169,12 +172,17 @@ class MethodBox(QWidget):
         """Show what these models can do; what they cannot is replaced by what they recommend."""
         old = self.method.currentData(), self.base.currentData()
         self.method.offer([(f.title, m) for m, f in FORMS.items() if m in methods or _alone(f)])
-        self.base.offer([(BASE_TITLES[b], b) for b in bases])
+        self._offer_bases(bases)
         if old[0] not in methods and not _alone(FORMS[old[0]]):
             self.method.choose(method)
         if old[1] not in bases:
             self.base.choose(base)
         self._touched()
+
+    def _offer_bases(self, bases: tuple[str, ...]) -> None:
+        self.base.offer([(ABOUT[b].title, b) for b in bases])
+        for at, base in enumerate(bases):
+            self.base.setItemData(at, ABOUT[base].help, Qt.ItemDataRole.ToolTipRole)
 
     # A Job's fields
 

@@ -6,14 +6,6 @@ from typing import Any, get_args
 
 from ..job import FreeCP, Nerve, ReME
 
-BASE_TITLES = {
-    "vanilla": "CLIP as it is",
-    "maskclip": "MaskCLIP",
-    "sclip": "SCLIP",
-    "clearclip": "ClearCLIP",
-    "gem": "GEM",
-    "naclip": "NACLIP",
-}
 PRECISIONS = {
     "float32": "exact (float32)",
     "bfloat16": "faster (bfloat16)",

@@ -1,8 +1,9 @@
 """Dense CLIP: patch features from a vision transformer's last block (methods.md 2.3 and 4).
 
 The blocks before the last are the same for every base and run once (`run_trunk`); a base is a
-pure function of what they leave. The definitions are those of FreeCP's published code: MaskCLIP,
-SCLIP and ClearCLIP lose the residual connection of the last block.
+pure function of what they leave. MaskCLIP, SCLIP and ClearCLIP are as in FreeCP's published code,
+where they lose the residual connection of the last block; `_residual` and `_bare` are the forms
+of other published code (docs/methods/bases.md).
 """
 
 from collections.abc import Callable
@@ -229,17 +230,27 @@ def vanilla(trunk: Trunk, tower: Tower) -> Tensor:
 
 def maskclip(trunk: Trunk, tower: Tower) -> Tensor:
     """Attention = identity; MLP kept, residual not: y = out(V), y + MLP(y)."""
-    last = tower.blocks[-1]
-    _, _, v = last.qkv(last.normed(trunk.tokens[:, 1:]))
-    return tower.read(last.feed(last.merge(v)))
+    return tower.read(tower.blocks[-1].feed(_identity(trunk, tower)))
+
+
+def maskclip_residual(trunk: Trunk, tower: Tower) -> Tensor:
+    """MaskCLIP's own form: y = x + out(V), y + MLP(y)."""
+    return _whole(trunk, tower, _identity(trunk, tower))
+
+
+def maskclip_bare(trunk: Trunk, tower: Tower) -> Tensor:
+    """MaskCLIP as ClearCLIP's code has it: out(V), neither residual nor MLP."""
+    return tower.read(_identity(trunk, tower))
 
 
 def sclip(trunk: Trunk, tower: Tower) -> Tensor:
     """Attention = softmax(Q Qᵀ) + softmax(K Kᵀ), rows sum to 2; MLP kept, residual not."""
-    last = tower.blocks[-1]
-    q, k, v = last.qkv(last.normed(trunk.tokens))
-    heads = attend(q[:, :, 1:], q, v) + attend(k[:, :, 1:], k, v)
-    return tower.read(last.feed(last.merge(heads)))
+    return tower.read(tower.blocks[-1].feed(_correlative(trunk, tower)))
+
+
+def sclip_residual(trunk: Trunk, tower: Tower) -> Tensor:
+    """SCLIP's own form: the same attention, residual and MLP kept."""
+    return _whole(trunk, tower, _correlative(trunk, tower))
 
 
 def clearclip(trunk: Trunk, tower: Tower) -> Tensor:
@@ -282,6 +293,9 @@ BASES: dict[str, Callable[[Trunk, Tower], Tensor]] = {
     "clearclip": clearclip,
     "gem": gem,
     "naclip": naclip,
+    "maskclip_residual": maskclip_residual,
+    "maskclip_bare": maskclip_bare,
+    "sclip_residual": sclip_residual,
 }
 
 
@@ -296,6 +310,26 @@ def gaussian(grid: tuple[int, int], sigma: float) -> Tensor:
 def class_logits(features: Tensor, text: Tensor, scale: float) -> Tensor:
     """scale · cosine of patches and queries: unit rows (B, N, E) and (Q, E) -> (B, Q, N)."""
     return scale * linear_each(text.to(features.dtype), features)
+
+
+def _identity(trunk: Trunk, tower: Tower) -> Tensor:
+    """out(V) of the patches, (B, N, D'): every patch attends to itself alone."""
+    last = tower.blocks[-1]
+    _, _, v = last.qkv(last.normed(trunk.tokens[:, 1:]))
+    return last.merge(v)
+
+
+def _correlative(trunk: Trunk, tower: Tower) -> Tensor:
+    """out((softmax(Q Qᵀ) + softmax(K Kᵀ)) V) of the patches, (B, N, D')."""
+    last = tower.blocks[-1]
+    q, k, v = last.qkv(last.normed(trunk.tokens))
+    return last.merge(attend(q[:, :, 1:], q, v) + attend(k[:, :, 1:], k, v))
+
+
+def _whole(trunk: Trunk, tower: Tower, attended: Tensor) -> Tensor:
+    """What CLIP's last block makes of another attention's output (B, N, D')."""
+    x = trunk.tokens[:, 1:] + attended if tower.residual else attended
+    return tower.read(tower.blocks[-1].feed(x))
 
 
 def _self_self(z: Tensor, v: Tensor, factor: Tensor) -> Tensor:

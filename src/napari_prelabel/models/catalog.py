@@ -183,7 +183,7 @@ BUNDLES: Mapping[str, Bundle] = {
         "openai-rn50x16",
         _FULL,
         methods=("base", "reme"),
-        bases=("vanilla", "maskclip", "sclip", "clearclip", "naclip"),
+        bases=tuple(base for base in BASES if base != "gem"),
         method="base",
         base="maskclip",
     ),
