@@ -10,7 +10,7 @@ from typing import Any
 from . import presets
 from .errors import FileFormatError, JobError
 from .formats.table import read_json
-from .formats.vocabulary_files import NO_CLASSES, SUFFIXES, read_vocabulary
+from .formats.vocabulary_files import SUFFIXES, Listed, follow, numbered, read_listed
 from .job import Job, Reference
 from .models.catalog import bundle_of
 from .models.catalog_visual import recommended
@@ -20,7 +20,6 @@ from .vocabulary import Vocabulary, key
 DEFAULT_MODELS = "demo"
 # Names that a sentence lists before it only counts.
 _NAMED = 8
-_NUMBERED = re.compile(r"(\d{1,5})[.)]?\s+(.+)")
 
 
 def vocabulary_of(classes: str) -> Vocabulary:
@@ -30,25 +29,19 @@ def vocabulary_of(classes: str) -> Vocabulary:
     dash background words, commas part classes. Ids before the names, "0 background, 1 tree", are
     no part of them. Raises VocabularyError and FileFormatError.
     """
-    found = _as_written(classes)
-    ids = _numbers(found)
-    if ids is None or not _follow(ids):
-        return found
-    bare = (replace(c, name=told[2] if (told := _NUMBERED.fullmatch(c.name)) else c.name)
-            for c in found.classes)  # fmt: skip
-    return Vocabulary(tuple(bare), found.background)
+    return _listed(classes).vocabulary
 
 
 def counts_from_zero(classes: str) -> bool | None:
     """Whether the first class is told to have id 0, for label maps; None where no ids are told.
 
-    Told are ids before the names, before all of them or a 0 before the first, and those of a JSON
-    file's categories. Raises FileFormatError for ids with gaps, and as `vocabulary_of`.
+    Told are ids before the names, before all of them or a 0 before the first, and those of a file's
+    columns, keys and categories. Raises FileFormatError for ids with gaps, and as `vocabulary_of`.
     """
-    ids = _numbers(_as_written(classes)) or _categories(Path(classes))
+    ids = _listed(classes).ids
     if ids is None:
         return None
-    if not _follow(ids):
+    if not follow(ids):
         raise FileFormatError(
             classes.partition("\n")[0],
             f"The classes are numbered {', '.join(map(str, ids[:_NAMED]))} and not one after the "
@@ -57,44 +50,16 @@ def counts_from_zero(classes: str) -> bool | None:
     return ids[0] == 0
 
 
-def _as_written(classes: str) -> Vocabulary:
+def _listed(classes: str) -> Listed:
     path = Path(classes)
     if "\n" not in classes and (_is_file(path) or path.suffix.lower() in SUFFIXES):
-        return read_vocabulary(path)
+        return read_listed(path)
     if classes in presets.PRESETS:
-        return presets.load(classes)
+        return Listed(presets.load(classes))
     lines = re.split(r"[;\n]", classes)
     plain = (line if ":" in line or line.lstrip().startswith("-") else line.replace(",", "\n")
              for line in lines)  # fmt: skip
-    return Vocabulary.parse("\n".join(plain))
-
-
-def _numbers(vocabulary: Vocabulary) -> list[int] | None:
-    """The ids before the names; None unless all have one, or the first alone a 0."""
-    told = [_NUMBERED.fullmatch(c.name) for c in vocabulary.classes]
-    ids = [int(t[1]) for t in told if t is not None]
-    if ids == [0] and told[0] is not None:
-        return list(range(len(told)))
-    return ids if len(ids) == len(told) else None
-
-
-def _categories(path: Path) -> list[int] | None:
-    """The ids of a JSON file's classes, ascending; None where it has none."""
-    if path.suffix.lower() != ".json":
-        return None
-    data = read_json(path)
-    if isinstance(data, dict):
-        lists = [data.get(name) for name in ("labels", "categories", "names")]
-        data = next((found for found in lists if isinstance(found, list)), None)
-    told = data if isinstance(data, list) else []
-    entries = [e for e in told if isinstance(e, dict) and e.get("name") not in NO_CLASSES]
-    ids = [e["id"] for e in entries if type(e.get("id")) is int]
-    return sorted(ids) if ids and len(ids) == len(entries) else None
-
-
-def _follow(ids: Sequence[int]) -> bool:
-    """Whether ids run one after the other from 0 or 1."""
-    return ids[0] in (0, 1) and list(ids) == list(range(ids[0], ids[0] + len(ids)))
+    return numbered(Vocabulary.parse("\n".join(plain)))
 
 
 def _is_file(path: Path) -> bool:

@@ -92,7 +92,8 @@ def read_images(
 
 def _vocabulary(document: Mapping[str, Any], path: Path) -> tuple[Vocabulary, dict[int, int]]:
     """The classes in the order of their category ids, and category id -> id of the class."""
-    categories = sorted(document["categories"], key=lambda entry: int(entry["id"]))
+    known = without_root(document["categories"], document["annotations"])
+    categories = sorted(known, key=lambda entry: int(entry["id"]))
     numbers = {entry["id"]: index for index, entry in enumerate(categories, start=1)}
     ours = document.get("prelabel")
     if isinstance(ours, dict) and ours.get("format") == KIND:
@@ -108,6 +109,24 @@ def _vocabulary(document: Mapping[str, Any], path: Path) -> tuple[Vocabulary, di
         return Vocabulary.from_dict(plain.to_dict()), numbers
     except VocabularyError as error:
         raise FileFormatError(path, f"{path}: {error}") from error
+
+
+def without_root(entries: list[Any], annotations: Any) -> list[Any]:
+    """Categories without the root that Roboflow writes: above all others, used by no annotation."""
+    used = {a.get("category_id") for a in annotations or () if isinstance(a, dict)}
+    for entry in entries:
+        others = [e for e in entries if e is not entry]
+        if (
+            isinstance(entry, dict)
+            and entry.get("supercategory") in ("none", "", None)
+            and others
+            and all(
+                isinstance(e, dict) and e.get("supercategory") == entry.get("name") for e in others
+            )
+            and entry.get("id") not in used
+        ):
+            return others
+    return entries
 
 
 def _size(entry: Mapping[str, Any], path: Path) -> tuple[int, int]:

@@ -1,32 +1,58 @@
 """Vocabularies as files: our text, CSV and JSON; the class lists of YOLO, CVAT, LabelMe, COCO."""
 
+import codecs
 import csv
 import io
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
 from ..errors import FileFormatError, VocabularyError
-from ..vocabulary import Vocabulary
+from ..vocabulary import Vocabulary, key
 from .atomic import write_atomic
+from .coco_read import without_root
 from .table import parse_json, shown
 
 # LabelMe begins its lists with these two; they are no classes.
 NO_CLASSES = {"__ignore__", "_background_"}
 _COLUMNS = ("id", "name", "synonyms", "colour")
+_NAMES = ("class", "label", "class_name", "class name", "label_name", "label name", "category")
 _BACKGROUND = "-"
 
 
-def read_vocabulary(path: Path) -> Vocabulary:
-    """Read classes from a file, by its suffix.
+# An id before a name, as lists of other tools have it: "0 tree", "1. tree", "2: tree", "3,tree".
+_NUMBERED = re.compile(r"\s*(\d{1,5})\s*[.):;,\s]\s*(\S.*)")
 
-    ``.txt`` and ``.names`` are our text, or one name a line as YOLO and LabelMe write it;
-    ``.csv`` has columns id, name, synonyms (separated by `;`) and colour; ``.json`` is ours, a
-    saved job, CVAT's labels, COCO's categories or a list of names; ``.yaml`` is YOLO's data file
-    with `names`.
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """Classes as a list has them.
+
+    ids : of the classes in their order where the list tells them, which label maps then hold; None
+        where it tells none.
+    """
+
+    vocabulary: Vocabulary
+    ids: tuple[int, ...] | None = None
+
+
+def read_vocabulary(path: Path) -> Vocabulary:
+    """The classes of a file; see `read_listed`."""
+    return read_listed(path).vocabulary
+
+
+def read_listed(path: Path) -> Listed:
+    """Read classes from a file, by its suffix; the dock and the command line both ask here.
+
+    ``.txt`` and ``.names`` are our text, or one name a line as YOLO and LabelMe write it, perhaps
+    with ids before the names; ``.csv`` (apart by comma, semicolon or tab) has columns id, name,
+    synonyms and colour; ``.json`` is ours, a saved job, CVAT's labels, COCO's categories or a list
+    of names; ``.yaml`` is YOLO's data file with `names`. Text is UTF-8, or UTF-16 with its mark.
 
     Raises FileFormatError naming the file, and the line where there is one.
     """
@@ -36,17 +62,47 @@ def read_vocabulary(path: Path) -> Vocabulary:
             path, f"{path} is no class file: its name must end in {', '.join(_READERS)}."
         )
     try:
-        content = path.read_bytes().decode("utf-8-sig")
+        return reader(_text_of(path), path)
+    except VocabularyError as error:
+        raise FileFormatError(path, f"{path}: {error}") from error
+
+
+def _text_of(path: Path) -> str:
+    try:
+        content = path.read_bytes()
+        wide = content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+        return content.decode("utf-16" if wide else "utf-8-sig")
     except OSError as error:
         raise FileFormatError(path, f"{path} cannot be read: {error.strerror or error}.") from error
     except UnicodeDecodeError as error:
         raise FileFormatError(
             path, f"{path} is no UTF-8 text: save it again with that encoding."
         ) from error
-    try:
-        return reader(content, path)
-    except VocabularyError as error:
-        raise FileFormatError(path, f"{path}: {error}") from error
+
+
+def numbered(found: Vocabulary) -> Listed:
+    """Typed classes without the ids before their names, where all have one that counts up.
+
+    Numbers that belong to the names stay: those that do not count up from 0 or 1, and those without
+    which two names would be one ("1 euro coin", "2 euro coin"). A 0 before the first alone counts
+    for all.
+    """
+    told = [_NUMBERED.fullmatch(c.name) for c in found.classes]
+    ids = [int(t[1]) for t in told if t is not None]
+    if ids == [0] and told[0] is not None:
+        ids = list(range(len(told)))
+    bare = [c.name if t is None else t[2] for c, t in zip(found.classes, told, strict=True)]
+    if len(ids) < len(told) or len({key(n).rstrip("s") for n in bare}) < len(bare):
+        return Listed(found)
+    if not follow(ids):  # what begins with 0 is no name: a list with gaps, for label maps
+        return Listed(found, tuple(ids) if ids[0] == 0 and ids == sorted(ids) else None)
+    plain = (replace(c, name=name) for c, name in zip(found.classes, bare, strict=True))
+    return Listed(Vocabulary(tuple(plain), found.background), tuple(ids))
+
+
+def follow(ids: Sequence[int]) -> bool:
+    """Whether ids run one after the other from 0 or 1."""
+    return ids[0] in (0, 1) and list(ids) == list(range(ids[0], ids[0] + len(ids)))
 
 
 def write_vocabulary(path: Path, vocabulary: Vocabulary, *, overwrite: bool = False) -> None:
@@ -63,33 +119,42 @@ def write_vocabulary(path: Path, vocabulary: Vocabulary, *, overwrite: bool = Fa
     write_atomic(path, writer(vocabulary).encode(), overwrite=overwrite)
 
 
-def _read_text(content: str, path: Path) -> Vocabulary:
+def _read_text(content: str, path: Path) -> Listed:
     del path
     kept = ["" if line.strip() in NO_CLASSES else line for line in content.splitlines()]
-    return Vocabulary.parse("\n".join(kept))
+    lines = [line for line in kept if line.strip()]
+    told = [_NUMBERED.fullmatch(line) for line in lines]
+    if all(told) and told and follow([int(t[1]) for t in told if t is not None]):
+        # A colon or a comma behind the ids would begin synonyms.
+        kept = [f"{t[1]} {t[2]}" for t in told if t is not None]
+    return numbered(Vocabulary.parse("\n".join(kept)))
 
 
-def _read_csv(content: str, path: Path) -> Vocabulary:
+def _read_csv(content: str, path: Path) -> Listed:
+    first = content.partition("\n")[0]
+    apart = max(",;\t", key=first.count)
     try:
-        rows = list(csv.DictReader(io.StringIO(content), skipinitialspace=True))
+        table = [r for r in csv.reader(io.StringIO(content), delimiter=apart, skipinitialspace=True)
+                 if any(cell.strip() for cell in r)]  # fmt: skip
     except csv.Error as error:
         raise FileFormatError(path, f"{path} is no table: {error}.") from error
-    if not rows or "name" not in rows[0]:
+    head = [cell.strip().casefold() for cell in table[0]] if table else []
+    head = ["name" if cell in _NAMES and "name" not in head else cell for cell in head]
+    if len(head) == 2 and head[0].isdecimal():  # ids and names, without a line that says so
+        head, table = ["id", "name"], [[], *table]
+    if "name" not in head or len(table) < 2:
         raise FileFormatError(
             path, f"{path} needs a first line with the column 'name' (of {', '.join(_COLUMNS)})."
         )
-    classes = [r for r in rows if not _is_background(r)]
-    numbers = [(row.get("id") or "").strip() for row in classes]
-    if any(numbers) and numbers != [str(i) for i in range(1, len(numbers) + 1)]:
-        raise FileFormatError(
-            path, f"{path}: ids must run 1, 2, 3 ... in the order of the lines, or be left out."
-        )
-    return Vocabulary.from_dict(
+    rows = [dict(zip(head, row + [""] * len(head), strict=False)) for row in table[1:]]
+    classes, ids = _by_id([r for r in rows if not _is_background(r)], path)
+    within = "," if apart == ";" else ";"
+    found = Vocabulary.from_dict(
         {
             "classes": [
                 {
                     "name": row["name"],
-                    "synonyms": [w for w in (row.get("synonyms") or "").split(";") if w.strip()],
+                    "synonyms": [w for w in row.get("synonyms", "").split(within) if w.strip()],
                     "colour": (row.get("colour") or row.get("color") or "").strip(),
                 }
                 for row in classes
@@ -97,6 +162,22 @@ def _read_csv(content: str, path: Path) -> Vocabulary:
             "background": [r["name"] for r in rows if _is_background(r)],
         }
     )
+    return Listed(found, ids)
+
+
+def _by_id(
+    rows: list[dict[str, str]], path: Path
+) -> tuple[list[dict[str, str]], tuple[int, ...] | None]:
+    """Rows in the order of their ids, and the ids; FileFormatError where they are none."""
+    told = [row.get("id", "").strip() for row in rows]
+    if not any(told):
+        return rows, None
+    if not all(t.isdecimal() for t in told) or len({int(t) for t in told}) < len(told):
+        raise FileFormatError(
+            path, f"{path}: the ids must be whole numbers, each once, or be left out."
+        )
+    rows = sorted(rows, key=lambda row: int(row["id"]))
+    return rows, tuple(int(row["id"]) for row in rows)
 
 
 def _is_background(row: Mapping[str, Any]) -> bool:
@@ -114,17 +195,22 @@ def _write_csv(vocabulary: Vocabulary) -> str:
     return file.getvalue()
 
 
-def _read_json(content: str, path: Path) -> Vocabulary:
+def _read_json(content: str, path: Path) -> Listed:
     data = parse_json(content, path)
     if isinstance(data, list):
         return _listed(data, path)
     if isinstance(data, dict) and isinstance(data.get("vocabulary"), dict):
         data = data["vocabulary"]
     if isinstance(data, dict) and isinstance(data.get("classes"), list):
-        return Vocabulary.from_dict(data)
-    for key in ("labels", "categories", "names"):
-        if isinstance(data, dict) and isinstance(data.get(key), list):
-            return _listed(data[key], path)
+        if all(isinstance(entry, str) for entry in data["classes"]):
+            return _listed(data["classes"], path)
+        return Listed(Vocabulary.from_dict(data))
+    for name in ("labels", "categories", "names"):
+        entries = data.get(name) if isinstance(data, dict) else None
+        if isinstance(entries, list):
+            return _listed(without_root(entries, data.get("annotations")), path)
+        if isinstance(entries, dict):
+            return _mapped(entries, path)
     raise FileFormatError(
         path,
         f"{path} has no classes: it needs a list 'classes', 'labels', 'categories' or 'names'.",
@@ -135,32 +221,39 @@ def _write_json(vocabulary: Vocabulary) -> str:
     return json.dumps(vocabulary.to_dict(), indent=2, ensure_ascii=False) + "\n"
 
 
-class _Plain(yaml.SafeLoader):  # type: ignore[misc]
-    """Takes no merge keys: no list of classes needs them, and nested ones grow without bound."""
-
-    def flatten_mapping(self, node: Any) -> None:
-        del node
-
-
-def _read_yaml(content: str, path: Path) -> Vocabulary:
+def _read_yaml(content: str, path: Path) -> Listed:
     try:
-        data = yaml.load(content, _Plain)
+        # All as it is written: no, 007 and 1e3 are names.
+        data = yaml.load(content, yaml.BaseLoader)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise FileFormatError(path, f"{path} is damaged: it holds no valid YAML.") from error
     names = data.get("names") if isinstance(data, dict) else None
-    if isinstance(names, dict) and all(type(key) is int for key in names):
-        names = [names[key] for key in sorted(names)]
+    if isinstance(names, dict):
+        return _mapped(names, path)
     if not isinstance(names, list):
         raise FileFormatError(path, f"{path} has no list 'names' of classes.")
     return _listed(names, path)
 
 
-def _listed(entries: Sequence[Any], path: Path) -> Vocabulary:
+def _mapped(names: Mapping[Any, Any], path: Path) -> Listed:
+    """Classes of a mapping id -> name, by their ids."""
+    if not names or not all(str(k).strip().isdecimal() for k in names):
+        raise FileFormatError(path, f"{path} has no list 'names' of classes.")
+    entries = [{"id": int(k), "name": name} for k, name in names.items()]
+    return _listed(entries, path)
+
+
+def _listed(entries: Sequence[Any], path: Path) -> Listed:
     """Classes from names, or from objects with a name and perhaps an id and a colour."""
-    if all(isinstance(e, dict) and type(e.get("id")) is int for e in entries):
+    with_ids = bool(entries) and all(
+        isinstance(e, dict) and type(e.get("id")) is int for e in entries
+    )
+    if with_ids:
         entries = sorted(entries, key=lambda entry: int(entry["id"]))
-    classes = [_entry(entry, path) for entry in entries]
-    return Vocabulary.from_dict({"classes": [c for c in classes if c["name"] not in NO_CLASSES]})
+    found = [(_entry(e, path), e["id"] if with_ids else 0) for e in entries]
+    kept = [(c, i) for c, i in found if c["name"] not in NO_CLASSES]
+    ids = tuple(i for _, i in kept) if with_ids else None
+    return Listed(Vocabulary.from_dict({"classes": [c for c, _ in kept]}), ids or None)
 
 
 def _entry(entry: Any, path: Path) -> Mapping[str, Any]:
@@ -172,7 +265,7 @@ def _entry(entry: Any, path: Path) -> Mapping[str, Any]:
     raise FileFormatError(path, f"{path}: {shown(entry)} is no class name.")
 
 
-_READERS: dict[str, Callable[[str, Path], Vocabulary]] = {
+_READERS: dict[str, Callable[[str, Path], Listed]] = {
     ".txt": _read_text,
     ".names": _read_text,
     ".csv": _read_csv,

@@ -128,12 +128,12 @@ def read_words(path: Path) -> Words:
     vocabulary = read_vocabulary(path)
     told = {c.name: c.descriptions for c in vocabulary.classes if c.descriptions}
     if path.suffix.lower() in _TYPED:
-        text = path.read_bytes().decode("utf-8-sig")
         try:
+            text = path.read_bytes().decode("utf-8-sig")
             if Vocabulary.parse(text) == vocabulary:
                 return Words(text, told)
-        except VocabularyError:
-            pass  # LabelMe's first two lines are no classes, and the reader left them out
+        except (VocabularyError, UnicodeDecodeError):
+            pass  # the reader left ids, or LabelMe's first two lines, out
     return Words(vocabulary.to_text(), told)
 
 
