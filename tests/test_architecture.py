@@ -10,13 +10,14 @@ import pytest
 import napari_prelabel
 
 ROOT = Path(napari_prelabel.__file__).parent
-VALUES = {"bases", "colours", "errors", "vocabulary", "settings", "job", "labels"}
+VALUES = {"bases", "colours", "errors", "names", "vocabulary", "settings", "job", "labels"}
 
 # Which of our own parts a part may import.
 MAY_USE = {
     "errors": set(),
     "colours": set(),
     "vocabulary": {"colours", "errors"},
+    "names": set(),
     "settings": {"errors"},
     "bases": set(),
     "job": {"errors", "vocabulary", "settings", "bases"},
@@ -25,7 +26,7 @@ MAY_USE = {
     "metrics": VALUES,
     "tidy": set(),
     "presets": VALUES,
-    "images": {"errors"},
+    "images": {"errors", "names"},
     "batch": VALUES | {"formats", "images"},
     "reviewed": VALUES | {"engine", "formats", "images"},
     "jobs": VALUES | {"formats", "presets", "models", "reference"},

@@ -133,12 +133,17 @@ def test_a_coco_file_of_other_classes_stops_before_the_work(folder, tmp_path):
     assert runner.jobs == []
 
 
-def test_an_image_is_never_replaced_by_its_own_labels(folder):
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_an_image_is_never_replaced_by_its_own_labels(overwrite, folder):
     before = (folder / "a.png").read_bytes()
-    outcomes, _ = ran(folder, folder, overwrite=True)
-    assert outcomes["a"].state == "failed"
-    assert "take its place" in outcomes["a"].sentence
+    outcomes, _ = ran(folder, folder, overwrite=overwrite)
+    assert outcomes["a"].state == "written"
+    assert outcomes["a"].notices[0] == (
+        "a.png is not of the image a.png, whose labels are therefore in a.png.png."
+    )
     assert (folder / "a.png").read_bytes() == before
+    (back,) = FORMATS["png"].read(folder / "a.png.png", None)
+    assert back.source == "a.png"
 
 
 def test_labels_are_not_labelled_again(folder, tmp_path):

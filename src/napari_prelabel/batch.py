@@ -1,5 +1,7 @@
 """Many images with one job: read, run, write; a broken image is told and the others go on."""
 
+import functools
+import os
 import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
@@ -8,19 +10,31 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from .errors import FileFormatError, ImageError, OutOfMemory
-from .formats import FORMATS, LabelImage, Options, Receipt, export, target, total
-from .formats.coco import already
+from .errors import (
+    DiskRefused,
+    FileFormatError,
+    ImageError,
+    OutOfMemory,
+    PrelabelError,
+    RunFailed,
+)
+from .formats import FORMATS, LabelImage, Options, Receipt, total
+from .formats.atomic import check_writable
+from .formats.folder import Claim, OutFolder, Spot
+from .formats.record import file_content
 from .images.find import Picture
 from .images.read import Pixels, read_image
 from .images.rgb import Rgb
 from .job import Job, Progress
 from .labels import LabelMap
 
-# One file for all images is written again after this many seconds, and at the end.
-FLUSH_SECONDS = 30.0
-# An image that raises one of these is left out; anything else ends the batch.
-OF_THE_IMAGE = (ImageError, FileFormatError, OutOfMemory)
+# One file for all images is written again after this many seconds, or twenty times what writing
+# it took, and at the end.
+FLUSH_SECONDS = 2.0
+_SHARE = 20.0
+# Errors of ours that are an image's own; others end the batch, for no image would fare better.
+_OF_THE_IMAGE = (ImageError, FileFormatError, OutOfMemory, RunFailed)
+_LONGEST = 300
 
 
 class Runner(Protocol):
@@ -60,38 +74,111 @@ def run_batch(
 ) -> Generator[Step | Outcome, None, Receipt]:
     """Label every picture and write it; yields steps and one Outcome per picture.
 
-    Images that are written already are skipped unless `options.overwrite`. Stacks are labelled
-    plane by plane. Whatever ends the batch early, finished images are on disk. Returns the
-    receipt of all files. Errors that are no image's own (models, worker) are raised.
+    Names are chosen before the first run, by what the folder holds: see `OutFolder`. Labels of
+    this very image that are there are skipped unless `options.overwrite`. Stacks are labelled
+    plane by plane. Whatever is raised for one image is told in its outcome, and the others are
+    done. Whatever ends the batch early, finished images are on disk. Returns the receipt of all
+    files. Errors that are no image's own (models, worker, a full disk) are raised.
     """
     sink = _Sink(job, folder, format_name, options)
+    ready = False
     try:
-        for picture in pictures:
-            if sentence := sink.refuses(picture):
-                yield Outcome(picture, "failed", sentence)
-                continue
-            if sink.has(picture):
-                yield Outcome(picture, "skipped")
-                continue
+        for spot, picture in zip(sink.assign(pictures), pictures, strict=True):
             start = time.perf_counter()
             try:
-                images, notices = yield from _label(runner, job, picture)
-                for image in images:
-                    sink.add(image)
-            except OF_THE_IMAGE as error:
-                yield Outcome(picture, "failed", str(error))
-            else:
-                yield Outcome(picture, "written", "", time.perf_counter() - start, notices)
-            sink.flush(FLUSH_SECONDS)
+                if outcome := sink.settled(spot, picture):
+                    yield outcome
+                    continue
+                ready = ready or _checked(folder)
+                images, notices = yield from _label(runner, job, picture, spot)
+                notices = (*_moved(spot, sink), *notices)
+                sink.add(spot, images, Outcome(picture, "written", "", 0.0, notices), start)
+            except BaseException as error:
+                if _ends_all(error):
+                    raise
+                yield Outcome(picture, "failed", sentence_of(error))
+            yield from sink.flush(patient=True)
+        yield from sink.flush()
     finally:
-        sink.flush()
+        for _ in sink.flush():
+            pass
     return total(sink.receipts)
 
 
+def without_labels(pictures: Sequence[Picture]) -> tuple[Picture, ...]:
+    """The pictures without our label files that folders and patterns gave; those that were named
+    stay. FileFormatError when nothing else is left."""
+    kept = tuple(p for p in pictures if p.named or not is_labels(p.path))
+    if not kept:
+        folder = pictures[0].path.parent
+        raise FileFormatError(
+            folder,
+            f"{folder} holds label files of napari-prelabel only: choose a folder of images.",
+        )
+    return kept
+
+
+def is_labels(path: Path) -> bool:
+    """Whether a file holds labels that we wrote."""
+    return any(FORMATS[name].recognises(path) for name in FORMATS)
+
+
+def sentence_of(error: BaseException) -> str:
+    """What is told of an image that this was raised for, in one line."""
+    text = str(error) if isinstance(error, PrelabelError) else _unforeseen(error)
+    text = text.replace("\n", "\\n").replace("\r", "\\r")
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+
+
+def _unforeseen(error: BaseException) -> str:
+    if isinstance(error, MemoryError):
+        return "The image does not fit into memory: cut it into tiles, or close other programs."
+    try:
+        said = str(error)
+    except Exception:
+        said = ""
+    cause = f"{type(error).__name__}: {said[:160]}" if said else type(error).__name__
+    if isinstance(error, ImportError) and error.name:
+        return f"The image needs {error.name}, which is not installed: run pip install {error.name}"
+    return f"The image cannot be labelled ({cause}): save it in another format, and try again."
+
+
+def _checked(folder: Path) -> bool:
+    """True if files can be written into the folder; DiskRefused before any work is done."""
+    try:
+        check_writable(folder)
+    except FileFormatError as error:
+        raise DiskRefused(folder, str(error.__cause__ or error)) from error
+    return True
+
+
+def _ends_all(error: BaseException) -> bool:
+    """Whether an error is no image's own: of the person, the run or the disk."""
+    if isinstance(error, DiskRefused):
+        return True
+    if isinstance(error, PrelabelError):
+        return not isinstance(error, _OF_THE_IMAGE)
+    return isinstance(error, (KeyboardInterrupt, SystemExit, GeneratorExit))
+
+
+def _claim(picture: Picture) -> Claim:
+    return Claim(picture.names, picture.mark, functools.cache(lambda: file_content(picture.path)))
+
+
+def _moved(spot: Spot, sink: "_Sink") -> tuple[str, ...]:
+    if spot.foreign is None or spot.record is not None:
+        return ()
+    return (
+        f"{spot.foreign.name} is not of the image {spot.source}, whose labels are therefore in "
+        f"{sink.out.file(spot.name).name}.",
+    )
+
+
 def _label(
-    runner: Runner, job: Job, picture: Picture
+    runner: Runner, job: Job, picture: Picture, spot: Spot
 ) -> Generator[Step, None, tuple[list[LabelImage], tuple[str, ...]]]:
-    pixels = read_image(picture.path)
+    content, place = spot.claim.content(), spot.claim.place
+    pixels = _read(picture.path)
     display = job.display
     count = len(pixels.planes)
     results = []
@@ -101,12 +188,26 @@ def _label(
         found = yield from _followed(runner.run(job, shown.rgb), picture, number, count)
         results.append(found.only(shown.valid))
     images = [
-        LabelImage.of(result, picture.name, picture.source, plane.shape)
+        replace(
+            LabelImage.of(result, spot.name, spot.source, plane.shape),
+            content=content,
+            place=place,
+        )
         for result, plane in zip(results, pixels.planes, strict=True)
     ]
     told = dict.fromkeys((*pixels.notices, *pixels.choice(display.channels)))
     told |= dict.fromkeys(n for r in results for n in r.notices)
     return _joined(images, pixels), tuple(told)
+
+
+def _read(path: Path) -> Pixels:
+    """The image's pixels; whatever is raised here is the image's own."""
+    try:
+        return read_image(path)
+    except PrelabelError as error:
+        if isinstance(error, _OF_THE_IMAGE):
+            raise
+        raise ImageError(str(error)) from error
 
 
 def _followed(
@@ -128,7 +229,7 @@ def _joined(images: list[LabelImage], pixels: Pixels) -> list[LabelImage]:
         return images[:1]
     if pixels.equal:
         return [replace(images[0], ids=np.stack([i.ids for i in images]))]
-    return [image.numbered(number) for number, image in enumerate(images)]
+    return [image.numbered(number, len(images)) for number, image in enumerate(images)]
 
 
 class _Sink:
@@ -136,45 +237,77 @@ class _Sink:
 
     def __init__(self, job: Job, folder: Path, format_name: str, options: Options) -> None:
         self.receipts: list[Receipt] = []
-        self._folder, self._format, self._options = folder, format_name, options
-        self._vocabulary = job.vocabulary
-        self._waiting: list[LabelImage] = []
-        self._last = time.monotonic()
-        file = target(folder, format_name, "file")
+        self.out = OutFolder(folder, format_name, job.vocabulary)
+        self._options, self._classes = options, job.vocabulary.names
         self._one_file = bool(FORMATS[format_name].file)
-        self._names = already(file, job.vocabulary) if self._one_file else frozenset()
+        self._waiting: list[tuple[Spot, list[LabelImage], Outcome]] = []
+        self._last, self._cost = time.monotonic(), 0.0
 
-    def refuses(self, picture: Picture) -> str:
-        """Why a picture must not be labelled into this folder, "" if it may."""
-        path = picture.path.resolve()
-        if any(FORMATS[name].recognises(path) for name in FORMATS):
-            return "These are labels, not an image: leave them out, or write to another folder."
-        if target(self._folder, self._format, picture.name).resolve() == path:
-            return "Its labels would take its place: choose another --out or another format."
-        return ""
+    def assign(self, pictures: Sequence[Picture]) -> list[Spot]:
+        return self.out.assign([_claim(p) for p in pictures])
 
-    def has(self, picture: Picture) -> bool:
-        """Whether the picture, or the first plane of its stack, is written already."""
-        if self._options.overwrite:
-            return False
-        whole = LabelImage(
-            np.zeros((1, 1, 1), np.uint16), self._vocabulary, picture.name, picture.source
-        )
-        for image in (whole, *whole.planes()):
-            file = target(self._folder, self._format, image.name)
-            if image.source in self._names if self._one_file else file.exists():
-                return True
-        return False
+    def settled(self, spot: Spot, picture: Picture) -> Outcome | None:
+        """How a picture ends that is not to be labelled, None for the others."""
+        if sentence := _unfit(picture.path):
+            return Outcome(picture, "failed", sentence)
+        if self._options.overwrite or spot.state in ("new", "part"):
+            return None
+        file = self.out.file(spot.name).name
+        if spot.state == "changed":
+            return Outcome(
+                picture,
+                "failed",
+                f"{file} holds its labels, made before the image changed: --overwrite labels it "
+                "anew.",
+            )
+        others = spot.record is not None and spot.record.classes != self._classes
+        notice = f"{file} was there already, with other classes: --overwrite labels it anew."
+        return Outcome(picture, "skipped", notices=(notice,) if others else ())
 
-    def add(self, image: LabelImage) -> None:
+    def add(self, spot: Spot, images: list[LabelImage], outcome: Outcome, start: float) -> None:
+        """Take labels; they and their outcome come with the next `flush`."""
+        if not self._one_file:
+            self.receipts.append(self.out.write([(spot, images)], self._options))
+        outcome = replace(outcome, seconds=time.perf_counter() - start)
+        self._waiting.append((spot, images, outcome))
+
+    def flush(self, patient: bool = False) -> Generator[Outcome, None, None]:
+        """Write what waits, if `patient` only now and then, and give the outcomes."""
+        patience = max(FLUSH_SECONDS, _SHARE * self._cost) if patient and self._one_file else 0.0
+        start = time.monotonic()
+        if not self._waiting or start - self._last < patience:
+            return
         if self._one_file:
-            self._waiting.append(image)
+            outcomes = self._written(self._waiting)
         else:
-            self.receipts.append(export([image], self._folder, self._format, self._options))
+            outcomes = [outcome for *_, outcome in self._waiting]
+        self._waiting = []
+        self._last = time.monotonic()
+        self._cost = self._last - start
+        yield from outcomes
 
-    def flush(self, patience: float = 0.0) -> None:
-        """Write what waits if the last time was more than `patience` seconds ago."""
-        if self._waiting and time.monotonic() - self._last >= patience:
-            self.receipts.append(export(self._waiting, self._folder, self._format, self._options))
-            self._waiting = []
-            self._last = time.monotonic()
+    def _written(self, waiting: Sequence[tuple[Spot, list[LabelImage], Outcome]]) -> list[Outcome]:
+        """Write into the one file: all at once, and one by one where that fails."""
+        try:
+            items = [(spot, images) for spot, images, _ in waiting]
+            self.receipts.append(self.out.write(items, self._options))
+        except BaseException as error:
+            if _ends_all(error):
+                raise
+            if len(waiting) == 1:
+                return [replace(waiting[0][2], state="failed", sentence=sentence_of(error))]
+            return [outcome for one in waiting for outcome in self._written([one])]
+        return [outcome for *_, outcome in waiting]
+
+
+def _unfit(path: Path) -> str:
+    """Why a picture cannot be labelled, before it is opened; "" if it may."""
+    if not path.exists():
+        if path.is_symlink():
+            return f"It is a link to {os.readlink(path)}, which is not there."
+        return "It is not there: check its spelling."
+    if not path.is_file():
+        return "It is no file: name files, folders or patterns."
+    if is_labels(path):
+        return "These are labels, not an image: leave them out."
+    return ""

@@ -70,6 +70,16 @@ class FileFormatError(PrelabelError):
         self.path = Path(path)
 
 
+class DiskRefused(FileFormatError):
+    """The disk of the output is full or read-only: no other file can be written there either."""
+
+    def __init__(self, path: Path | str, reason: str) -> None:
+        super().__init__(
+            path, f"{path} cannot be written ({reason}): choose another folder or free some space."
+        )
+        self.reason = reason
+
+
 class ReferenceSetError(PrelabelError):
     """A reference set cannot be read, changed or used as it is."""
 

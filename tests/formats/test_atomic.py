@@ -16,7 +16,7 @@ def test_folders_are_made_and_nothing_else_stays(tmp_path):
 def test_existing_files_stay_unless_asked(tmp_path):
     path = tmp_path / "b.bin"
     write_atomic(path, b"one")
-    with pytest.raises(FileFormatError, match="exists already: allow overwriting"):
+    with pytest.raises(FileFormatError, match="exists already: tick Replace files that exist"):
         write_atomic(path, b"two")
     assert path.read_bytes() == b"one"
     write_atomic(path, b"two", overwrite=True)

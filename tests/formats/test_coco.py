@@ -106,7 +106,7 @@ def test_an_image_is_replaced_only_when_asked(image, tmp_path):
     export([image, replace(image, source="other.jpg")], tmp_path, "coco")
     before = (tmp_path / "instances.json").read_bytes()
     changed = replace(image, ids=np.full(image.ids.shape, 2, np.uint16))
-    with pytest.raises(FileFormatError, match=r"already holds img\.jpg: allow overwriting"):
+    with pytest.raises(FileFormatError, match=r"already holds img\.jpg: tick Replace files"):
         export([changed], tmp_path, "coco")
     assert (tmp_path / "instances.json").read_bytes() == before
     export([changed], tmp_path, "coco", Options(overwrite=True))

@@ -12,6 +12,9 @@ from . import screen
 
 app = typer.Typer()
 
+# Notices that are told one by one.
+_NOTICES = 20
+
 Channels = Annotated[
     str | None,
     typer.Option(
@@ -62,7 +65,7 @@ def run(
     precision: screen.Precision = None,
 ) -> None:
     """Label images and write the label files; run it again to go on where it stopped."""
-    from ..batch import run_batch
+    from ..batch import run_batch, without_labels
     from ..formats import Options, target
     from ..formats.atomic import write_atomic
     from ..images.find import find_images
@@ -84,7 +87,7 @@ def run(
     )
     if descriptions is not None:
         screen.out.print(screen.plain(description_note(wanted.vocabulary, descriptions)))
-    pictures = find_images(images, leave_out=out_folder)
+    pictures = without_labels(find_images(images, out_folder, screen.note))
     screen.check_job(wanted)
     if save_job is not None:
         write_atomic(save_job, wanted.to_json().encode(), overwrite=overwrite)
@@ -98,36 +101,54 @@ def run(
 def _follow(steps: Generator[Any, None, Any], count: int, folder: Path) -> int:
     """Show a batch as it goes and sum it up; returns how many images failed."""
     from ..batch import Outcome
+    from ..formats import Receipt
 
     outcomes: list[Outcome] = []
-    notices: dict[str, None] = {}
-    with screen.bar() as bar:
-        task = bar.add_task("", total=count)
-        while True:
-            try:
-                step = next(steps)
-            except StopIteration as end:
-                receipt = end.value
-                break
-            if isinstance(step, Outcome):
-                outcomes.append(step)
-                notices |= dict.fromkeys(step.notices)
-                bar.advance(task)
-                if step.state == "failed":
-                    name, sentence = step.picture.path.name, step.sentence
-                    bar.console.print(f"[red]{screen.plain(name)}:[/red] {screen.plain(sentence)}")
-            else:
-                bar.update(task, description=_where(step))
-    _summary(outcomes, receipt, folder)
-    for notice in notices:
-        screen.out.print(f"[yellow]note:[/yellow] {screen.plain(notice)}")
+    receipt = Receipt()
+    try:
+        with screen.bar() as bar:
+            task = bar.add_task("", total=count)
+            while True:
+                try:
+                    step = next(steps)
+                except StopIteration as end:
+                    receipt = end.value
+                    break
+                if isinstance(step, Outcome):
+                    outcomes.append(step)
+                    bar.advance(task)
+                    _tell_failed(step, bar.console)
+                else:
+                    bar.update(task, description=_where(step))
+    finally:  # what ended the batch early is told below what was done
+        if outcomes:
+            _summary(outcomes, receipt, folder)
+    _tell_notices(outcomes)
     return sum(o.state == "failed" for o in outcomes)
+
+
+def _tell_failed(outcome: Any, console: Any) -> None:
+    if outcome.state == "failed":
+        name, sentence = _one_line(outcome.picture.source), outcome.sentence
+        console.print(f"[red]{screen.plain(name)}:[/red] {screen.plain(sentence)}")
+
+
+def _tell_notices(outcomes: list[Any]) -> None:
+    notices = list(dict.fromkeys(notice for o in outcomes for notice in o.notices))
+    for notice in notices[:_NOTICES]:
+        screen.note(_one_line(notice))
+    if len(notices) > _NOTICES:
+        screen.note(f"{len(notices) - _NOTICES:,} more of this kind.")
+
+
+def _one_line(text: str) -> str:
+    return text.replace("\n", "\\n").replace("\t", "\\t")
 
 
 def _where(step: Any) -> str:
     plane = f" {step.plane + 1}/{step.planes}" if step.planes > 1 else ""
     stage = f" [{step.progress.stage}]" if step.progress else ""
-    return screen.plain(f"{step.picture.name}{plane}{stage}")
+    return screen.plain(_one_line(f"{step.picture.source}{plane}{stage}"))
 
 
 def _summary(outcomes: list[Any], receipt: Any, folder: Path) -> None:

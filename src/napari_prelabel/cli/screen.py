@@ -1,5 +1,6 @@
 """What every command shares: the consoles, the options, bars, tables, one sentence for an error."""
 
+import io
 import json
 import os
 import sys
@@ -27,6 +28,7 @@ class Sentences(TyperGroup):
     """Errors of ours end in one sentence and exit code 2, never in a traceback."""
 
     def invoke(self, ctx: Any) -> Any:
+        _print_any_name()
         try:
             return super().invoke(ctx)
         except PrelabelError as error:
@@ -35,6 +37,13 @@ class Sentences(TyperGroup):
         except KeyboardInterrupt:
             err.print("Stopped. What was finished is written; run the same command to go on.")
             raise typer.Exit(STOPPED) from None
+
+
+def _print_any_name() -> None:
+    """Names that the terminal's encoding lacks are printed with escapes; they end nothing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
@@ -127,6 +136,14 @@ def names(text: str) -> list[str]:
     return names
 
 
+def note(sentence: str) -> None:
+    out.print(f"[yellow]note:[/yellow] {plain(sentence)}")
+
+
 def plain(text: str) -> str:
-    """Text of files and words, with rich's markup switched off."""
-    return text.replace("[", r"\[")
+    """Text of files and words, with rich's markup and the terminal's control codes switched off."""
+    return text.translate(_CONTROLS).replace("[", r"\[")
+
+
+# A line may end; any other control code is shown, not obeyed.
+_CONTROLS = {n: f"\\x{n:02x}" for n in (*range(32), *range(127, 160)) if n not in (9, 10)}

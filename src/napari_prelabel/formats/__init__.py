@@ -10,10 +10,11 @@ from pathlib import Path
 
 from ..errors import FileFormatError
 from ..vocabulary import Vocabulary
-from .coco import read_coco, recognises_coco, write_coco
-from .png import read_png, recognises_png, write_png
+from .coco import read_coco, recognises_coco, records_coco, write_coco
+from .png import read_png, recognises_png, records_png, whole_png, write_png
+from .record import Record
 from .table import safe_name
-from .tiff import read_tiff, recognises_tiff, write_tiff
+from .tiff import read_tiff, recognises_tiff, records_tiff, write_tiff
 from .values import (
     Annotation,
     ClassReceipt,
@@ -37,6 +38,10 @@ class Format:
     write : images, path, options -> what a reader finds; png and tiff take one image a file.
     read : path, vocabulary or None -> the images of the file.
     recognises : whether a file of this suffix is ours, from its first bytes alone; never raises.
+    records : path, vocabulary -> whose labels the file holds, by file name, without reading
+        pixels; none where there is no table of ours. Raises for a shared file of other classes.
+    suffixes : of all files that belong to one name.
+    whole : whether the files of one name are there and belong together.
     file : name of the one file for all images of a folder, "" for one file an image.
     stacks : whether a (T, Y, X) stack fits into one file.
     """
@@ -47,6 +52,9 @@ class Format:
     write: Write
     read: Read
     recognises: Callable[[Path], bool]
+    records: Callable[[Path, Vocabulary], dict[str, Record]]
+    suffixes: tuple[str, ...] = ()
+    whole: Callable[[Path], bool] = Path.exists
     file: str = ""
     stacks: bool = False
 
@@ -59,6 +67,9 @@ FORMATS: dict[str, Format] = {
         write_png,
         read_png,
         recognises_png,
+        records_png,
+        (".png", ".labels.json"),
+        whole_png,
     ),
     "tiff": Format(
         "tiff",
@@ -67,6 +78,8 @@ FORMATS: dict[str, Format] = {
         write_tiff,
         read_tiff,
         recognises_tiff,
+        records_tiff,
+        (".tif",),
         stacks=True,
     ),
     "coco": Format(
@@ -76,6 +89,7 @@ FORMATS: dict[str, Format] = {
         write_coco,
         read_coco,
         recognises_coco,
+        records_coco,
         file="instances.json",
     ),
 }

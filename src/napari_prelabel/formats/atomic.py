@@ -1,13 +1,17 @@
 """Files appear whole or not at all: written beside their place, flushed to disk, then renamed."""
 
 import contextlib
+import errno
 import os
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
-from ..errors import FileFormatError
+from ..errors import DiskRefused, FileFormatError
+
+# What the disk says when no file at all can be written on it.
+_OF_THE_DISK = {errno.ENOSPC, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 Fill = bytes | Callable[[BinaryIO], None]
 
@@ -15,8 +19,9 @@ Fill = bytes | Callable[[BinaryIO], None]
 def write_atomic(path: Path, fill: Fill, *, overwrite: bool = False) -> None:
     """Write bytes, or what `fill(file)` writes, to `path`; its folders are made.
 
-    Raises FileFormatError when the file exists and `overwrite` was not asked for, and when the
-    disk refuses; the old file is then untouched and nothing half-written stays behind.
+    Raises FileFormatError when the file exists and `overwrite` was not asked for, and when it
+    cannot be written, DiskRefused where the disk is full or read-only; the old file is then
+    untouched and nothing half-written stays behind.
     """
     write_together({path: fill}, overwrite=overwrite)
 
@@ -28,7 +33,7 @@ def write_together(files: Mapping[Path, Fill], *, overwrite: bool = False) -> No
     """
     for path in files:
         refuse_existing(path, overwrite)
-    parts = {path: path.with_name(f".{path.name}.{uuid.uuid4().hex}.part") for path in files}
+    parts = {path: part_of(path) for path in files}
     try:
         for path, part in parts.items():
             with _told(path):
@@ -41,6 +46,23 @@ def write_together(files: Mapping[Path, Fill], *, overwrite: bool = False) -> No
         for part in parts.values():
             with contextlib.suppress(OSError):
                 part.unlink(missing_ok=True)
+
+
+def check_writable(folder: Path) -> None:
+    """Make a folder and see that files can be written there; FileFormatError if not."""
+    part = part_of(folder / "x")
+    try:
+        with _told(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            _fill(part, b"0")
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def part_of(path: Path, suffix: str = ".part") -> Path:
+    """A hidden place beside a file to write it in; short, so that it fits where the file fits."""
+    return path.with_name(f".{uuid.uuid4().hex[:12]}{suffix}")
 
 
 def _fill(part: Path, fill: Fill) -> None:
@@ -59,6 +81,8 @@ def _told(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
+        if error.errno in _OF_THE_DISK:
+            raise DiskRefused(path, reason) from error
         raise FileFormatError(
             path, f"{path} cannot be written ({reason}): choose another folder or free some space."
         ) from error
@@ -68,5 +92,7 @@ def refuse_existing(path: Path, overwrite: bool) -> None:
     """Raise FileFormatError when `path` exists and may not be replaced."""
     if not overwrite and path.exists():
         raise FileFormatError(
-            path, f"{path} exists already: allow overwriting or choose another folder."
+            path,
+            f"{path} exists already: tick Replace files that exist (--overwrite) or choose another "
+            "folder.",
         )

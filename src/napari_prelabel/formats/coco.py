@@ -14,10 +14,11 @@ from ..errors import FileFormatError
 from ..labels import Ids, Mask
 from ..vocabulary import IGNORE, Vocabulary
 from .atomic import write_atomic
-from .coco_read import read_document, read_images
+from .coco_read import is_own, read_document, read_images
 from .outlines import outlines, pixels, rasterise, run_lengths
 from .receipt import compare
-from .table import BEGINNING, MAX_PLANE, begins, check_pixels, dump, to_table
+from .record import Record, image_record
+from .table import BEGINNING, MAX_PLANE, begins, check_pixels, dump, identity, to_table
 from .values import LabelImage, Options, Receipt, total
 
 _EIGHT = np.ones((3, 3), bool)
@@ -77,8 +78,8 @@ def _opened(path: Path, images: Sequence[LabelImage], overwrite: bool) -> dict[s
     if twice and not overwrite:
         raise FileFormatError(
             path,
-            f"{path} already holds {twice[0]['file_name']}: allow overwriting or choose another "
-            "folder.",
+            f"{path} already holds {twice[0]['file_name']}: tick Replace files that exist "
+            "(--overwrite) or choose another folder.",
         )
     gone = {e["id"] for e in twice}
     ours = {"prelabel": _new(categories, images[0])["prelabel"]}
@@ -89,14 +90,19 @@ def _opened(path: Path, images: Sequence[LabelImage], overwrite: bool) -> dict[s
     }
 
 
-def already(path: Path, vocabulary: Vocabulary) -> frozenset[str]:
-    """File names of the images that a file holds, none if there is no file.
+def records_coco(path: Path, vocabulary: Vocabulary) -> dict[str, Record]:
+    """The images that a file holds, by file name; none if there is no file.
 
     FileFormatError when it was made with other classes.
     """
     if not path.exists():
-        return frozenset()
-    return frozenset(e["file_name"] for e in _of_these_classes(path, vocabulary)["images"])
+        return {}
+    found = {}
+    for entry in _of_these_classes(path, vocabulary)["images"]:
+        told = entry["prelabel"] if is_own(entry) else {}
+        record = image_record(entry["file_name"], told, vocabulary.names, path)
+        found[entry["file_name"]] = record or Record(entry["file_name"])
+    return found
 
 
 def _of_these_classes(path: Path, vocabulary: Vocabulary) -> dict[str, Any]:
@@ -133,7 +139,7 @@ def _category(vocabulary: Vocabulary, index: int) -> dict[str, Any]:
 
 def _image_entry(image: LabelImage, number: int) -> dict[str, Any]:
     height, width = image.ids.shape
-    extra: dict[str, Any] = {"provenance": dict(image.provenance)}
+    extra: dict[str, Any] = {"provenance": dict(image.provenance), **identity(image)}
     if image.scale:
         extra |= {"scale": list(image.scale), "unit": image.unit}
     ignored = image.ids == IGNORE

@@ -1,13 +1,14 @@
 """Reading COCO instances files that may come from anywhere: nothing in them is trusted."""
 
 from collections.abc import Collection, Iterator, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..errors import FileFormatError, VocabularyError
 from ..labels import Ids
+from ..names import names_of
 from ..vocabulary import IGNORE, Class, Vocabulary
 from .outlines import Indices, pixels, rasterise
 from .table import (
@@ -17,6 +18,8 @@ from .table import (
     check_pixels,
     is_finite,
     label_image,
+    own_name,
+    read_identity,
     read_json,
     read_scale,
     safe_name,
@@ -46,7 +49,8 @@ def read_document(path: Path) -> dict[str, Any]:
         if len(set(numbers)) < len(numbers):
             raise FileFormatError(path, f"{path}: two entries of {key} have one id.")
     for entry in document["images"]:
-        entry["file_name"] = safe_name(entry.get("file_name"), path)
+        checked = own_name if is_own(entry) else safe_name
+        entry["file_name"] = checked(entry.get("file_name"), path)
     for entry in document["categories"]:
         if not isinstance(entry.get("name"), str):
             raise FileFormatError(path, f"{path}: category {entry['id']} has no name.")
@@ -60,6 +64,11 @@ def read_document(path: Path) -> dict[str, Any]:
                 "which is not listed.",
             )
     return document
+
+
+def is_own(entry: Mapping[str, Any]) -> bool:
+    """Whether an entry of the images was written by us."""
+    return isinstance(entry.get("prelabel"), dict)
 
 
 def read_images(
@@ -158,8 +167,7 @@ def _read_image(
         )
         for a in annotations
     ]
-    extra = entry.get("prelabel")
-    extra = extra if isinstance(extra, dict) else {}
+    extra = entry["prelabel"] if is_own(entry) else {}
     flat = np.zeros(height * width, np.uint16)
     times = np.zeros(height * width, np.uint16)
     for number, where in sorted(claims, key=lambda claim: -claim[1].size):
@@ -168,7 +176,7 @@ def _read_image(
     if "ignore" in extra:
         flat[_claimed(extra["ignore"], shape, "the ignored region", path)] = IGNORE
     ids: Ids = np.ascontiguousarray(flat.reshape(width, height).T)
-    name = str(PurePosixPath(entry["file_name"]).with_suffix(""))
+    name = names_of(entry["file_name"], "", "").outputs[0]
     provenance = extra.get("provenance")
     image = label_image(
         ids,
@@ -179,6 +187,7 @@ def _read_image(
         scale=read_scale(extra.get("scale"), path),
         unit=str(extra.get("unit", "pixel")),
         provenance=provenance if isinstance(provenance, dict) else {},
+        **read_identity(extra),
     )
     return image, int((times > 1).sum())
 

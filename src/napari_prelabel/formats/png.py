@@ -21,6 +21,7 @@ from ..labels import Ids
 from ..vocabulary import IGNORE, UNLABELLED, Vocabulary
 from .atomic import Fill, refuse_existing, write_atomic, write_together
 from .receipt import compare
+from .record import Record, record_of
 from .table import (
     BEGINNING,
     MAX_PLANE,
@@ -31,6 +32,7 @@ from .table import (
     label_image,
     read_json,
     to_table,
+    vocabulary_of,
 )
 from .values import LabelImage, Options, Receipt
 
@@ -127,6 +129,28 @@ def read_png(path: Path, vocabulary: Vocabulary | None = None) -> tuple[LabelIma
 def recognises_png(path: Path) -> bool:
     """Whether a PNG has a table of ours beside it; reads no pixels."""
     return begins(path, r"\A\x89PNG") and begins(table_path(path), BEGINNING)
+
+
+def records_png(path: Path, vocabulary: Vocabulary | None = None) -> dict[str, Record]:
+    """Whose labels the table beside a PNG is of, with the PNG or without it."""
+    del vocabulary
+    beside = table_path(path)
+    try:
+        record = record_of(read_json(beside), beside)
+    except FileFormatError:
+        return {}
+    return {record.image: record} if record else {}
+
+
+def whole_png(path: Path) -> bool:
+    """Whether a PNG is there and of the same export as its table; reads no pixels."""
+    try:
+        with path.open("rb") as file, PngImageFile(file) as picture:
+            mark = picture.info.get(_MARK)
+        told = read_json(table_path(path))
+        return mark in (None, _digest(vocabulary_of(told, path)))
+    except Exception:  # whatever is wrong with it, it is not whole
+        return False
 
 
 def _digest(vocabulary: Vocabulary) -> str:

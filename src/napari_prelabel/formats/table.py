@@ -20,6 +20,7 @@ MAX_PLANE = 1 << 29
 MAX_FILE = 1 << 31
 # Bytes that `begins` looks at.
 _PREFIX = 1 << 16
+_DIGITS = re.compile(r"[0-9a-f]{16,128}")
 _SHORT = reprlib.Repr()
 _SHORT.maxlevel = 2
 # How a table of ours begins, in a file of its own and inside others.
@@ -53,7 +54,30 @@ def to_table(image: LabelImage, ignore: int = IGNORE) -> dict[str, Any]:
         "classes": classes,
         "background": list(vocabulary.background),
         "provenance": dict(image.provenance),
+        **identity(image),
     }
+
+
+def identity(image: LabelImage) -> dict[str, Any]:
+    """What a table says of which image the labels are, besides its file name."""
+    plane = list(image.plane) if image.plane else None
+    told = {"content": image.content, "place": image.place, "plane": plane}
+    return {key: value for key, value in told.items() if value}
+
+
+def read_identity(data: Mapping[str, Any]) -> dict[str, Any]:
+    """What `identity` wrote, as fields of a label image; what is no such value is left out."""
+    found: dict[str, Any] = {
+        key: data[key]
+        for key in ("content", "place")
+        if isinstance(data.get(key), str) and _DIGITS.fullmatch(data[key])
+    }
+    plane = data.get("plane")
+    if isinstance(plane, list) and [type(n) for n in plane] == [int, int]:
+        number, count = plane
+        if 0 <= number < count < MAX_PLANE:
+            found["plane"] = (number, count)
+    return found
 
 
 def from_table(data: Any, ids: Ids, path: Path, name: str) -> LabelImage:
@@ -72,7 +96,7 @@ def from_table(data: Any, ids: Ids, path: Path, name: str) -> LabelImage:
             f"{path} describes a map of {shown(data.get('shape'))} pixels but the file has "
             f"{list(ids.shape)}: export the labels again.",
         )
-    source = safe_name(data.get("image"), path)
+    source = own_name(data.get("image"), path)
     provenance = data.get("provenance")
     unit = data.get("unit")
     return label_image(
@@ -84,6 +108,7 @@ def from_table(data: Any, ids: Ids, path: Path, name: str) -> LabelImage:
         scale=read_scale(data.get("scale"), path),
         unit=unit if isinstance(unit, str) else "pixel",
         provenance=provenance if isinstance(provenance, dict) else {},
+        **read_identity(data),
     )
 
 
@@ -155,6 +180,16 @@ def safe_name(name: Any, path: Path) -> str:
             path, f"{path} names the image {shown(name)} outside its own folder, which is refused."
         )
     return plain.as_posix()
+
+
+def own_name(name: Any, path: Path) -> str:
+    """An image's file name out of a table of ours: backslash and colon are letters like others.
+
+    Relative, inside its folder; else FileFormatError.
+    """
+    plain = name.replace("\\", "_").replace(":", "_") if isinstance(name, str) else name
+    safe_name(plain, path)
+    return str(name)
 
 
 def read_scale(value: Any, path: Path) -> tuple[float, float] | None:

@@ -1,7 +1,5 @@
 """TIFF: uint16 ids, the table of classes as JSON in the description, the pixel size kept."""
 
-import struct
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -9,11 +7,12 @@ from typing import Any, BinaryIO
 import numpy as np
 import tifffile
 
-from ..errors import FileFormatError
+from ..errors import FileFormatError, PrelabelError
 from ..labels import Ids
 from ..vocabulary import IGNORE, Vocabulary
 from .atomic import refuse_existing, write_atomic
 from .receipt import compare
+from .record import Record, record_of
 from .table import (
     BEGINNING,
     KIND,
@@ -44,7 +43,6 @@ _CENTIMETRES = {
     "m": 100.0,
     "meter": 100.0,
 }
-_BROKEN = (OSError, ValueError, KeyError, IndexError, TypeError, struct.error, zlib.error)
 
 
 def write_tiff(images: Sequence[LabelImage], path: Path, options: Options) -> Receipt:
@@ -115,6 +113,19 @@ def recognises_tiff(path: Path) -> bool:
     return begins(path, r"\A(II[*+]\x00|MM\x00[*+])") and begins(path, BEGINNING)
 
 
+def records_tiff(path: Path, vocabulary: Vocabulary | None = None) -> dict[str, Record]:
+    """Whose labels a TIFF holds."""
+    del vocabulary
+    if not recognises_tiff(path):
+        return {}
+    try:
+        with tifffile.TiffFile(path) as file:
+            record = record_of(parse_json(file.pages[0].description, path), path)
+    except Exception:  # whatever is wrong with it, it tells of no image
+        return {}
+    return {record.image: record} if record else {}
+
+
 def _pages(path: Path, wanted: bool) -> tuple[np.ndarray[Any, Any], str]:
     """The pixels and the description, which must hold a table of ours where it is `wanted`."""
     try:
@@ -129,11 +140,13 @@ def _pages(path: Path, wanted: bool) -> tuple[np.ndarray[Any, Any], str]:
                 )
             check_pixels(path, file.series[0].size, MAX_FILE, "cut the stack into parts")
             return file.asarray(), page.description
+    except PrelabelError:
+        raise
     except FileNotFoundError as error:
         raise FileFormatError(path, f"{path} is not there.") from error
     except MemoryError as error:
         raise FileFormatError(path, f"{path} does not fit into memory.") from error
-    except _BROKEN as error:
+    except Exception as error:  # every codec has errors of its own
         raise FileFormatError(path, f"{path} is damaged or no TIFF: {error}.") from error
 
 

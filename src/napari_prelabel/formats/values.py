@@ -9,6 +9,7 @@ import numpy as np
 
 from ..errors import ImageError
 from ..labels import Ids, LabelMap
+from ..names import plane_name, plane_source
 from ..vocabulary import IGNORE, UNLABELLED, Vocabulary
 
 Segmentation = Literal["auto", "rle", "polygons"]
@@ -25,6 +26,9 @@ class LabelImage:
     source : file name of the image that was labelled; `name` + ".png" where none is given.
     scale : size of a pixel along (Y, X), in `unit`.
     provenance : how the labels came about; plain JSON values.
+    content : SHA-256 of the image's file, "" where it is not known.
+    place : digits that tell the path of the image's file from others, "" likewise.
+    plane : (number, count) of a plane that was cut out of a stack.
 
     Raises ImageError when the ids are not a map of this vocabulary.
     """
@@ -36,6 +40,9 @@ class LabelImage:
     scale: tuple[float, float] | None = None
     unit: str = "pixel"
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    content: str = ""
+    place: str = ""
+    plane: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ids", _checked(np.asarray(self.ids), self.vocabulary))
@@ -66,14 +73,12 @@ class LabelImage:
             return
         flat = self.ids.reshape(-1, *self.ids.shape[-2:])
         for number, plane in enumerate(flat):
-            yield replace(self, ids=plane).numbered(number)
+            yield replace(self, ids=plane).numbered(number, len(flat))
 
-    def numbered(self, number: int) -> "LabelImage":
-        """The image under the name of this plane of a stack."""
-        stem, dot, suffix = self.source.rpartition(".")
-        tag = f"_t{number:04d}"
-        source = f"{stem}{tag}{dot}{suffix}" if dot else f"{self.source}{tag}"
-        return replace(self, name=f"{self.name}{tag}", source=source)
+    def numbered(self, number: int, count: int) -> "LabelImage":
+        """The image under the name of this plane of a stack of `count`."""
+        name, source = plane_name(self.name, number), plane_source(self.source, number)
+        return replace(self, name=name, source=source, plane=(number, count))
 
 
 @dataclass(frozen=True, slots=True)

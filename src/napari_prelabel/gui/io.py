@@ -1,7 +1,6 @@
 """Between napari's layers and our files: names, colours and pixel size go both ways."""
 
 import os
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import numpy as np
 
 from ..errors import FileFormatError
 from ..formats import FORMATS, LabelImage, Options
+from ..formats.atomic import part_of
 from ..formats.png import MAX_INDEXED, TABLE, write_plain
 from ..vocabulary import IGNORE, Class, Vocabulary
 from .images import pixel_size_of
@@ -146,7 +146,7 @@ def _plain_png(ids: Any, target: Path) -> Path:
 
 def _replaced(planes: list[LabelImage], target: Path) -> Path:
     """Write a COCO file anew: beside its place first, for our writer adds to a file it finds."""
-    part = target.with_name(f".{target.name}.{uuid.uuid4().hex}.json")
+    part = part_of(target, ".json")
     try:
         FORMATS["coco"].write(planes, part, Options())
         os.replace(part, target)

@@ -1,0 +1,290 @@
+"""A folder of label files: which image has which of them, and which names are free in it.
+
+Labels belong to an image by what their table says, never by their name alone. The command line
+and the dock ask the same folder, so they name files alike.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from ..errors import FileFormatError
+from ..names import Names, distinct, key, plane_source, stack_name
+from ..vocabulary import Vocabulary
+from . import FORMATS, Format, target
+from .record import Record
+from .values import LabelImage, Options, Receipt, total
+
+State = Literal["new", "there", "part", "changed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """An image that wants files of labels.
+
+    names : how it and its files may be called.
+    place : digits of its path, "" for an image of no file.
+    content : gives SHA-256 of the image, "" where it cannot be read; asked only where needed.
+    """
+
+    names: Names
+    place: str
+    content: Callable[[], str]
+
+    def owns(self, record: Record | None) -> Literal["", "same", "changed"]:
+        """Whether labels are of this very image, or of another content at its path."""
+        if record is None or record.image not in self.names.sources:
+            return ""
+        at_its_path = bool(self.place) and record.place == self.place
+        if record.content in ("", self.content()) or (at_its_path and not self.content()):
+            return "same"
+        return "changed" if at_its_path else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """Where the labels of an image go.
+
+    name : of its files, relative, without suffix.
+    source : how the labels name the image.
+    state : "new"; "there", all of them written; "part", not all or damaged; "changed", those of
+        an earlier content of the image.
+    record : of the labels that are there.
+    foreign : the file of another image, or of none, that keeps a nicer name from this one.
+    """
+
+    claim: Claim
+    name: str
+    source: str
+    state: State = "new"
+    record: Record | None = None
+    foreign: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """Labels that lie at a name: theirs in full, their record, whether they are undamaged."""
+
+    name: str
+    record: Record | None
+    whole: bool
+
+
+class OutFolder:
+    """The files of one format in a folder. Raises FileFormatError for those of other classes
+    where all images share a file."""
+
+    def __init__(self, folder: Path, format_name: str, vocabulary: Vocabulary) -> None:
+        target(folder, format_name, "x")
+        self.folder, self._name, self._vocabulary = folder, format_name, vocabulary
+        self._listed: dict[Path, dict[str, set[str]]] = {}
+        self._seen: dict[str, list[_Held]] = {}
+        self._sources: frozenset[str] = frozenset()
+        if self._format.file:
+            for entry, record in self._in_file().items():
+                for name in {entry, record.image}:
+                    self._seen.setdefault(name, []).append(_Held(entry, record, True))
+
+    @property
+    def _format(self) -> Format:
+        return FORMATS[self._name]
+
+    def file(self, name: str) -> Path:
+        """The file that holds the labels of this name."""
+        return target(self.folder, self._name, name)
+
+    def assign(self, claims: Sequence[Claim]) -> list[Spot]:
+        """A place for the labels of each image, all different, none of them another's.
+
+        What was written for an image before keeps its name. The others get the nicest name that
+        nobody wants or has, whatever their order.
+        """
+        spots = self._known(claims)
+        one_file = bool(self._format.file)
+
+        def free(number: int, name: str) -> bool:
+            return not self._held(name) or number in spots
+
+        outputs, sources = [], []
+        for number, claim in enumerate(claims):
+            spot = spots.get(number)
+            outputs.append((spot.name,) if spot and not one_file else claim.names.outputs)
+            sources.append((spot.source,) if spot else claim.names.sources)
+        if one_file:
+            names = distinct(outputs)
+            images = distinct(sources, free, same=str)
+        else:
+            others = [self._others(claim) for claim in claims]
+            names = distinct(outputs, free)
+            images = distinct(sources, lambda n, source: source not in others[n], same=str)
+        self._sources = frozenset(images)
+        chosen = zip(claims, names, images, strict=True)
+        return [
+            replace(spots[n], name=name, source=image)
+            if n in spots
+            else Spot(claim, name, image, foreign=self._foreign(claim))
+            for n, (claim, name, image) in enumerate(chosen)
+        ]
+
+    def write(
+        self, items: Sequence[tuple[Spot, Sequence[LabelImage]]], options: Options
+    ) -> Receipt:
+        """Write labels to their spots; what is there of the same image stays unless overwritten.
+
+        items : each image's map or stack, or its planes where these differ in size.
+
+        Raises FileFormatError when a file of another image has come into the way meanwhile.
+        """
+        known = self._in_file() if self._format.file else None
+        pieces = [
+            piece
+            for spot, images in items
+            for piece in self._pieces(spot, images)
+            if self._wanted(spot.claim, piece, options.overwrite, known)
+        ]
+        how = replace(options, overwrite=True)
+        if self._format.file:
+            path = self.file("")
+            return self._format.write(pieces, path, how) if pieces else Receipt()
+        return total(self._format.write([p], self.file(p.name), how) for p in pieces)
+
+    def _known(self, claims: Sequence[Claim]) -> dict[int, Spot]:
+        """Spots of the images that have labels here, by their number.
+
+        Where two images are alike, and so are their names, that at the recorded path comes first.
+        """
+        found: dict[int, Spot] = {}
+        taken: set[str] = set()
+        for at_its_path in (True, False):
+            for number, claim in enumerate(claims):
+                if number in found:
+                    continue
+                for spot in self._own(claim):
+                    here = spot.record is not None and spot.record.place == claim.place
+                    at = spot.source if self._format.file else spot.name
+                    if at not in taken and (here or not at_its_path):
+                        found[number] = spot
+                        taken.add(at)
+                        break
+        return found
+
+    def _own(self, claim: Claim) -> Iterator[Spot]:
+        """Spots where labels of this very image lie."""
+        names = claim.names.sources if self._format.file else claim.names.outputs
+        for name in names:
+            held = self._held(name)
+            owned = [claim.owns(h.record) for h in held]
+            if not held or not all(owned):
+                continue
+            record = held[0].record
+            assert record is not None
+            state: State = "there" if _complete(held) else "part"
+            if "changed" in owned:
+                state = "changed"
+            # The name as it is written there, which may differ in case.
+            output = stack_name(held[0].name) if record.plane else held[0].name
+            yield Spot(claim, output or name, record.image, state, record)
+
+    def _held(self, name: str) -> list[_Held]:
+        """What lies at a name: labels of it, of its planes, and files that are no labels."""
+        if self._format.file:
+            return self._seen.get(name, [])
+        if name not in self._seen:
+            folder, _, leaf = name.rpartition("/")
+            inner = f"{folder}/" if folder else ""
+            stems = sorted(self._stems(self.folder / folder).get(key(leaf), ()))
+            self._seen[name] = [_Held(f"{inner}{s}", *self._look(f"{inner}{s}")) for s in stems]
+        return self._seen[name]
+
+    def _look(self, name: str) -> tuple[Record | None, bool]:
+        """The record of the file of this name, and whether the file is whole."""
+        path = self.file(name)
+        records = list(self._format.records(path, self._vocabulary).values())
+        return (records[0] if records else None), self._format.whole(path)
+
+    def _stems(self, folder: Path) -> dict[str, set[str]]:
+        """Names in a folder that have files of the format, by what equal names have in common;
+        those of planes stand at their stack's as well."""
+        if folder not in self._listed:
+            found: dict[str, set[str]] = {}
+            for file in os.listdir(folder) if folder.is_dir() else ():
+                for suffix in self._format.suffixes:
+                    if file.lower().endswith(suffix):
+                        stem = file[: -len(suffix)]
+                        for name in {stem, stack_name(stem) or stem}:
+                            found.setdefault(key(name), set()).add(stem)
+            self._listed[folder] = found
+        return self._listed[folder]
+
+    def _others(self, claim: Claim) -> set[str]:
+        """How other images are called whose labels have a name that this one might have."""
+        held = [h for name in claim.names.outputs for h in self._held(name)]
+        return {h.record.source for h in held if h.record and not claim.owns(h.record)}
+
+    def _foreign(self, claim: Claim) -> Path | None:
+        first = claim.names.sources[0] if self._format.file else claim.names.outputs[0]
+        held = self._held(first)
+        return self.file(held[0].name) if held and not self._format.file else None
+
+    def _pieces(self, spot: Spot, images: Sequence[LabelImage]) -> list[LabelImage]:
+        """The maps of an image, stacks cut into planes where the format holds none."""
+        stacks = self._format.stacks
+        pieces = [piece for i in images for piece in ([i] if stacks else i.planes())]
+        counts = [piece.plane[1] for piece in pieces if piece.plane]
+        if not counts:
+            return pieces
+        source = self._stack_source(spot, counts[0])
+        return [
+            replace(p, source=plane_source(source, p.plane[0])) if p.plane else p for p in pieces
+        ]
+
+    def _stack_source(self, spot: Spot, count: int) -> str:
+        """A file name for a stack whose planes are called as no image is."""
+        if spot.record is not None:
+            return spot.source
+        at = spot.claim.names.sources.index(spot.source)
+        for name in spot.claim.names.sources[at:]:
+            planes = {plane_source(name, number) for number in range(count)}
+            known = self._seen if self._format.file else ()
+            if not any(p in self._sources or p in known for p in planes):
+                return name
+        return spot.source
+
+    def _wanted(
+        self, claim: Claim, piece: LabelImage, overwrite: bool, known: dict[str, Record] | None
+    ) -> bool:
+        """Whether a piece is to be written, by what lies in its place at this moment.
+
+        known : what the one file for all images holds, None where each has its own.
+        """
+        path = self.file(piece.name)
+        if known is not None:
+            record, whole = known.get(piece.source), True
+            there = record is not None
+        else:
+            there = any(path.with_name(name).exists() for name in self._files(path))
+            record, whole = self._look(piece.name) if there else (None, False)
+        owned = claim.owns(record)
+        if there and not owned:
+            raise FileFormatError(
+                path, f"{path} is not of this image and stays as it is: choose another folder."
+            )
+        return overwrite or owned != "same" or not whole
+
+    def _files(self, path: Path) -> list[str]:
+        stem = path.name[: -len(self._format.suffix)]
+        return [f"{stem}{suffix}" for suffix in self._format.suffixes]
+
+    def _in_file(self) -> dict[str, Record]:
+        return self._format.records(self.file(""), self._vocabulary)
+
+
+def _complete(held: Sequence[_Held]) -> bool:
+    """Whether labels are all there: of the plain image, or of every plane of a stack."""
+    whole = [h.record.plane for h in held if h.whole and h.record is not None]
+    if None in whole:
+        return True
+    count = max((plane[1] for plane in whole if plane), default=0)
+    return bool(count) and {plane[0] for plane in whole if plane} >= set(range(count))
