@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QMenu, QPushButton, QSizePolicy, QWidget
+from qtpy.QtWidgets import QMenu, QPushButton, QWidget
 
 from .keys import pressed
 from .parts import Name, column, label, row
@@ -52,8 +52,6 @@ class CorrectBox(QWidget):
         rows.addLayout(row(self.button, Name("smaller than"), self.least, stretch=2))
         hint = label(HINT.format(pressed("next")), role="muted")
         hint.setToolTip(HINT_TIP.format(pressed("next")))
-        hint.setWordWrap(False)
-        hint.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         rows.addWidget(hint)
 
     def _name(self) -> None:

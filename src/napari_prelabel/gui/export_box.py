@@ -54,6 +54,9 @@ class ExportBox(QWidget):
         self.folder.setPlaceholderText("Folder")
         self.folder.setToolTip("Where the files are written")
         self.folder.setAccessibleName("Export folder")
+        self.folder.textChanged.connect(
+            lambda text: self.folder.setToolTip(f"Where the files are written\n{text}".strip())
+        )
         browse = button("…", "Choose a folder", self._browse)
         browse.setFixedWidth(34)
         self.replace = QCheckBox("Replace files that exist")

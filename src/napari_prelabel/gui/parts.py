@@ -15,6 +15,8 @@ from qtpy.QtWidgets import (
     QPushButton,
     QScrollArea,
     QSizePolicy,
+    QStyle,
+    QStyleOptionComboBox,
     QVBoxLayout,
     QWidget,
 )
@@ -24,6 +26,8 @@ from .theme import FOLDED, MARGIN, OPEN, SPACE
 
 _UNBOUNDED = (1 << 24) - 1
 MOST_HIGH = 180
+# Longer words may be broken where nothing is seen.
+LONG_WORD, NOTHING = 12, "\u200b"
 Way = tuple[str, str, Callable[[], Any]]
 Tone = Literal["info", "warning", "failed"]
 
@@ -32,7 +36,7 @@ class Section(QCollapsible):
     """A titled part of the dock that folds away; its content may grow and shrink."""
 
     def __init__(self, title: str, *, opened: bool = True, tip: str = "") -> None:
-        self._told = ""
+        self._told, self._tip = "", tip
         super().__init__(title, expandedIcon=" ", collapsedIcon=" ")
         self._title = title
         self.setDuration(0)
@@ -40,11 +44,12 @@ class Section(QCollapsible):
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Preferred)
         self.layout().setContentsMargins(0, 0, 0, 0)
         self.layout().setSpacing(0)
+        # Aligned to the top, its layout is no higher than its hint either.
+        self.layout().setAlignment(Qt.AlignmentFlag(0))
         button = self.toggleButton()
         button.setStyleSheet("")
         button.setIconSize(QSize(0, 0))
         button.setProperty("role", "fold")
-        button.setToolTip(tip)
         self.content().layout().setContentsMargins(0, 2, 0, SPACE)
         self.content().layout().setSpacing(SPACE)
         self.toggled.connect(self._fitted)
@@ -52,10 +57,24 @@ class Section(QCollapsible):
         self._fitted(opened)
 
     def _fitted(self, opened: bool) -> None:
-        told = f":  {self._told}" if self._told and not opened else ""
-        self.setText(f"{OPEN if opened else FOLDED}  {self._title}{told}")
+        self._name()
         self.content().setMaximumHeight(_UNBOUNDED if opened else 0)
         self.content().setVisible(opened)
+
+    def _name(self) -> None:
+        """The title with what is told, as much as fits; all of it in the tooltip."""
+        button, opened = self.toggleButton(), self.isExpanded()
+        told = f":  {self._told}" if self._told and not opened else ""
+        text = f"{OPEN if opened else FOLDED}  {self._title}{told}"
+        room = max(button.width() - 2 * SPACE, 200)
+        bold = button.fontMetrics().horizontalAdvance("n" * len(text)) // 12
+        shown = button.fontMetrics().elidedText(text, Qt.TextElideMode.ElideRight, room - bold)
+        self.setText(shown)
+        button.setToolTip("\n".join(filter(None, [text[3:] if shown != text else "", self._tip])))
+
+    def resizeEvent(self, event: Any) -> None:
+        super().resizeEvent(event)
+        self._name()
 
     def tell(self, text: str) -> None:
         """What the title says beside its name while the section is folded."""
@@ -170,7 +189,9 @@ class Combo(QComboBox):
 
     def __init__(self, tip: str = "") -> None:
         super().__init__()
+        self._tip = tip
         self.setToolTip(tip)
+        self.currentIndexChanged.connect(self._tell)
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(8)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
@@ -186,6 +207,21 @@ class Combo(QComboBox):
         values = [item for _, item in choices]
         if keep and value in values:
             self.setCurrentIndex(values.index(value))
+        self._tell()
+
+    def _tell(self, *_: Any) -> None:
+        """A choice that is too long to be read says itself in the tooltip."""
+        inside = QStyleOptionComboBox()
+        self.initStyleOption(inside)
+        part = QStyle.SubControl.SC_ComboBoxEditField
+        room = self.style().subControlRect(QStyle.ComplexControl.CC_ComboBox, inside, part, self)
+        text = self.currentText()
+        cut = self.fontMetrics().horizontalAdvance(text) > room.width() - 4
+        self.setToolTip("\n".join(filter(None, [text if cut else "", self._tip])))
+
+    def resizeEvent(self, event: Any) -> None:
+        super().resizeEvent(event)
+        self._tell()
 
     def choose(self, value: Any) -> bool:
         """Select the choice with this value; False when there is none."""
@@ -198,6 +234,20 @@ class Combo(QComboBox):
     def wheelEvent(self, event: Any) -> None:
         """Scrolling the dock must not change a setting by accident."""
         event.ignore()
+
+
+class Wrapped(QLabel):
+    """A label that wraps, inside words too where they are as long as names of files."""
+
+    def setText(self, text: str) -> None:
+        long = {word for word in text.split() if len(word) > LONG_WORD}
+        for word in long:
+            parts = [word[i : i + LONG_WORD] for i in range(0, len(word), LONG_WORD)]
+            text = text.replace(word, NOTHING.join(parts))
+        super().setText(text)
+
+    def text(self) -> str:
+        return str(super().text()).replace(NOTHING, "")
 
 
 class Name(QLabel):
@@ -213,7 +263,8 @@ class Name(QLabel):
 
 def label(text: str = "", role: str = "", *, selectable: bool = False) -> QLabel:
     """A label that wraps."""
-    made = QLabel(text)
+    made = Wrapped()
+    made.setText(text)
     made.setWordWrap(True)
     made.setTextFormat(Qt.TextFormat.PlainText)
     if role:
@@ -254,6 +305,13 @@ def row(*widgets: QWidget, stretch: int = -1) -> QHBoxLayout:
     for i, widget in enumerate(widgets):
         made.addWidget(widget, 1 if i == stretch % len(widgets) else 0)
     return made
+
+
+def pressed_row(main: QPushButton, other: QPushButton) -> QHBoxLayout:
+    """The two buttons of a bar, of one height whether they can be pressed or not."""
+    for one in (main, other):
+        one.setFixedHeight(one.fontMetrics().height() + 2 * MARGIN)
+    return row(main, other, stretch=0)
 
 
 def column(parent: QWidget, margin: int = MARGIN) -> QVBoxLayout:

@@ -1,4 +1,4 @@
-"""Run, Cancel, live, and what is going on; stays in view below the settings."""
+"""What is going on, live, Run and Cancel; stays in view below the settings."""
 
 import time
 from dataclasses import replace
@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QCheckBox, QProgressBar, QSizePolicy, QWidget
 
 from ..job import Progress
 from .keys import pressed
-from .parts import NoticeArea, Tone, Way, button, column, label, row
+from .parts import NoticeArea, Tone, Way, button, column, label, pressed_row
 
 STAGES = {
     "models": "Loading the models",
@@ -69,12 +69,11 @@ class RunBar(QWidget):
         self._area = NoticeArea()
         self.notices = self._area.notices
         rows = column(self)
-        rows.addLayout(row(self.run_button, self.cancel_button, stretch=0))
+        # What grows stands above what is pressed: Run and Cancel never move.
+        for grows in (self._area, self.stage, self.device, self.bar):
+            rows.addWidget(grows)
         rows.addWidget(self.live_box)
-        rows.addWidget(self.bar)
-        rows.addWidget(self.stage)
-        rows.addWidget(self.device)
-        rows.addWidget(self._area)
+        rows.addLayout(pressed_row(self.run_button, self.cancel_button))
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
         self._clock = Clock()
         self.device.hide()
@@ -82,7 +81,7 @@ class RunBar(QWidget):
         self.idle("")
 
     def say(self, *notices: tuple[Tone, str]) -> None:
-        """Replace the sentences below the bar."""
+        """Replace the sentences."""
         self._area.say(*notices)
 
     def ask(self, tone: Tone, text: str, *ways: Way) -> None:

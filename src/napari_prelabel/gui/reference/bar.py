@@ -1,4 +1,4 @@
-"""The button that matters, Cancel, and what is going on; stays in view below the rest."""
+"""What is going on, the button that matters and Cancel; stays in view below the rest."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QProgressBar, QSizePolicy, QWidget
 
 from ...job import Progress
-from ..parts import NoticeArea, Tone, button, column, label, row
+from ..parts import NoticeArea, Tone, button, column, label, pressed_row
 from ..run_bar import STAGES, Clock
 
 
@@ -26,10 +26,10 @@ class WorkBar(QWidget):
         self._area = NoticeArea()
         self.notices = self._area.notices
         rows = column(self)
-        rows.addLayout(row(self.button, self.cancel_button, stretch=0))
-        rows.addWidget(self.bar)
-        rows.addWidget(self.stage)
-        rows.addWidget(self._area)
+        # What grows stands above what is pressed: the buttons never move.
+        for grows in (self._area, self.stage, self.bar):
+            rows.addWidget(grows)
+        rows.addLayout(pressed_row(self.button, self.cancel_button))
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
         self._clock = Clock()
         self._usable = True

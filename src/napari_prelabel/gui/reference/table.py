@@ -78,7 +78,10 @@ class Rows(QAbstractTableModel):
         if role == Qt.ItemDataRole.DecorationRole:
             return column.colour(row)
         if role == Qt.ItemDataRole.ToolTipRole:
-            return column.tip(row) if column.tip is not None else column.about
+            tip = column.tip(row) if column.tip is not None else column.about
+            text = column.text(row)
+            # A column without a width of its own cuts what is too long.
+            return tip if column.wide or text in tip else f"{text}\n{tip}"
         return None
 
     def setData(self, index: QModelIndex, value: Any, role: int = 0) -> bool:
