@@ -59,7 +59,8 @@ def main(theme: str) -> None:
     viewer = napari.Viewer()
     viewer.theme = theme
     viewer.window.resize(*SIZE)
-    wrapper, dock = viewer.window.add_plugin_dock_widget(PLUGIN, DOCK)
+    wrapper, frame = viewer.window.add_plugin_dock_widget(PLUGIN, DOCK)
+    dock = frame.dock
     viewer.window._qt_window.resizeDocks([wrapper], [370], Qt.Orientation.Horizontal)
     shoot(viewer, "dock-empty")
     viewer.open_sample(PLUGIN, "scene-1")

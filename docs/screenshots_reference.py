@@ -67,7 +67,8 @@ def look(dock: ReferenceDock, section: str) -> None:
 def picture(viewer: napari.Viewer, sets: Path, wait: Wait, shoot: Shoot) -> None:
     """Write docs/images/reference-*.png."""
     viewer.layers.clear()
-    wrapper, dock = viewer.window.add_plugin_dock_widget(PLUGIN, DOCK)
+    wrapper, frame = viewer.window.add_plugin_dock_widget(PLUGIN, DOCK)
+    dock = frame.dock
     dock.words.set_text(WORDS)
     dock.method.method.choose("base")
     for name in CORRECTED:

@@ -32,7 +32,8 @@ Shoot = Callable[[napari.Viewer, str], None]
 def picture(viewer: napari.Viewer, folder: Path, wait: Wait, shoot: Shoot) -> None:
     """Write nerve-*.png and scribble-*.png."""
     viewer.layers.clear()
-    wrapper, dock = viewer.window.add_plugin_dock_widget(PLUGIN, DOCK)
+    wrapper, frame = viewer.window.add_plugin_dock_widget(PLUGIN, DOCK)
+    dock = frame.dock
     viewer.window._qt_window.resizeDocks([wrapper], [370], Qt.Orientation.Horizontal)
     viewer.open_sample(PLUGIN, SCENE)
     panels = [viewer.layers[NAME].data]

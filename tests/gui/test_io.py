@@ -11,8 +11,8 @@ from PIL import Image
 from napari_prelabel.errors import FileFormatError
 from napari_prelabel.formats import FORMATS
 from napari_prelabel.gui import commands, io
-from napari_prelabel.gui.dock import PrelabelDock
 from napari_prelabel.gui.launch import launch
+from napari_prelabel.gui.opening import DockFrame
 from napari_prelabel.vocabulary import Vocabulary
 
 from gui_steps import MODELS, run, wait  # isort: skip
@@ -141,10 +141,10 @@ def test_samples_bring_an_image_and_its_words(viewer, key):
 def test_the_menus_open_one_dock(viewer):
     commands.open_dock(viewer)
     commands.open_dock(viewer)
-    docks = [w for w in viewer.window.dock_widgets.values() if isinstance(w, PrelabelDock)]
+    docks = [w for w in viewer.window.dock_widgets.values() if isinstance(w, DockFrame)]
     assert len(docks) == 1
     commands.export_labels(viewer)
-    assert "run first" in docks[0].exporter.receipt.text()
+    assert "run first" in docks[0].dock.exporter.receipt.text()
 
 
 def test_launch_shows_images_labels_and_words(qapp, tmp_path):
@@ -154,7 +154,8 @@ def test_launch_shows_images_labels_and_words(qapp, tmp_path):
     try:
         names = [layer.name for layer in viewer.layers]
         assert names == ["image 1", "image 1 labels", "second"]
-        (dock,) = viewer.window.dock_widgets.values()
+        (frame,) = viewer.window.dock_widgets.values()
+        dock = frame.dock
         assert dock.words.vocabulary.names == ("tree", "sky")
         assert dock.place.layer.name == "image 1"
         shown = viewer.layers["image 1 labels"]

@@ -113,7 +113,7 @@ def test_commands_act_on_the_open_dock(viewer):
     run = Application.get_app("napari").commands.execute_command
 
     def dock():
-        return viewer.window.add_plugin_dock_widget("napari-prelabel", "Pre-label")[1]
+        return viewer.window.add_plugin_dock_widget("napari-prelabel", "Pre-label")[1].dock
 
     run("napari-prelabel.choose_models").result()
     assert dock().sections["models"].isExpanded()

@@ -134,9 +134,9 @@ def _reference(viewer: "napari.viewer.Viewer") -> Any:
 def _shown(viewer: "napari.viewer.Viewer", name: str) -> Any:
     from .tabs import front
 
-    _, dock = viewer.window.add_plugin_dock_widget(PLUGIN, name)
-    front(dock)
-    return dock
+    _, shown = viewer.window.add_plugin_dock_widget(PLUGIN, name)
+    front(shown)
+    return shown.dock if name == DOCK else shown
 
 
 def get_reader(path: str | list[str]) -> Callable[[Any], list[LayerData]] | None:

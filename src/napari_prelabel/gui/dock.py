@@ -4,14 +4,15 @@ The main path: `run` builds a Job from the boxes, `Session` hands it to the work
 come back through `_shown`, its end through `_ended`.
 """
 
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import napari.viewer
 from napari.layers import Image
-from qtpy.QtCore import QEvent, QTimer
-from qtpy.QtWidgets import QWidget
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QLayout, QWidget
 
 from ..errors import PrelabelError, VocabularyError
 from ..job import Job
@@ -44,7 +45,7 @@ from .scribble_box import ScribbleBox
 from .scribble_target import target_of
 from .session import Session, Task, changed_text, summary
 from .suggest import Suggester
-from .tabs import OURS, join
+from .tabs import Tab
 from .theme import sheet
 from .unlike import Unlike
 from .vocabulary_box import TIP, VocabularyBox
@@ -52,97 +53,116 @@ from .words_menu import Sentences, WordsMenu
 
 WORDS = "prelabel_vocabulary"
 SENTENCES = "prelabel_descriptions"
+SECTIONS = {"result": "Result", "models": "Models", "export": "Export and settings"}
 
 
-class PrelabelDock(QWidget):
+class PrelabelDock(Tab):
     """The dock widget; `napari_viewer` is given by napari."""
 
-    def __init__(self, napari_viewer: "napari.viewer.Viewer", runner: Runner | None = None) -> None:
-        super().__init__()
-        # napari hands plugins a wrapper, whose layers are not the layers that events bring.
-        self.viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
-        self.setObjectName(OURS)
+    def __init__(
+        self,
+        napari_viewer: "napari.viewer.Viewer",
+        runner: Runner | None = None,
+        *,
+        whole: bool = True,
+    ) -> None:
+        """whole : make it at once; else `steps` make it, to be gone through before it is used."""
+        super().__init__(napari_viewer)
         self.setMinimumWidth(300)
         self._sentences: Sentences = {}
         self._placed = ""
         self._fitted: Bundle | None = None
         self._last_run: tuple[Any, ...] = ()
         self._left = False
-        self._make(runner)
-        self._lay_out()
-        self._connect()
+        self.steps = self._building(runner)
+        if whole:
+            for _ in self.steps:
+                pass
+
+    def _building(self, runner: Runner | None) -> Iterator[None]:
+        """Make the dock part by part, each in a few milliseconds."""
         self._restyle()
+        self.bar = RunBar()
+        body = QWidget()
+        rows = column(body)
+        self.scroll = over_bar(self, body, self.bar)
+        for box in self._boxes(runner):
+            rows.addWidget(box) if isinstance(box, QWidget) else rows.addLayout(box)
+            yield
+        rows.addStretch(1)
+        for name, inside in self._folded():
+            self.sections[name].add(inside)
+            yield
+            if inside is self.method:
+                yield from self.method.steps
+        self._make_tools()
+        yield
+        self._connect()
+        yield
         self._recall()
+        yield
         self._new_image(self.place.layer)
         self._soon.start()
 
-    def _make(self, runner: Runner | None) -> None:
+    def _boxes(self, runner: Runner | None) -> Iterator[QWidget | QLayout]:
+        """Make what stands in the dock from top to bottom."""
         self.session = Session(self.viewer, runner)
         self.opened = OpenedLabels(self.viewer)
         self.place = PlaceBox(self.viewer)
+        yield self.place
         self.keeper = Keeper(self.session, self.place)
-        self.words = VocabularyBox()
+        yield self.keeper
+        yield rule()
+        head = label("Words to look for", "head")
+        head.setToolTip(TIP)
         self.lists = WordsMenu()
+        yield row(head, self.lists, stretch=0)
+        self.words = VocabularyBox()
+        yield self.words
+        self.models = ModelsBox()
+        self.method = MethodBox(whole=False)
+        self.suggester = Suggester(self.session, self.place, self.words, self.models, self.method)
+        yield self.suggester
         self.described = label(role="muted")
         self.described.hide()
+        yield self.described
         self.table = ClassTable()
-        self.models = ModelsBox()
-        self.method = MethodBox()
-        self.suggester = Suggester(self.session, self.place, self.words, self.models, self.method)
+        yield self.table
+        self.scribble_box = ScribbleBox()
+        yield self.scribble_box
+        yield rule()
+        self.sections = {n: Section(title, opened=False) for n, title in SECTIONS.items()}
+        yield from self.sections.values()
+
+    def _folded(self) -> Iterator[tuple[str, QWidget]]:
+        """Make what stands in the sections."""
         self.results = ResultBox()
+        yield "result", self.results
+        self.correct_box = CorrectBox()
+        yield "result", self.correct_box
+        yield "models", self.models
+        yield "models", self.method
         self.exporter = ExportBox()
+        yield "export", self.exporter
+
+    def _make_tools(self) -> None:
+        """What works on the boxes and has none of its own."""
         self.files = JobFiles(self, self.job, self.show_job)
-        self.bar = RunBar()
         self._tick = QTimer(self)
         self._tick.setInterval(1000)
         self._soon = QTimer(self)
         self._soon.setSingleShot(True)
-        self.correct_box = CorrectBox()
         self.corrector = Corrector(
             self.viewer, self.session, self.place, self.correct_box,
             lambda: self.table.classes.locked,
         )  # fmt: skip
         boxes = (self.place, self.words, self.table, self.results)
         self.legend = Legend(self.session, *boxes, self._dressed)
-        self.scribble_box = ScribbleBox()
         desk = Desk(
-            self._drawn_on,
-            self._read_with,
-            lambda: self.table.classes.locked,
+            self._drawn_on, self._read_with, lambda: self.table.classes.locked,
             self.session.runner.pool,
-        )
+        )  # fmt: skip
         self.scribble = ScribbleTool(self.viewer, self.scribble_box, desk)
-
-    def _lay_out(self) -> None:
-        body = QWidget()
-        rows = column(body)
-        rows.addWidget(self.place)
-        rows.addWidget(self.keeper)
-        rows.addWidget(rule())
-        head = label("Words to look for", "head")
-        head.setToolTip(TIP)
-        rows.addLayout(row(head, self.lists, stretch=0))
-        rows.addWidget(self.words)
-        rows.addWidget(self.suggester)
-        rows.addWidget(self.described)
-        rows.addWidget(self.table)
-        rows.addWidget(self.scribble_box)
-        rows.addWidget(rule())
-        self.sections = {
-            "result": Section("Result", opened=False),
-            "models": Section("Models", opened=False),
-            "export": Section("Export and settings", opened=False),
-        }
-        for name, boxes in (
-            ("result", (self.results, self.correct_box)),
-            ("models", (self.models, self.method)),
-            ("export", (self.exporter,)),
-        ):
-            for box in boxes:
-                self.sections[name].add(box)
-            rows.addWidget(self.sections[name])
-        rows.addStretch(1)
-        self.scroll = over_bar(self, body, self.bar)
 
     def _connect(self) -> None:
         self.place.image_changed.connect(self._new_image)
@@ -201,23 +221,7 @@ class PrelabelDock(QWidget):
             shared_pool().start()
             self._tick.start()
 
-    def changeEvent(self, event: Any) -> None:
-        """napari closes a dock by taking it out of its frame."""
-        super().changeEvent(event)
-        if event.type() != QEvent.Type.ParentChange:
-            return
-        if self.parent() is None:
-            self._leave()
-            self.deleteLater()
-        else:
-            QTimer.singleShot(0, self, lambda: join(self.viewer.window, self))
-
-    def closeEvent(self, event: Any) -> None:
-        """A dock that stands alone is closed like any window."""
-        super().closeEvent(event)
-        self._leave()
-
-    def _leave(self) -> None:
+    def leave(self) -> None:
         """End the run and let go of the viewer; results stay, for the next dock to take up."""
         if self._left:
             return
@@ -237,8 +241,6 @@ class PrelabelDock(QWidget):
 
     def _restyle(self, *_: Any) -> None:
         self.setStyleSheet(sheet(self.viewer.theme))
-
-    # The main path
 
     def run(self) -> None:
         """Label what is chosen; every complaint is a sentence below the button."""

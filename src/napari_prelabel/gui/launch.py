@@ -46,7 +46,8 @@ def launch(
             result = _result(layer, np.asarray(ids), vocabulary)
             result.layer.visible = number == 0
             viewer.add_layer(result.layer)
-    _, dock = viewer.window.add_plugin_dock_widget(PLUGIN, DOCK)
+    _, frame = viewer.window.add_plugin_dock_widget(PLUGIN, DOCK)
+    dock = frame.dock
     if images:
         first = next(layer for layer in viewer.layers if "prelabel_vocabulary" in layer.metadata)
         dock.place.image.choose(first)

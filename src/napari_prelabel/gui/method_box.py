@@ -1,5 +1,6 @@
 """Method, base and their parameters, built from one table; gives and takes a Job's fields."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,30 +30,40 @@ class MethodBox(QWidget):
 
     changed = Signal()
 
-    def __init__(self) -> None:
+    def __init__(self, *, whole: bool = True) -> None:
+        """whole : make it at once; else `steps` make it, to be gone through before it is used."""
         super().__init__()
-        self.method = Combo("How the map is made")
-        self.base = Combo("The map the method starts from")
-        self.method.offer([(f.title, m) for m, f in FORMS.items() if m in METHODS])
-        self._offer_bases(BASES)
-        self.base.choose("sclip")
-        self.reference = ReferenceChooser()
         self._fitted: Path | None = None
-        self.help = label(role="muted")
         # What a loaded job says of parameters that are not asked for stays as it is.
         self._values = {m: form.default for m, form in FORMS.items()}
         self._inputs: dict[tuple[str, str], Any] = {}
         self._titles: dict[tuple[str, str], QWidget] = {}
         # Rows that methods share, by name: shown while the method's form lists them.
         self._shared: dict[str, list[QWidget]] = {}
-        self._lay_out()
+        self.steps = self._building()
+        if whole:
+            for _ in self.steps:
+                pass
+
+    def _building(self) -> Iterator[None]:
+        """Make the box row by row, each in a few milliseconds."""
+        self.method = Combo("How the map is made")
+        self.base = Combo("The map the method starts from")
+        self.method.offer([(f.title, m) for m, f in FORMS.items() if m in METHODS])
+        self._offer_bases(BASES)
+        self.base.choose("sclip")
+        self.reference = ReferenceChooser()
+        self.help = label(role="muted")
+        yield
+        yield from self._lay_out()
         for method, form in FORMS.items():
             self._show_values(method, form.default)
+            yield
         self.set_windows(None)
         self._listen()
         self._show_what_applies()
 
-    def _lay_out(self) -> None:
+    def _lay_out(self) -> Iterator[None]:
         rows = column(self, 0)
         rows.addLayout(row(Name("Method"), self.method, stretch=1))
         base = QWidget()
@@ -68,12 +79,13 @@ class MethodBox(QWidget):
                     made.setToolTip(f.help)
                     rows.addWidget(made)
         self.advanced = Section("Thresholds, windows, variants", opened=False)
-        self.advanced.add(self._folded())
         rows.addWidget(self.advanced)
-
-    def _folded(self) -> QWidget:
         box = QWidget()
-        grid = QGridLayout(box)
+        self.advanced.add(box)
+        yield
+        yield from self._fold(QGridLayout(box))
+
+    def _fold(self, grid: QGridLayout) -> Iterator[None]:
         grid.setContentsMargins(0, 0, 0, 0)
         grid.setVerticalSpacing(4)
         grid.setColumnStretch(1, 1)
@@ -82,10 +94,10 @@ class MethodBox(QWidget):
                 if f.folded:
                     self._inputs[method, f.name] = made = _input(form, f)
                     self._titles[method, f.name] = self._add(grid, f.title, f.help, made)
-        self._add_shared(grid)
-        return box
+                    yield
+        yield from self._add_shared(grid)
 
-    def _add_shared(self, grid: QGridLayout) -> None:
+    def _add_shared(self, grid: QGridLayout) -> Iterator[None]:
         self.min_score = unit()
         self._row(grid, "min_score", "Least score", "Base alone with background words: less sure "
                   "pixels stay unlabelled (0 to 1).", self.min_score)  # fmt: skip
@@ -94,6 +106,7 @@ class MethodBox(QWidget):
         self._row(grid, "logit_scale", "Sharpness", "Scale of the scores before the softmax (logit "
                   "scale): higher makes the best word win more clearly.",
                   self.logit_scale)  # fmt: skip
+        yield
         self.own_windows = QCheckBox("Windows as the models like them")
         self.own_windows.setToolTip("Untick to choose the image's size and its windows yourself")
         grid.addWidget(self.own_windows, grid.rowCount(), 0, 1, 2)

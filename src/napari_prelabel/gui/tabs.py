@@ -2,9 +2,43 @@
 
 from typing import Any
 
+from qtpy.QtCore import QEvent, QTimer
 from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
 
 OURS = "prelabel"
+
+
+class Tab(QWidget):
+    """One of our docks: joins the others when it is shown, and leaves when it is closed.
+
+    viewer : napari's own; plugins are handed a wrapper, whose layers are not those that events
+    bring.
+    """
+
+    def __init__(self, viewer: Any) -> None:
+        super().__init__()
+        self.viewer = getattr(viewer, "__wrapped__", viewer)
+        self.setObjectName(OURS)
+
+    def leave(self) -> None:
+        """Let go of the viewer; called once or more when the dock is closed."""
+        raise NotImplementedError
+
+    def changeEvent(self, event: Any) -> None:
+        """napari closes a dock by taking it out of its frame."""
+        super().changeEvent(event)
+        if event.type() != QEvent.Type.ParentChange:
+            return
+        if self.parent() is None:
+            self.leave()
+            self.deleteLater()
+        else:
+            QTimer.singleShot(0, self, lambda: join(self.viewer.window, self))
+
+    def closeEvent(self, event: Any) -> None:
+        """A dock that stands alone is closed like any window."""
+        super().closeEvent(event)
+        self.leave()
 
 
 def frame_of(widget: QWidget) -> QDockWidget | None:

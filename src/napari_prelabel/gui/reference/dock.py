@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import napari.viewer
-from qtpy.QtCore import QEvent, QTimer
+from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QWidget
 
 from ...engine.pool import Pool
@@ -18,10 +18,11 @@ from ...job import Job
 from .. import recent_sets
 from ..dock import PrelabelDock
 from ..opened import OpenedLabels
+from ..opening import DockFrame
 from ..parts import Section, Tone, column, over_bar, rule, sentence
 from ..result import ResultLayer
 from ..runner import shared_pool
-from ..tabs import OURS, front, join
+from ..tabs import Tab, front
 from ..theme import sheet
 from .asker import Asker
 from .bar import WorkBar
@@ -47,16 +48,13 @@ REFRESH_MS, REVEAL_MS = 120, 60
 SO_FAR = "What it had learned until then is in the set: press the button to add the rest."
 
 
-class ReferenceDock(QWidget):
+class ReferenceDock(Tab):
     """The dock widget; `napari_viewer` is given by napari."""
 
     def __init__(
         self, napari_viewer: "napari.viewer.Viewer", pool: Callable[[], Pool] = shared_pool
     ) -> None:
-        super().__init__()
-        # napari hands plugins a wrapper, whose layers are not the layers that events bring.
-        self.viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
-        self.setObjectName(OURS)
+        super().__init__(napari_viewer)
         self.setMinimumWidth(360)
         self._left = False
         self._then: Callable[[Any], None] = lambda _: None
@@ -179,29 +177,18 @@ class ReferenceDock(QWidget):
                 pair.result.listeners.add(self._painted)
         return pairs
 
-    def _docks(self) -> list[PrelabelDock]:
+    def _docks(self, now: bool = False) -> list[PrelabelDock]:
+        """The Pre-label docks; one in the making only `now`, which does not wait for it."""
         found = self.viewer.window.dock_widgets.values() if self.viewer.window else ()
-        return [d for d in found if isinstance(d, PrelabelDock)]
+        docks = [
+            (d.dock if now or d.whole else None) if isinstance(d, DockFrame) else d for d in found
+        ]
+        return [d for d in docks if isinstance(d, PrelabelDock)]
 
     # The window
 
-    def changeEvent(self, event: Any) -> None:
-        """napari closes a dock by taking it out of its frame."""
-        super().changeEvent(event)
-        if event.type() != QEvent.Type.ParentChange:
-            return
-        if self.parent() is None:
-            self._leave()
-            self.deleteLater()
-        else:
-            QTimer.singleShot(0, self, lambda: join(self.viewer.window, self))
-
-    def closeEvent(self, event: Any) -> None:
-        """A dock that stands alone is closed like any window."""
-        super().closeEvent(event)
-        self._leave()
-
-    def _leave(self) -> None:
+    def leave(self) -> None:
+        """Let go of the viewer."""
         if self._left:
             return
         self._left = True
@@ -271,9 +258,9 @@ class ReferenceDock(QWidget):
         overview = self.shelf.overview
         if overview is None:
             return
-        if not self._docks():
+        if not self._docks(now=True):
             open_dock(self.viewer)
-        for dock in self._docks():
+        for dock in self._docks(now=True):
             dock.use_reference(overview.folder, [c.word for c in overview.classes])
             front(dock)
         self.bar.say(("info", "Chosen in the Pre-label dock: open an image and press Run."))
