@@ -91,7 +91,7 @@ def run_batch(
                     continue
                 ready = ready or _checked(folder)
                 images, notices = yield from _label(runner, job, picture, spot)
-                notices = (*_moved(spot, sink), *notices)
+                notices = (*sink.out.moved(spot), *notices)
                 sink.add(spot, images, Outcome(picture, "written", "", 0.0, notices), start)
             except BaseException as error:
                 if _ends_all(error):
@@ -163,15 +163,6 @@ def _ends_all(error: BaseException) -> bool:
 
 def _claim(picture: Picture) -> Claim:
     return Claim(picture.names, picture.mark, functools.cache(lambda: file_content(picture.path)))
-
-
-def _moved(spot: Spot, sink: "_Sink") -> tuple[str, ...]:
-    if spot.foreign is None or spot.record is not None:
-        return ()
-    return (
-        f"{spot.foreign.name} is not of the image {spot.source}, whose labels are therefore in "
-        f"{sink.out.file(spot.name).name}.",
-    )
 
 
 def _label(

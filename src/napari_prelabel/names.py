@@ -12,7 +12,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 # Bytes of a name: with the number of a plane and ".labels.json" behind it 255 are not exceeded.
-LONGEST = 235
+LONGEST = 234
 _FORBIDDEN = {ord(c): "_" for c in '<>:"/\\|?*'} | dict.fromkeys((*range(32), 127), "_")
 _DEVICES = {"CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"} | {
     f"{port}{n}" for port in ("COM", "LPT") for n in "123456789¹²³"

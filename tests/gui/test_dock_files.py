@@ -7,14 +7,22 @@ import napari
 import numpy as np
 import pytest
 from napari.layers import Labels
+from PIL import Image as PillowImage
 from qtpy.QtCore import QEvent, QTimer
 
+from napari_prelabel.batch import run_batch
+from napari_prelabel.errors import FileFormatError
+from napari_prelabel.formats import FORMATS, LabelImage, Options, export
+from napari_prelabel.formats.folder import export_one
 from napari_prelabel.gui import dock as dock_module
 from napari_prelabel.gui import io, remember, run_bar
+from napari_prelabel.gui.export_box import label_image
 from napari_prelabel.gui.runner import Runner
+from napari_prelabel.images.find import find_images
 from napari_prelabel.job import FreeCP, Job, Progress, Windows
 from napari_prelabel.vocabulary import Vocabulary
 
+from brightness import Brightness  # isort: skip
 from gui_steps import MODELS, WORDS, labels, run, wait  # isort: skip
 
 
@@ -120,7 +128,50 @@ def test_export_says_what_is_in_the_files(done, viewer, tmp_path):
     done.exporter.button.click()
     wait(lambda: done.exporter.button.isEnabled())
     assert "exists already" in done.exporter.receipt.text()
+    assert "tick Replace files that exist" in done.exporter.receipt.text()
     assert os.listdir(tmp_path / "out")
+
+
+@pytest.mark.parametrize("replace", [False, True])
+@pytest.mark.parametrize("kind", list(FORMATS))
+def test_another_images_labels_are_never_replaced(replace, kind, done, viewer, tmp_path):
+    """Labels of another picture called `ramp`; then this one's, and these once more."""
+    wait(lambda: done.exporter.format.count())
+    out = tmp_path / "out"
+    one = np.ones((3, 4), np.uint16)
+    other = LabelImage(one, Vocabulary.parse(WORDS), "ramp", "ramp.png", content="ab" * 32)
+    export([other], out, kind)
+    before = {p: p.read_bytes() for p in out.iterdir()}
+    done.exporter.format.choose(kind)
+    done.exporter.folder.setText(str(out))
+    done.exporter.replace.setChecked(replace)
+    for again in (False, True):
+        done.export()
+        wait(lambda: done.exporter.button.isEnabled())
+        told = done.exporter.receipt.text()
+        assert ("exists already" in told) == (again and not replace)
+        files = [p for p in out.iterdir() if p.suffix == FORMATS[kind].suffix]
+        if kind != "coco":
+            assert before.items() <= {p: p.read_bytes() for p in out.iterdir()}.items()
+            assert "is not of the image" in told or again
+        found = [i for p in files for i in FORMATS[kind].read(p, None)]
+        assert sorted(i.ids.shape for i in found) == [(3, 4), labels(viewer).data.shape]
+
+
+def test_an_image_file_is_called_in_the_dock_as_on_the_command_line(tmp_path):
+    file = tmp_path / "day: 1.x.jpg"
+    PillowImage.new("RGB", (8, 6)).save(file, "JPEG")
+    job = Job(Vocabulary.parse(WORDS), "base")
+    pictures = find_images([str(file)])
+    for _ in run_batch(Brightness(), job, pictures, tmp_path / "out", "png", Options()):
+        pass
+    data = np.zeros((6, 8, 3), np.uint8)
+    facts = {"path": str(file), "name": "any", "data": data}
+    image, claim = label_image(np.ones((6, 8), np.uint16), job.vocabulary, facts)
+    with pytest.raises(FileFormatError, match=r"day_ 1\.x\.png exists already"):
+        export_one(image, claim, tmp_path / "out", "png", Options())
+    export_one(image, claim, tmp_path / "out", "png", Options(overwrite=True))
+    assert len(os.listdir(tmp_path / "out")) == 2
 
 
 def test_coco_can_be_written_as_asked(done, tmp_path):

@@ -4,6 +4,7 @@ Labels belong to an image by what their table says, never by their name alone. T
 and the dock ask the same folder, so they name files alike.
 """
 
+import functools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -11,10 +12,10 @@ from pathlib import Path
 from typing import Literal
 
 from ..errors import FileFormatError
-from ..names import Names, distinct, key, plane_source, stack_name
+from ..names import Names, distinct, key, mark_of, names_of, plane_source, safe, stack_name
 from ..vocabulary import Vocabulary
 from . import FORMATS, Format, target
-from .record import Record
+from .record import Record, file_content
 from .values import LabelImage, Options, Receipt, total
 
 State = Literal["new", "there", "part", "changed"]
@@ -38,9 +39,24 @@ class Claim:
         if record is None or record.image not in self.names.sources:
             return ""
         at_its_path = bool(self.place) and record.place == self.place
+        if not record.content and self.place and record.place not in ("", self.place):
+            return ""
         if record.content in ("", self.content()) or (at_its_path and not self.content()):
             return "same"
         return "changed" if at_its_path else ""
+
+
+def claim_of_file(path: Path) -> Claim:
+    """The claim of an image file that was named or opened by itself; its path is absolute."""
+    mark = mark_of(str(path))
+    names = names_of(path.name, path.parent.name, mark)
+    return Claim(names, mark, functools.cache(lambda: file_content(path)))
+
+
+def claim_of_array(name: str, content: str) -> Claim:
+    """The claim of an image without a file; `content` has digits of its pixels."""
+    outputs = (safe(name), safe(name, f"-{content[:8]}"), safe(name, f"-{content}"))
+    return Claim(Names(outputs, tuple(f"{o}.png" for o in outputs)), "", lambda: content)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +165,15 @@ class OutFolder:
             path = self.file("")
             return self._format.write(pieces, path, how) if pieces else Receipt()
         return total(self._format.write([p], self.file(p.name), how) for p in pieces)
+
+    def moved(self, spot: Spot) -> tuple[str, ...]:
+        """A sentence where another's file keeps the labels of an image from their nicest name."""
+        if spot.foreign is None:
+            return ()
+        return (
+            f"{spot.foreign.name} is not of the image {spot.source}, whose labels are therefore in "
+            f"{self.file(spot.name).name}.",
+        )
 
     def _known(self, claims: Sequence[Claim]) -> dict[int, Spot]:
         """Spots of the images that have labels here, by their number.
@@ -279,6 +304,30 @@ class OutFolder:
 
     def _in_file(self) -> dict[str, Record]:
         return self._format.records(self.file(""), self._vocabulary)
+
+
+def export_one(
+    image: LabelImage, claim: Claim, folder: Path, format_name: str, options: Options
+) -> Receipt:
+    """Write the labels of one image as a batch of it alone would; what is there of another image
+    is never replaced, what is there of this one only if `options.overwrite`.
+
+    Raises FileFormatError.
+    """
+    out = OutFolder(folder, format_name, image.vocabulary)
+    (spot,) = out.assign([claim])
+    if spot.state in ("there", "changed") and not options.overwrite:
+        path = out.file(spot.name)
+        raise FileFormatError(
+            path,
+            f"{path.name} exists already and has labels of this image: tick Replace files that "
+            "exist, or choose another folder.",
+        )
+    image = replace(
+        image, name=spot.name, source=spot.source, content=claim.content(), place=claim.place
+    )
+    receipt = out.write([(spot, [image])], options)
+    return replace(receipt, notices=(*receipt.notices, *out.moved(spot)))
 
 
 def _complete(held: Sequence[_Held]) -> bool:

@@ -1,9 +1,12 @@
 """Write the result where the person wants it, and say what a reader finds in the files."""
 
+import hashlib
 import importlib
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from napari.layers import Image, Labels
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QLineEdit, QWidget
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..formats import LabelImage, Receipt
+    from ..formats.folder import Claim
 
 
 SEGMENTATIONS = {
@@ -60,6 +64,7 @@ class ExportBox(QWidget):
         browse = button("…", "Choose a folder", self._browse)
         browse.setFixedWidth(34)
         self.replace = QCheckBox("Replace files that exist")
+        self.replace.setToolTip("Only labels of this very image; never those of another")
         self.button = button(
             "Export", "Write the labels as they are on the screen", self.wanted.emit
         )
@@ -114,8 +119,8 @@ class ExportBox(QWidget):
             beside = Path(source).parent if source else Path.home()
             self.folder.setText(str(beside / "prelabel"))
 
-    def write(self, make: "Callable[[], LabelImage]") -> None:
-        """Write what `make` gives, off the GUI thread; the receipt follows."""
+    def write(self, make: "Callable[[], tuple[LabelImage, Claim]]") -> None:
+        """Write what `make` gives off the GUI thread; the receipt follows."""
         if not self.folder.text().strip():
             self.fail("Choose a folder first.")
             return
@@ -161,29 +166,46 @@ def _titles() -> list[tuple[str, Any]]:
 
 
 def _export(
-    make: "Callable[[], LabelImage]", folder: Path, name: str, how: dict[str, Any]
+    make: "Callable[[], tuple[LabelImage, Claim]]", folder: Path, name: str, how: dict[str, Any]
 ) -> "Receipt":
-    from ..formats import Options, export
+    from ..formats import Options
+    from ..formats.folder import export_one
 
-    return export([make()], folder, name, Options(**how))
+    image, claim = make()
+    return export_one(image, claim, folder, name, Options(**how))
 
 
 def label_facts(layer: Labels, image: Image) -> dict[str, Any]:
-    """Name, source, pixel size and provenance that go into the files beside the labels."""
-    path = image.source.path
-    name = Path(path).stem if path else image.name
-    safe = "".join(c if c.isalnum() or c in " ._-()" else "_" for c in name).strip(" .")
+    """The image that labels are of, pixel size and provenance that go into the files."""
     return {
-        "name": safe or "labels",
-        "source": Path(path).name if path else f"{safe or 'image'}.png",
+        "path": image.source.path,
+        "name": image.name,
+        "data": image.data[0] if image.multiscale else image.data,
         "scale": pixel_size(layer),
         "unit": str(layer.units[-1]),
         "provenance": layer.metadata.get(METADATA, {}).get("run", {}),
     }
 
 
-def label_image(ids: Any, vocabulary: Vocabulary, facts: dict[str, Any]) -> "LabelImage":
-    """What is exported, once the formats are loaded."""
+def label_image(
+    ids: Any, vocabulary: Vocabulary, facts: dict[str, Any]
+) -> "tuple[LabelImage, Claim]":
+    """What is exported and whose it is, once the formats are loaded; reads the image."""
     from ..formats import LabelImage
+    from ..formats.folder import claim_of_array, claim_of_file
 
-    return LabelImage(ids, vocabulary, **facts)
+    facts = dict(facts)
+    path, name, data = (facts.pop(key) for key in ("path", "name", "data"))
+    if path and "://" not in str(path):
+        claim = claim_of_file(Path(os.path.abspath(path)))
+    else:
+        claim = claim_of_array(name, _digits(data))
+    return LabelImage(ids, vocabulary, claim.names.outputs[0], **facts), claim
+
+
+def _digits(data: Any) -> str:
+    """Digits of an array's pixels; of its first plane where they are not all in memory."""
+    whole = data if isinstance(data, np.ndarray) else np.asarray(data[(0,) * (data.ndim - 2)])
+    told = hashlib.sha256(f"{data.dtype} {data.shape}".encode())
+    told.update(np.ascontiguousarray(whole).data)
+    return told.hexdigest()

@@ -11,6 +11,7 @@ from ..errors import FileFormatError
 from ..formats import FORMATS, LabelImage, Options
 from ..formats.atomic import part_of
 from ..formats.png import MAX_INDEXED, TABLE, write_plain
+from ..formats.table import identity, read_identity
 from ..vocabulary import IGNORE, Class, Vocabulary
 from .images import pixel_size_of
 
@@ -69,6 +70,7 @@ def labels_layer(image: LabelImage) -> LayerData:
                 "classes": image.vocabulary.to_dict(),
                 "run": dict(image.provenance),
                 "image": image.source,
+                "file": identity(image),
             }
         },
     }
@@ -162,7 +164,7 @@ def _image(data: Any, attributes: Mapping[str, Any], target: Path) -> LabelImage
     source = str(told.get("image") or target.stem)
     return LabelImage(
         data, vocabulary, target.stem, source, pixel_size_of(attributes, data.ndim), str(units[-1]),
-        provenance=told.get("run", {}),
+        provenance=told.get("run", {}), **read_identity(told.get("file", {})),
     )  # fmt: skip
 
 
