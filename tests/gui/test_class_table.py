@@ -2,7 +2,7 @@
 
 from qtpy.QtCore import Qt
 
-from napari_prelabel.gui.class_table import ID, LOCK, NAME, PIXELS, ClassTable
+from napari_prelabel.gui.class_table import ID, LOCK, NAME, ONLY, PIXELS, SHOW, ClassTable
 from napari_prelabel.vocabulary import Class, Vocabulary
 
 TYPED = list(Vocabulary.parse("tree\nlake\nRoad\nsky").classes)
@@ -55,3 +55,26 @@ def test_headings_that_sort_say_so(qtbot):
     model, tip = made(qtbot).classes, Qt.ItemDataRole.ToolTipRole
     told = ["sort" in model.headerData(i, Qt.Orientation.Horizontal, tip) for i in range(6)]
     assert told == [False, True, True, True, False, False]
+
+
+def ticked(table, number, column):
+    index = table.classes.index(number, column)
+    state = table.classes.data(index, Qt.ItemDataRole.CheckStateRole)
+    return state == Qt.CheckState.Checked
+
+
+def test_only_shows_one_class_and_then_all_again(qtbot):
+    table = made(qtbot)
+    model = table.classes
+    model.setData(model.index(1, ONLY), 2, Qt.ItemDataRole.CheckStateRole)
+    assert model.hidden == {"tree", "Road", "sky", "barn"}
+    assert ticked(table, 1, ONLY)
+    assert [ticked(table, n, SHOW) for n in range(5)] == [False, True, False, False, False]
+    model.setData(model.index(3, ONLY), 2, Qt.ItemDataRole.CheckStateRole)
+    assert not ticked(table, 1, ONLY)
+    assert "sky" not in model.hidden
+    assert len(model.hidden) == 4
+    model.setData(model.index(3, ONLY), 0, Qt.ItemDataRole.CheckStateRole)
+    assert not model.hidden
+    model.setData(model.index(0, SHOW), 0, Qt.ItemDataRole.CheckStateRole)
+    assert model.hidden == {"tree"}

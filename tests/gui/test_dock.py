@@ -123,7 +123,7 @@ def test_descriptions_reach_the_job(dock, image, tmp_path):
     dock.lists.load_sentences(tmp_path / "d.json")
     wait(lambda: not dock.described.isHidden())
     assert dock.job().vocabulary.find("dark").descriptions == ("a dark place",)
-    assert dock.described.text() == "1 of 2 classes have descriptions."
+    assert dock.described.text() == "Described: 1 of 2 classes."
     (tmp_path / "d.json").write_text("[1]")
     dock.lists.load_sentences(tmp_path / "d.json")
     wait(lambda: dock.bar.notices.texts)

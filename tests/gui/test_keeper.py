@@ -52,7 +52,7 @@ def test_a_stroke_is_kept_and_taken_up_in_the_next_session(done, viewer, image, 
     dock, again = start_anew(viewer, pool, pixels)
     dock.words.set_text("")
     assert not dock.keeper.isHidden()
-    assert f"{int((mine == HUMAN).sum()):,} pixels are yours" in dock.keeper.text.text()
+    assert f"{int((mine == HUMAN).sum()):,} pixels of yours" in dock.keeper.text.text()
     dock.keeper.take.click()
     wait(lambda: len(viewer.layers) == 2)
     np.testing.assert_array_equal(labels(viewer).data, drawn)

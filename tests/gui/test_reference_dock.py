@@ -416,6 +416,26 @@ def test_a_click_asks_which_references_caused_a_label(made, two, viewer, fake):
     assert "asked segment" not in viewer.layers
 
 
+def test_the_references_of_an_image_are_switched_off_at_once_and_back(made, two, viewer, fake):
+    reme_result(made, two)
+    viewer.layers["second labels"].visible = False
+    made.tool.ask_at((30.0, 60.0))
+    listed = made.why.list
+    wait(lambda: bool(listed.cards))
+    assert sum(len(head.cards) for head in listed.heads) == len(listed.cards)
+    sources = [{c.entry.record.source.name for c in head.cards} for head in listed.heads]
+    assert all(len(names) == 1 for names in sources)
+    head = listed.heads[0]
+    count = len(head.cards)
+    assert head.title.text().endswith("1 segment" if count == 1 else f"{count} segments")
+    head.switch_button.click()
+    wait(lambda: head.switch_button.text() == "Switch all on")
+    assert not any(card.entry.record.enabled for card in head.cards)
+    made.sets.undo_button.click()
+    wait(lambda: head.switch_button.text() == "Switch all off")
+    assert all(card.entry.record.enabled for card in head.cards)
+
+
 def test_labels_of_another_method_say_what_to_do(made, two):
     made.tool.ask_at((30.0, 60.0))
     assert "choose ReME" in made.bar.notices.texts[0]

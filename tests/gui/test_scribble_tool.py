@@ -114,7 +114,7 @@ def test_a_stroke_is_previewed_accepted_and_undone_in_one_step(tool, dock, viewe
     assert (notes_of(dock).provenance[~OBJECT] == MODEL).all()
     assert counts()["rock"] == OBJECT.sum()
     assert NAME not in viewer.layers
-    assert "900 pixels are yours now" in dock.scribble_box.note.text()
+    assert "900 pixels more of yours" in dock.scribble_box.note.text()
     layer.undo()
     assert not layer.data.any()
     assert (notes_of(dock).provenance == MODEL).all()

@@ -1,4 +1,4 @@
-"""The table beneath the words: colour, id, name, pixels, shown, locked. It is the legend, too."""
+"""The table beneath the words: what each class is, has and shows. It is the legend, too."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,14 +13,15 @@ from ..errors import VocabularyError
 from ..vocabulary import Class, key
 from .annotation import KEPT
 
-COLUMNS = ("", "id", "class", "pixels", "show", "lock")
-COLOUR, ID, NAME, PIXELS, SHOW, LOCK = range(6)
+COLUMNS = ("", "id", "class", "pixels", "show", "only", "lock")
+COLOUR, ID, NAME, PIXELS, SHOW, ONLY, LOCK = range(7)
 TIPS = (
     "Click to choose the colour of this class",
     "The number in the exported files; it follows the order of the lines",
     "Click to paint with this class",
     "Pixels that show this class now",
     "Untick to hide this class on the canvas; the labels stay as they are",
+    "Tick to show this class alone, untick to show all",
     "Tick to keep this class as it is now: runs write nothing over its pixels",
 )
 ROWS_SHOWN = 7
@@ -163,8 +164,8 @@ class ClassModel(QAbstractTableModel):
             return _text(row, at)
         if role == Qt.ItemDataRole.DecorationRole and at == COLOUR:
             return QColor(row.colour)
-        if role == Qt.ItemDataRole.CheckStateRole and at in (SHOW, LOCK):
-            on = row.shown if at == SHOW else row.locked
+        if role == Qt.ItemDataRole.CheckStateRole and at in (SHOW, ONLY, LOCK):
+            on = self._alone(row) if at == ONLY else row.shown if at == SHOW else row.locked
             return Qt.CheckState.Checked if on else Qt.CheckState.Unchecked
         if role == Qt.ItemDataRole.TextAlignmentRole:
             return _side(at)
@@ -177,19 +178,28 @@ class ClassModel(QAbstractTableModel):
             return False
         row = self.rows[index.row()]
         on = Qt.CheckState(value) == Qt.CheckState.Checked
-        if index.column() == SHOW:
-            row.shown = on
-            _remember(self._hidden, row.entry.name, not on)
-        else:
+        if index.column() == LOCK:
             row.locked = on
             _remember(self._locked, row.entry.name, on)
-        self.dataChanged.emit(index, index)
+        else:
+            others = [r for r in self.rows if r is not row] if index.column() == ONLY else []
+            self._show([row], on or index.column() == ONLY)
+            self._show(others, not on)
+        self.dataChanged.emit(self.index(0, SHOW), self.index(len(self.rows) - 1, LOCK))
         self.ticked.emit()
         return True
 
+    def _show(self, rows: list[Row], on: bool) -> None:
+        for row in rows:
+            row.shown = on
+            _remember(self._hidden, row.entry.name, not on)
+
+    def _alone(self, row: Row) -> bool:
+        return len(self.rows) > 1 and [r for r in self.rows if r.shown] == [row]
+
     def flags(self, index: QModelIndex) -> Any:
         flags = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable
-        if index.column() in (SHOW, LOCK):
+        if index.column() in (SHOW, ONLY, LOCK):
             flags |= Qt.ItemFlag.ItemIsUserCheckable
         return flags
 
@@ -221,7 +231,14 @@ class ClassTable(QTableView):
         header.setSectionResizeMode(NAME, QHeaderView.ResizeMode.Stretch)
         header.setMinimumSectionSize(16)
         em = self.fontMetrics().horizontalAdvance("0")
-        for at, wide in ((COLOUR, 2.8), (ID, 3.5), (PIXELS, 8.5), (SHOW, 5), (LOCK, 4.8)):
+        for at, wide in (
+            (COLOUR, 2.8),
+            (ID, 3.5),
+            (PIXELS, 8.5),
+            (SHOW, 5),
+            (ONLY, 4.8),
+            (LOCK, 4.8),
+        ):
             self.setColumnWidth(at, round(em * wide))
         self.clicked.connect(self._clicked)
         self.classes.modelReset.connect(self._fit)

@@ -19,7 +19,7 @@ from .annotation import Plane, plain
 from .background import Background
 from .correct_box import CorrectBox
 from .keys import pressed
-from .parts import Tone
+from .parts import Tone, counted
 from .place_box import PlaceBox
 from .result import ResultLayer
 from .session import Session
@@ -175,7 +175,7 @@ class Corrector(QObject):
         ids = np.unique(after[change])
         _write(result, plane, [(change & (after == i), int(i)) for i in ids])
         count = int(change.sum())
-        many = "1 pixel" if count == 1 else f"{count:,} pixels"
+        many = counted(count, "pixel")
         self._say(f"Tidied {many}. Ctrl+Z takes it back.")
 
 

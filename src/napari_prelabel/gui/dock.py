@@ -33,7 +33,7 @@ from .method_box import MethodBox
 from .method_diffusion import check_diffusion
 from .models_box import ModelsBox
 from .opened import OpenedLabels
-from .parts import Section, column, label, over_bar, row, rule, sentence
+from .parts import Section, column, counted, label, over_bar, row, rule, sentence
 from .place_box import PlaceBox
 from .result import ResultLayer
 from .result_box import ResultBox
@@ -388,7 +388,7 @@ class PrelabelDock(Tab):
         names = self.words.vocabulary.names if self.words.vocabulary else ()
         told = {key(name) for name in self._sentences}
         count = sum(key(name) in told for name in names)
-        self.described.setText(f"{count} of {len(names)} classes have descriptions.")
+        self.described.setText(f"Described: {count} of {counted(len(names), 'class', 'classes')}.")
         self.described.setVisible(count > 0)
 
     def _fit_method(self) -> None:

@@ -19,7 +19,7 @@ from ..errors import ImageError, PrelabelError
 from . import kept
 from .background import Background
 from .kept import Kept, Moved, Offer
-from .parts import button, column, label, row, sentence
+from .parts import button, column, counted, label, row, sentence
 from .place_box import PlaceBox
 from .result import ResultLayer
 from .session import Session
@@ -121,8 +121,9 @@ class Keeper(QWidget):
         if self._offer is not None:
             when = datetime.fromtimestamp(self._offer.seconds)
             self.text.setText(
-                f"You worked on this image on {when:%d %B at %H:%M}: {self._offer.human:,} pixels "
-                "are yours. They were kept, but not exported."
+                f"You worked on this image on {when:%d %B at %H:%M}: "
+                f"{counted(self._offer.human, 'pixel')} "
+                "of yours were kept, not exported."
             )
         self.setVisible(self._offer is not None)
 

@@ -352,6 +352,11 @@ def sentence(error: Exception) -> str:
     return text[:1].upper() + text[1:]
 
 
+def counted(number: int, one: str, many: str = "") -> str:
+    """ "1 image", "1,200 images"."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
 def plain_font(font: QFont, share: float) -> QFont:
     """The font in another size."""
     made = QFont(font)

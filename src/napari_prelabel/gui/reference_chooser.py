@@ -12,7 +12,7 @@ from ..models.catalog import MODELS, installed
 from ..models.catalog_visual import CLIP_PREFIX
 from . import recent_sets
 from .background import Background
-from .parts import Combo, Name, button, column, label, row, sentence
+from .parts import Combo, Name, button, column, counted, label, row, sentence
 from .reference.encoders import choice
 
 NONE = "no set yet"
@@ -139,6 +139,7 @@ def _facts(folder: Path) -> tuple[str, str, str, str]:
 
     held = ReferenceSet.open(folder)
     classes = len({label.root for label in held.labels()})
-    told = f"{held.n_segments:,} segments, {classes:,} classes. Encoder: {held.encoder.name}."
+    size = f"{counted(held.n_segments, 'segment')}, {counted(classes, 'class', 'classes')}"
+    told = f"{size}. Encoder: {held.encoder.name}."
     words = held.text.name if held.text is not None else ""
     return held.digest, held.encoder.name, words, told

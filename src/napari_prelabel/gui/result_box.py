@@ -4,7 +4,7 @@ from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtWidgets import QCheckBox, QSlider, QWidget
 
 from .keys import pressed
-from .parts import button, column, label, row
+from .parts import button, column, counted, label, row
 
 
 class ResultBox(QWidget):
@@ -74,7 +74,9 @@ class ResultBox(QWidget):
     def show_state(self, runs: int, human: int, changed: str | None = None) -> None:
         """How many runs can be undone, how many pixels are the person's, what changed."""
         self.undo_button.setEnabled(runs > 0)
-        self.kept.setText(f"{human:,} pixels painted by you or opened from a file are kept.")
+        self.kept.setText(
+            f"{counted(human, 'pixel')} painted by you or opened from a file: kept by runs."
+        )
         self.kept.setVisible(human > 0)
         if changed is not None:
             self.changed.setText(changed)

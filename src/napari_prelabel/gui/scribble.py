@@ -17,7 +17,7 @@ from ..engine.tasks import Scribbled, reach_of
 from ..errors import Cancelled, PrelabelError, WorkerDied
 from .annotation import Index
 from .images import Source, current_plane
-from .parts import sentence
+from .parts import counted, sentence
 from .result import ResultLayer
 from .scribble_asker import ScribbleAsker, Settings, Wish
 from .scribble_box import ScribbleBox
@@ -325,7 +325,7 @@ class ScribbleTool(QObject):
         result.layer.refresh(extent=False)
         self._forget()
         if total:
-            self._say(f"Scribble: {total:,} pixels are yours now; Ctrl+Z takes them back.")
+            self._say(f"Scribble: {counted(total, 'pixel')} more of yours; Ctrl+Z takes them back.")
         else:
             self._say(
                 "Nothing was changed: these pixels are yours already, or their class is locked."

@@ -18,7 +18,7 @@ from ..vocabulary import Vocabulary
 from .annotation import Step
 from .images import Source, guess_channel_axis, placement
 from .opened import is_picture
-from .parts import Tone
+from .parts import Tone, counted
 from .result import METADATA, ResultLayer, dtype_for
 from .runner import Plane, Runner
 from .tally import histogram
@@ -348,7 +348,7 @@ def changed_text(task: Task) -> str:
         return ""
     if not total:
         return "Nothing changed against the run before."
-    lines = [f"{total:,} pixels changed against the run before:"]
+    lines = [f"{counted(total, 'pixel')} changed against the run before:"]
     for (old, new), pixels in task.changed.most_common(5):
         lines.append(f"{old or 'unlabelled'} → {new or 'unlabelled'}   {pixels:,}")
     if len(task.changed) > 5:

@@ -6,9 +6,9 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QWidget
 
 from ...models.catalog import synonym_cosine
-from ..parts import Combo, Name, button, column, label, row
+from ..parts import Combo, Name, button, column, counted, label, row
 from ..spins import Number, whole
-from .shelf import Overview, counted
+from .shelf import Overview
 from .table import Column, Table
 
 if TYPE_CHECKING:

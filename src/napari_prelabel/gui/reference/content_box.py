@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QFileDialog, QFrame, QLabel, QWidget
 
-from ..parts import button, column, label, row
+from ..parts import button, column, counted, label, row
 from .gallery import Gallery, about, pixmap
-from .shelf import Entry, Overview, Rows, Shelf, counted
+from .shelf import Entry, Overview, Rows, Shelf
 from .table import Column, Table
 
 EMPTY = "Make a set below, or open one above, to see what is in it."
@@ -160,10 +160,10 @@ def _columns() -> tuple[Column, ...]:
         Column("segments", lambda c: f"{c.segments:,}", "Regions with this word", 9, True),
         Column("images", lambda c: f"{c.images:,}", "Images they come from", 7, True),
         Column("off", lambda c: f"{c.off:,}" if c.off else "", "Switched off by you", 4, True),
-        Column("out", lambda c: f"{c.dropped:,}" if c.dropped else "",
-               "Dropped by cleaning, mostly outliers of the class", 4, True),
-        Column("also", lambda c: f"{len(c.synonyms)}" if c.synonyms else "",
-               "Other words taken for this one", 5, True, tip=_tip),
+        Column("cleaned", lambda c: f"{c.dropped:,}" if c.dropped else "",
+               "Dropped by cleaning, mostly outliers of the class", 8, True),
+        Column("words", lambda c: f"{len(c.synonyms)}" if c.synonyms else "",
+               "Other words taken for this one", 6, True, tip=_tip),
     )  # fmt: skip
 
 

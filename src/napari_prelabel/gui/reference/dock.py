@@ -19,7 +19,7 @@ from .. import recent_sets
 from ..dock import PrelabelDock
 from ..opened import OpenedLabels
 from ..opening import DockFrame
-from ..parts import Section, Tone, column, over_bar, rule, sentence
+from ..parts import Section, Tone, column, counted, over_bar, rule, sentence
 from ..result import ResultLayer
 from ..runner import shared_pool
 from ..tabs import Tab, front
@@ -36,7 +36,7 @@ from .pairs import Pair, Taken, find_pairs
 from .places import Places
 from .questions import CaptionsQuestion, evaluate_task, explain_task, learn_task
 from .set_box import SetBox
-from .shelf import Overview, Shelf, counted
+from .shelf import Overview, Shelf
 from .trust_box import TrustBox
 from .why import WhyBox, WhyTool
 from .why_answer import WhyAnswer

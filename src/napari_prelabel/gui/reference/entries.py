@@ -23,6 +23,38 @@ class Line:
     below: str
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Group:
+    """Entries of one image. title : of the group, "" for entries without a heading."""
+
+    title: str
+    lines: Sequence[Line]
+
+
+class _Head(QFrame):
+    """What a group is, and a switch for all of it."""
+
+    def __init__(self, title: str, cards: "list[_Card]") -> None:
+        super().__init__()
+        self.cards = cards
+        self.title = QElidingLabel(title)
+        self.title.setToolTip(title)
+        self.title.setProperty("role", "head")
+        self.switch_button = button("", "Takes effect at the next run", lambda: None, "link")
+        body = row(self.title, self.switch_button, stretch=0)
+        body.setContentsMargins(0, 4, 4, 0)
+        self.setLayout(body)
+        self.tell()
+
+    @property
+    def on(self) -> bool:
+        """Whether any of the group counts."""
+        return any(card.entry.record.enabled for card in self.cards)
+
+    def tell(self) -> None:
+        self.switch_button.setText("Switch all off" if self.on else "Switch all on")
+
+
 class _Card(QFrame):
     """One segment."""
 
@@ -72,16 +104,36 @@ class EntryList(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.cards: list[_Card] = []
+        self.heads: list[_Head] = []
         self._rows = column(self, 0)
         self._rows.setSpacing(3)
 
     def show_lines(self, lines: Sequence[Line]) -> None:
         """Replace the list."""
-        for card in self.cards:
-            self._rows.removeWidget(card)
-            card.deleteLater()
-        self.cards = [self._card(line) for line in lines]
-        self.setVisible(bool(lines))
+        self.show_groups([Group("", lines)])
+
+    def show_groups(self, groups: Sequence[Group]) -> None:
+        """Replace the list; each group has a heading with a switch for all of it."""
+        old: QWidget
+        for old in (*self.heads, *self.cards):
+            self._rows.removeWidget(old)
+            old.deleteLater()
+        self.cards, self.heads = [], []
+        for group in groups:
+            cards = [self._card(line) for line in group.lines]
+            if group.title:
+                head = self._head(group.title, cards)
+                self._rows.insertWidget(self._rows.indexOf(cards[0]), head)
+            self.cards += cards
+        self.setVisible(bool(self.cards))
+
+    def _head(self, title: str, cards: list[_Card]) -> _Head:
+        head = _Head(title, cards)
+        head.switch_button.clicked.connect(
+            lambda: self.switch.emit([card.entry.record.row for card in cards], not head.on)
+        )
+        self.heads.append(head)
+        return head
 
     def _card(self, line: Line) -> _Card:
         card = _Card(line)
@@ -103,3 +155,5 @@ class EntryList(QWidget):
         for card in self.cards:
             if card.entry.record.row in fresh:
                 card.set_entry(fresh[card.entry.record.row])
+        for head in self.heads:
+            head.tell()

@@ -11,11 +11,11 @@ from ...errors import FileFormatError, ImageError
 from ...models.catalog_visual import IN_WINDOWS
 from .. import recent_sets
 from ..fetch_row import FetchRow
-from ..parts import Combo, Name, button, column, label, line, row
+from ..parts import Combo, Name, button, column, counted, label, line, row
 from .clips import clips
 from .encoders import GET, choice, choices, fetchable, squashes
 from .pairs import Pair, Taken, take
-from .shelf import Overview, counted
+from .shelf import Overview
 from .table import Column, Table
 
 EMPTY = (

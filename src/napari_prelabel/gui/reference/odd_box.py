@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from qtpy.QtWidgets import QWidget
 
-from ..parts import button, column, label
+from ..parts import button, column, counted, label
 from .entries import EntryList, Line
-from .shelf import Entry, Shelf, counted
+from .shelf import Entry, Shelf
 
 if TYPE_CHECKING:
     from ...reference.odd import Odd

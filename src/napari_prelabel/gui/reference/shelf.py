@@ -13,7 +13,7 @@ import numpy.typing as npt
 from qtpy.QtCore import QObject, Signal
 
 from ...errors import ReferenceSetError
-from ..parts import sentence
+from ..parts import counted, sentence
 from .reader import Reader
 
 if TYPE_CHECKING:
@@ -77,6 +77,8 @@ class Shelf(QObject):
     def __init__(self) -> None:
         super().__init__()
         self.overview: Overview | None = None
+        # What `told` switched last, and how undoing it leaves these rows.
+        self._moved: tuple[str, Rows, bool] = ("", np.arange(0), True)
         self.told = ""
         self._reader = Reader()
         self._reader.failed.connect(lambda error: self.failed.emit(sentence(error)))
@@ -145,6 +147,7 @@ class Shelf(QObject):
             overview, moved = answer
             if len(moved):
                 self.told = f"{counted(len(moved), 'segment')} switched {'on' if on else 'off'}"
+                self._moved = (self.told, moved, not on)
                 self.switched.emit(moved, on)
             self._show(overview)
 
@@ -184,6 +187,8 @@ class Shelf(QObject):
             return overview_of(held)
 
         def then(overview: Overview) -> None:
+            if self._moved[0] == told:
+                self.switched.emit(*self._moved[1:])
             self._show(overview)
             self.said.emit(f"Undone: {told}.")
 
@@ -212,8 +217,3 @@ def overview_of(held: "ReferenceSet") -> Overview:
 def entries_of(held: "ReferenceSet", rows: Rows) -> tuple[Entry, ...]:
     """Records and pictures of rows, in their order."""
     return tuple(map(Entry, held.records(rows), held.thumbnails(rows)))
-
-
-def counted(number: int, one: str, many: str = "") -> str:
-    """ "1 image", "1,200 images"."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"

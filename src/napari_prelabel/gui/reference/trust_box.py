@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QWidget
 
-from ..parts import button, column, label
-from .shelf import counted
+from ..parts import button, column, counted, label
 from .table import Column, Table
 
 if TYPE_CHECKING:

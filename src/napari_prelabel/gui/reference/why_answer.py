@@ -9,14 +9,14 @@ from qtpy.QtCore import QObject, Signal
 
 from ...errors import Cancelled
 from ...job import Job
-from ..parts import sentence
+from ..parts import counted, sentence
 from ..result import ResultLayer
-from .entries import Line
+from .entries import Group, Line
 from .shelf import Entry, Shelf
 from .why import WhyBox, WhyTool
 
 if TYPE_CHECKING:
-    from ...engine.tasks import Explanation
+    from ...engine.tasks import Cause, Explanation
 
 CHANGED = "The set has changed since this run: run again to see what it says now."
 Plane = tuple[int, ...]
@@ -69,12 +69,7 @@ class WhyAnswer(QObject):
             self._box.say(
                 f"“{name}” took {percent(found.share)} of the weight. It comes from:", note
             )
-            self._box.list.show_lines(
-                [
-                    Line(entry, f"{percent(cause.weight)}  {', '.join(cause.words)}", cause.source)
-                    for entry, cause in zip(entries, found.causes, strict=True)
-                ]
-            )
+            self._box.list.show_groups(grouped(entries, found.causes))
 
         self._shelf.entries(rows, then)
 
@@ -87,6 +82,25 @@ class WhyAnswer(QObject):
         self._box.list.again(entries)
         self._box.note.setText("Switched: press Run again to see the difference.")
         self._box.note.show()
+
+
+def grouped(entries: Sequence[Entry], causes: "Sequence[Cause]") -> list[Group]:
+    """References by the image they are from, the image of most weight first."""
+    found: dict[str, list[tuple[Entry, Cause]]] = {}
+    for entry, cause in zip(entries, causes, strict=True):
+        found.setdefault(entry.record.source.hash, []).append((entry, cause))
+    groups = []
+    for members in sorted(found.values(), key=lambda m: -sum(c.weight for _, c in m)):
+        share = percent(sum(cause.weight for _, cause in members))
+        title = f"{members[0][1].source}: {share} of {counted(len(members), 'segment')}"
+        groups.append(Group(title, [_line(entry, cause) for entry, cause in members]))
+    return groups
+
+
+def _line(entry: Entry, cause: "Cause") -> Line:
+    y0, x0, y1, x1 = entry.record.segment.box
+    head = f"{percent(cause.weight)}  {', '.join(cause.words)}"
+    return Line(entry, head, f"{x1 - x0} × {y1 - y0} pixels at ({y0}, {x0})")
 
 
 def percent(weight: float) -> str:

@@ -1,0 +1,165 @@
+"""Every screen of the docks, at both sizes and in both themes, into a folder: to be looked at.
+
+Run `make screens`, or `xvfb-run -s "-screen 0 1600x1000x24" python docs/screens.py FOLDER`.
+"""
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import napari
+import numpy as np
+from PIL import Image
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QApplication, QWidget
+from skimage import data
+
+from napari_prelabel.gui import kept, remember, runner
+from napari_prelabel.gui.cheat_sheet import show_keys
+from napari_prelabel.gui.commands import DOCK, PLUGIN, REFERENCE
+from napari_prelabel.gui.dock import PrelabelDock
+
+SIZES = {"small": (1366, 768), "large": (1600, 1000)}
+THEMES = ("dark", "light")
+PHOTOGRAPH = data.cat
+
+
+def wait(done: Callable[[], bool], seconds: float = 240.0) -> None:
+    end = time.monotonic() + seconds
+    while not done() and time.monotonic() < end:
+        QApplication.processEvents()
+        time.sleep(0.005)
+
+
+def pause(seconds: float) -> None:
+    end = time.monotonic() + seconds
+    wait(lambda: time.monotonic() > end)
+
+
+class Camera:
+    """Takes the window, or a dialog, in every size and theme."""
+
+    def __init__(self, viewer: napari.Viewer, folder: Path) -> None:
+        self.viewer, self.folder = viewer, folder
+
+    def shoot(self, name: str) -> None:
+        """The whole window as `name-theme-size.png`."""
+        for theme, size in self._settings():
+            made = self.viewer.screenshot(canvas_only=False, flash=False)
+            self._save(Image.fromarray(made).convert("RGB"), f"{name}-{theme}-{size}")
+
+    def shoot_widget(self, make: Callable[[], QWidget], name: str) -> None:
+        """A dialog of its own."""
+        for theme, size in self._settings():
+            widget = make()
+            pause(0.3)
+            path = self.folder / f"{name}-{theme}-{size}.png"
+            widget.grab().save(str(path))
+            widget.close()
+
+    def _settings(self) -> Iterator[tuple[str, str]]:
+        for theme in THEMES:
+            self.viewer.theme = theme
+            for size, pixels in SIZES.items():
+                self.viewer.window.resize(*pixels)
+                pause(0.3)
+                yield theme, size
+
+    def _save(self, picture: Image.Image, name: str) -> None:
+        picture.save(self.folder / f"{name}.png")
+        print(name, flush=True)
+
+
+def show_only(dock: QWidget, name: str) -> None:
+    """Unfold one section of a dock and bring it into view."""
+    for one, section in dock.sections.items():
+        section.expand() if one == name else section.collapse()
+    pause(0.1)
+    dock.scroll.ensureWidgetVisible(dock.sections[name])
+    bar = dock.scroll.verticalScrollBar()
+    bar.setValue(bar.maximum())
+
+
+def label_scene(camera: Camera, dock: PrelabelDock, folder: Path) -> None:
+    """From the empty dock over a run to an export."""
+    viewer = camera.viewer
+    camera.shoot("01-empty")
+    viewer.open_sample(PLUGIN, "scene-1")
+    camera.shoot("02-words")
+    dock.words.edit.setPlainText("sky\nsea, lake")
+    camera.shoot("03-wrong-line")
+    dock.words.set_text(viewer.layers[0].metadata["prelabel_vocabulary"])
+    dock.bar.run_button.click()
+    wait(lambda: dock.bar.bar.value() > 100 or not dock.session.running)
+    wait(lambda: not dock.session.running)
+    camera.shoot("04-done")
+    for name in dock.sections:
+        show_only(dock, name)
+        camera.shoot(f"05-{name}")
+    dock.method.method.choose("nerve")
+    show_only(dock, "models")
+    camera.shoot("06-nerve")
+    dock.method.method.choose("freecp")
+    dock.exporter.folder.setText(str(folder / "labels"))
+    dock.export()
+    wait(lambda: dock.exporter.button.isEnabled())
+    show_only(dock, "export")
+    camera.shoot("07-exported")
+    dock.scroll.verticalScrollBar().setValue(0)
+    dock.scribble_box.button.click()
+    wait(lambda: not dock.scribble._asker.busy)
+    camera.shoot("08-scribble")
+    dock.scribble_box.button.click()
+
+
+def fail(camera: Camera, dock: PrelabelDock) -> None:
+    """Complaints, a notice with buttons, suggestions, and long texts."""
+    viewer = camera.viewer
+    dock.words.set_text("")
+    dock.bar.run_button.click()
+    camera.shoot("09-failed")
+    viewer.layers.clear()
+    dock.words.set_text("cat\nbasket")
+    viewer.add_image(PHOTOGRAPH(), name="photograph", rgb=True)
+    wait(lambda: bool(dock.bar.notices.texts))
+    camera.shoot("10-photograph")
+    dock.unlike._choose()
+    camera.shoot("11-choose-models")
+    dock.models.apply("demo")
+    long = "IMG_20261127_183003_panorama_of_the_northern_field_after_rain_edited_final(2)"
+    viewer.layers.clear()
+    viewer.add_image(np.zeros((3, 60, 80, 4), np.uint16), name=long, contrast_limits=(0, 9))
+    names = [f"a very long name of a class, of forty {n}".replace(",", "") for n in range(9)]
+    dock.words.set_text("\n".join(names))
+    dock.table.classes.set_counts({n: 100_000_000 for n in names})
+    dock.bar.say(*[("failed", f"{n}. {long}.tif could not be read; save it anew.") for n in "123"])
+    camera.shoot("12-long")
+    viewer.layers.clear()
+    dock.bar.say()
+
+
+def main(folder: Path) -> None:
+    remember._path = lambda: folder / "absent" / "dock.json"
+    remember.save = remember.update = lambda *_: None
+    apart = tempfile.TemporaryDirectory()
+    kept.folder = lambda: Path(apart.name) / "kept"
+    viewer = napari.Viewer()
+    camera = Camera(viewer, folder)
+    wrapper, dock = viewer.window.add_plugin_dock_widget(PLUGIN, DOCK)
+    viewer.window._qt_window.resizeDocks([wrapper], [370], Qt.Orientation.Horizontal)
+    label_scene(camera, dock, Path(apart.name))
+    fail(camera, dock)
+    camera.shoot_widget(lambda: show_keys(viewer), "13-keys")
+    _, reference = viewer.window.add_plugin_dock_widget(PLUGIN, REFERENCE)
+    camera.shoot("14-reference-empty")
+    runner.close_shared_pool()
+    viewer.close()
+    apart.cleanup()
+
+
+if __name__ == "__main__":
+    target = Path(sys.argv[1] if len(sys.argv) > 1 else "screens")
+    target.mkdir(parents=True, exist_ok=True)
+    main(target)
