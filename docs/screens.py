@@ -133,7 +133,7 @@ def fail(camera: Camera, dock: PrelabelDock) -> None:
     viewer.add_image(np.zeros((3, 60, 80, 4), np.uint16), name=long, contrast_limits=(0, 9))
     names = [f"a very long name of a class, of forty {n}".replace(",", "") for n in range(9)]
     dock.words.set_text("\n".join(names))
-    dock.table.classes.set_counts({n: 100_000_000 for n in names})
+    dock.table.classes.set_counts(dict.fromkeys(names, 100_000_000))
     dock.bar.say(*[("failed", f"{n}. {long}.tif could not be read; save it anew.") for n in "123"])
     camera.shoot("12-long")
     viewer.layers.clear()
@@ -147,12 +147,13 @@ def main(folder: Path) -> None:
     kept.folder = lambda: Path(apart.name) / "kept"
     viewer = napari.Viewer()
     camera = Camera(viewer, folder)
-    wrapper, dock = viewer.window.add_plugin_dock_widget(PLUGIN, DOCK)
+    wrapper, frame = viewer.window.add_plugin_dock_widget(PLUGIN, DOCK)
+    dock = frame.dock
     viewer.window._qt_window.resizeDocks([wrapper], [370], Qt.Orientation.Horizontal)
     label_scene(camera, dock, Path(apart.name))
     fail(camera, dock)
     camera.shoot_widget(lambda: show_keys(viewer), "13-keys")
-    _, reference = viewer.window.add_plugin_dock_widget(PLUGIN, REFERENCE)
+    viewer.window.add_plugin_dock_widget(PLUGIN, REFERENCE)
     camera.shoot("14-reference-empty")
     runner.close_shared_pool()
     viewer.close()
