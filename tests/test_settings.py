@@ -1,5 +1,6 @@
 """Settings of NERVE and ReME inside a job: limits, JSON both ways, what the digest depends on."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -27,6 +28,7 @@ WORDS = Vocabulary.parse("tree\nsky")
         (Nerve(timestep=10.5), "nerve.timestep must be a whole number or none, not 10.5"),
         (Nerve(alpha=True), "nerve.alpha must be a number, not True"),
         (Nerve(temperature="warm"), "nerve.temperature must be a number, not 'warm'"),
+        (Nerve(cleaned="sum"), "nerve.cleaned"),
         (Nerve(cleanup="x"), "nerve.cleanup must be a number or none, not 'x'"),
         (Nerve(stretch="no"), "nerve.stretch must be true or false, not 'no'"),
         (Nerve(alpha=1.0, form="exact"), "nerve.alpha must be below 1 with form 'exact', or"),
@@ -67,6 +69,12 @@ def test_a_job_with_all_settings_goes_through_json():
         reference=Reference("sets/mine", "ab" * 32),
     )
     assert Job.from_json(job.to_json()) == job
+
+
+def test_a_job_of_before_a_setting_means_what_it_meant():
+    told = json.loads(Job(WORDS, method="nerve", nerve=Nerve(cleanup=0.2)).to_json())
+    del told["nerve"]["cleaned"]
+    assert Job.from_json(json.dumps(told)).nerve == Nerve(cleanup=0.2, cleaned="mean")
 
 
 @pytest.mark.parametrize("name", ["nerve", "reme", "reference"])

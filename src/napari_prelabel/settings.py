@@ -69,7 +69,8 @@ class Nerve:
     weighting : of heads by entropy; temperature : of "exp" and "row"; lowest : heads of "lowest".
     local : weights of the local window, of the "attention" or of the likeness of its "rows";
         radius : of the window in tokens.
-    cleanup : share of a column's largest entry below which the global affinity is cut, None never.
+    cleanup : share of a column's largest entry below which the global affinity is cut, None never;
+        cleaned : the weighted "mean" of the heads is cut, or every one of the "heads" (CLIPer).
     score_threshold, background_threshold, stretch : with background words, which classes and
         pixels are left, CLIPer's rule; stretch brings each class that is left to 0..1 first.
     timestep : of the diffusion model's noise, None its own.
@@ -86,6 +87,7 @@ class Nerve:
     local: Literal["attention", "rows"] = "attention"
     radius: int = 1
     cleanup: float | None = None
+    cleaned: Literal["mean", "heads"] = "mean"
     score_threshold: float = 0.5
     background_threshold: float = 0.4
     stretch: bool = False

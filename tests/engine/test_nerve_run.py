@@ -126,12 +126,14 @@ def test_words_and_walk_cost_no_new_pass_and_change_no_bit(model):
         {"local": "rows"},
         {"radius": 2},
         {"cleanup": 0.5},
+        {"cleaned": "heads"},
         {"timestep": 1},
     ],
 )
 def test_every_setting_of_the_graph_makes_another(change):
     near = Affinities(Painted(), Encodings(), Stopwatch(torch.device("cpu")))
     plain = Nerve(weighting="lowest", lowest=2) if "lowest" in change else Nerve()
+    plain = replace(plain, cleanup=0.5) if "cleaned" in change else plain
     first, other, again = (
         near.graph(IMAGE, "image", s).transition(0.5)
         for s in (plain, replace(plain, **change), plain)

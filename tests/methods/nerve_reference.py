@@ -70,24 +70,34 @@ def weights(entropies, weighting, temperature=1.0, lowest=3):
     return w / w.sum()
 
 
-def mixed(maps, weighting, temperature=1.0, lowest=3):
-    """maps (heads, N, N) -> A (N, N)."""
+def mixed(maps, weighting, temperature=1.0, lowest=3, of=None):
+    """maps (heads, N, N) -> A (N, N); the maps weigh themselves, or others in place of them."""
     rows = np.array([row_entropies(a) for a in maps])
     if weighting == "row":
         w = np.exp(-rows / temperature)
         w /= w.sum(0)
-        return sum(w[h][:, None] * maps[h] for h in range(len(maps)))
+        return sum(w[h][:, None] * a for h, a in enumerate(maps if of is None else of))
     w = weights((rows.mean(1), np.log(len(maps[0]))), weighting, temperature, lowest)
-    return sum(w[h] * maps[h] for h in range(len(maps)))
+    return sum(w[h] * a for h, a in enumerate(maps if of is None else of))
 
 
-def cleaned(a, threshold):
-    a = a / a.max(0)
+def cleaned(a, threshold, epsilon=0.0):
+    a = a / (a.max(0) + epsilon)
     a = np.where(a >= threshold, a, 0)
     for i in range(len(a)):
         if a[i].sum() == 0:
             a[i, i] = 1
     return a / a.sum(1, keepdims=True)
+
+
+def clipers_mean(maps, labels):
+    """CLIPer's refinement "mean" of labels (N, C): every head cleaned at 0.1, their mean, once."""
+    heads = []
+    for a in maps:
+        a = a / (a.max(0, keepdims=True) + 1e-5)
+        a = np.where(a < 0.1, 0, a)
+        heads.append(a / (a.sum(1, keepdims=True) + 1e-5))
+    return np.mean(heads, 0) @ labels
 
 
 def local(a, grid, radius, kind="attention"):

@@ -47,13 +47,17 @@ def layers(seed, grids, heads=2, dtype=torch.float64):
     return q, k, list(grids), [0.5 + 0.2 * i for i in range(len(grids))]
 
 
-def maps(q, k, grids, scales):
-    """(heads, N, N) attention maps of all layers on the finest grid, by the reference."""
+def maps(q, k, grids, scales, threshold=None):
+    """(heads, N, N) attention maps of all layers on the finest grid, by the reference.
+
+    threshold : of the clean-up of every head on its own grid, None for none
+    """
     finest = max(grids, key=lambda g: g[0] * g[1])
     out = []
     for layer, grid, scale in zip(zip(q, k, strict=True), grids, scales, strict=True):
         for a, b in zip(*layer, strict=True):
             m = plain.attention(a.numpy(), b.numpy(), scale)
+            m = m if threshold is None else plain.cleaned(m, threshold, 1e-5)
             out.append(m if grid == finest else plain.upsampled(m, grid, finest))
     return np.stack(out)
 
@@ -104,6 +108,44 @@ def test_transition(local, cleanup, radius, budget):
         assert distance(graph.transition(0.3), want) < 1e-9
         some = torch.arange(0, len(a), 2)
         assert distance(graph.transition(0.3, some), want[::2, ::2]) < 1e-9
+
+
+@BUDGETS
+@pytest.mark.parametrize("grids", [[(1, 1)], [(1, 5)] * 2, [(5, 7), (3, 4), (5, 7)]])
+@pytest.mark.parametrize("threshold", [0.1, 1.0])
+@pytest.mark.parametrize("weighting", ["lowest", "row"])
+def test_every_head_is_cleaned_before_they_are_summed(grids, threshold, weighting, budget):
+    weighting = "equal" if len(set(grids)) > 1 else weighting
+    given = layers(25, grids)
+    p = Parameters(weighting=weighting, lowest=2, cleanup=threshold, cleaned="heads")
+    graph = build(*given, p, budget=budget)
+    whole, clean = maps(*given), maps(*given, threshold)
+    kind = "equal" if grids == [(1, 1)] else weighting
+    a = plain.mixed(whole, kind, 1.0, 2)
+    want = plain.mixed(whole, kind, 1.0, 2, of=clean)
+    assert distance(graph.rows(slice(None)), want) < 1e-9
+    some = torch.arange(0, len(a), 2)
+    assert distance(graph.rows(some), want[::2]) < 1e-9
+    # The neighbourhood is of the attention as it was; rows keep their sums.
+    assert distance(graph.transition(0.0), plain.local(a, grids[0], 1)) < 1e-9
+    assert distance(graph.rows(slice(None)).sum(1), np.ones(len(a))) < 1e-9
+    if len(a) > 1:
+        assert distance(want, plain.cleaned(a, threshold)) > 1e-3
+    again = Graph.from_entry(graph.to_entry())
+    assert torch.equal(again.rows(slice(None)), graph.rows(slice(None)))
+
+
+@BUDGETS
+def test_one_multiplication_is_clipers_mean(budget):
+    given = layers(26, [(5, 7), (5, 7)], heads=5)
+    p = Parameters(weighting="equal", cleanup=0.1, cleaned="heads", alpha=1.0, beta=1.0, steps=1)
+    g = soft_labels(26, 35, classes=4)
+    found = nerve(g, build(*given, p, budget=budget), p)
+    want = plain.clipers_mean(maps(*given), g.numpy())
+    # CLIPer adds 1e-5 to the sums of rows as well, which we leave at 1.
+    assert distance(found, want) < 1e-4
+    as_a_whole = nerve(g, build(*given, replace(p, cleaned="mean"), budget=budget), p)
+    assert distance(as_a_whole, want) > 1e-2
 
 
 @BUDGETS

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ..models.denoising import Diffusion
 
 # What of the settings decides the graph; the rest decides the walk.
-_OF_GRAPH = ("weighting", "temperature", "lowest", "local", "radius", "cleanup")
+_OF_GRAPH = ("weighting", "temperature", "lowest", "local", "radius", "cleanup", "cleaned")
 
 
 class Affinities:

@@ -5,7 +5,7 @@ thousands of tokens, of which heads x N x N is never held.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import NamedTuple
 
@@ -18,6 +18,8 @@ _CPU_BLOCK = 1 << 19
 _GPU_BLOCK = 1 << 26
 # Stands for ln 0 in single precision: its exponential is 0, and its products stay finite.
 _LOWEST = -1e4
+# What CLIPer adds to the maxima that it divides by.
+_CLIPER = 1e-5
 
 
 def attend(
@@ -113,6 +115,28 @@ def scan(q: Tensor, k: Tensor, v: Tensor | None = None, *, scale: float | None =
     return Rows(entropy.clamp_(min=0), logsumexp, out)
 
 
+class Cut(NamedTuple):
+    """CLIPer's clean-up of every head of a mixture by itself, before they are summed.
+
+    threshold : 0..1, entries below are dropped
+    columns : (H, T), what the columns are divided by before
+    shares : (H, R), what the rows are multiplied by after: the head's weight over the row's sum
+    home : (H, R), the weight of a head whose row lost everything; it stays at the row's own place
+    """
+
+    threshold: float
+    columns: Tensor
+    shares: Tensor
+    home: Tensor
+
+    def apply(self, rows: Tensor, head: int, part: slice | Tensor) -> None:
+        """Clean and weigh these rows (n, T) of a head, in place."""
+        rows /= self.columns[head]
+        rows.mul_(rows >= self.threshold).mul_(self.shares[head, part][:, None])
+        index = torch.arange(self.home.shape[1], device=rows.device)[part]
+        rows.scatter_add_(1, index[:, None], self.home[head, part][:, None])
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Mixture:
     """A weighted sum of attention maps, sum_h w_h softmax(scale · Q_h K_hᵀ), not yet formed.
@@ -121,10 +145,12 @@ class Mixture:
     sum_h exp(queries_h keys_hᵀ), whatever the weights.
 
     queries : (H, R, d + 1), keys : (H, T, d + 1), float32 or float64
+    cut : where every head is cleaned before the sum; the weights are then in there
     """
 
     queries: Tensor
     keys: Tensor
+    cut: Cut | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -138,10 +164,13 @@ class Mixture:
             out = queries.new_empty(queries.shape[1], self.keys.shape[1])
         if not len(queries):
             return out.zero_()
-        torch.mm(queries[0], self.keys[0].mT, out=out).exp_()
-        exponents = torch.empty_like(out) if len(queries) > 1 else out
-        for q, k in zip(queries[1:], self.keys[1:], strict=True):
-            out += torch.mm(q, k.mT, out=exponents).exp_()
+        scratch = torch.empty_like(out) if len(queries) > 1 else out
+        for head, (q, k) in enumerate(zip(queries, self.keys, strict=True)):
+            found = torch.mm(q, k.mT, out=scratch if head else out).exp_()
+            if self.cut is not None:
+                self.cut.apply(found, head, part)
+            if head:
+                out += found
         return out
 
     def dense(self) -> Tensor:
@@ -163,13 +192,59 @@ def mix(
     """
     real = _real(q.dtype)
     factor = q.shape[-1] ** -0.5 if scale is None else scale
-    weights = weights.to(real).reshape(len(q), -1)
+    weights = _per_row(weights).to(real)
     used = weights.amax(1) > 0
     # A row that a head has no part in gets e^-10000 = 0; -inf would turn to NaN in the product.
     offset = weights[used].log().clamp(min=_LOWEST) - logsumexp[used].to(real)
     queries = torch.cat([q[used].to(real) * factor, offset[..., None]], -1)
     ones = k.new_ones((*queries.shape[:1], k.shape[1], 1), dtype=real)
     return Mixture(queries, torch.cat([k[used].to(real), ones], -1))
+
+
+def mix_cleaned(
+    q: Tensor,
+    k: Tensor,
+    logsumexp: Tensor,
+    weights: Tensor,
+    *,
+    threshold: float,
+    scale: float | None = None,
+) -> Mixture:
+    """The weighted sum of the heads' self-attention, each cleaned by itself as CLIPer does.
+
+    A head's columns are divided by their maxima (plus 1e-5), what is below the threshold is
+    dropped, rows are made to sum to 1; a row that loses everything stays at home.
+
+    q, k, logsumexp, weights, scale : as `mix` takes them, with R = T
+    threshold : 0..1
+    """
+    weights = _per_row(weights)
+    used = weights.amax(1) > 0
+    weights = weights[used].to(_real(q.dtype)).expand(-1, q.shape[1])
+    ones, zeros = torch.ones_like(weights), torch.zeros_like(weights)
+    whole = mix(q[used], k[used], logsumexp[used], ones, scale=scale)
+    columns, sums = zeros.clone(), zeros.clone()
+    for head, part in product(range(len(ones)), blocks(*whole.shape, q.device)):
+        torch.maximum(columns[head], _one(whole, head).rows(part).amax(0), out=columns[head])
+    cut = Cut(threshold, columns + _CLIPER, ones, zeros)
+    whole = replace(whole, cut=cut)
+    for head, part in product(range(len(ones)), blocks(*whole.shape, q.device)):
+        sums[head, part] = _one(whole, head).rows(part).sum(1)
+    left = sums > 0
+    shares = torch.where(left, weights / torch.where(left, sums, ones), zeros)
+    return replace(whole, cut=cut._replace(shares=shares, home=torch.where(left, zeros, weights)))
+
+
+def _per_row(weights: Tensor) -> Tensor:
+    """(H, 1) or (H, R) of weights (H,) or (H, R), for no head at all too."""
+    return weights[:, None] if weights.dim() == 1 else weights
+
+
+def _one(whole: Mixture, head: int) -> Mixture:
+    """A mixture of one of the heads."""
+    at = slice(head, head + 1)
+    cut = whole.cut and Cut(whole.cut.threshold, *(x[at] for x in whole.cut[1:]))
+    return Mixture(whole.queries[at], whole.keys[at], cut)
 
 
 def blocks(rows: int, columns: int, device: torch.device) -> Iterator[slice]:

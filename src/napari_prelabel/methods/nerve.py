@@ -13,7 +13,8 @@ Steps as in methods.md 1.6; docs/methods/nerve.md says what is the paper's and w
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 import torch
@@ -21,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import ImageError, JobError
-from .attention import Mixture, blocks, mix, scan
+from .attention import Cut, Mixture, blocks, mix, mix_cleaned, scan
 from .walk import (
     Cleanup,
     Coarse,
@@ -59,7 +60,9 @@ class Parameters:
     lowest : heads that "lowest" keeps, at least 1
     local : of the neighbourhood, by the weighted "attention" or by the likeness of its "rows"
     radius : of the neighbourhood in tokens, at least 1
-    cleanup : threshold of CLIPer's clean-up of the global part, 0..1; None leaves it as it is
+    cleanup : threshold of the clean-up of the global part, 0..1; None leaves it as it is
+    cleaned : what the clean-up is of, the weighted "mean" of the heads, or every one of the
+        "heads" before they are weighed and summed, as CLIPer does
     score_threshold : with background, a class whose score is not above is dropped, 0..1
     background_threshold : with background, pixels below in every class are empty, 0..1; with 0
         they are empty where (1 - max)^2 is higher
@@ -77,6 +80,7 @@ class Parameters:
     local: Literal["attention", "rows"] = "attention"
     radius: int = 1
     cleanup: float | None = None
+    cleaned: Literal["mean", "heads"] = "mean"
     score_threshold: float = 0.5
     background_threshold: float = 0.4
     stretch: bool = False
@@ -151,8 +155,9 @@ def build(
 ) -> Graph:
     """The graph of an image from the attention of the diffusion model (steps B to D).
 
-    Needs of the parameters only weighting, temperature, lowest, local, radius and cleanup. A layer
-    with fewer tokens is brought to the finest grid as `walk.Coarse` says.
+    Needs of the parameters only weighting, temperature, lowest, local, radius, cleanup and cleaned.
+    A layer with fewer tokens is brought to the finest grid as `walk.Coarse` says, its heads cleaned
+    on its own grid before. S_local is of the attention before any clean-up.
 
     queries, keys : per layer (heads, n, d), n = h * w
     grids : per layer (h, w); the one with most tokens is the graph's
@@ -172,15 +177,19 @@ def build(
         sums.append(found.logsumexp)
     tokens = [h * w for h, w in grids]
     weights = head_weights(entropies, tokens, parameters)
-    mixtures: dict[Grid, list[Mixture]] = {}
-    for q, k, lse, weight, grid, scale in zip(
-        queries, keys, sums, weights, grids, scales, strict=True
-    ):
-        mixtures.setdefault(grid, []).append(mix(q, k, lse, weight, scale=scale))
     finest = grids[tokens.index(max(tokens))]
-    coarse = tuple(_coarse(of, grid, finest) for grid, of in mixtures.items() if grid != finest)
-    source = Streamed(_join(mixtures[finest]), coarse)
-    return _graph(source, finest, parameters, budget)
+
+    def source(mixed: Callable[..., Mixture]) -> Streamed:
+        mixtures: dict[Grid, list[Mixture]] = {}
+        for *layer, grid, scale in zip(queries, keys, sums, weights, grids, scales, strict=True):
+            mixtures.setdefault(grid, []).append(mixed(*layer, scale=scale))
+        coarse = (_coarse(of, grid, finest) for grid, of in mixtures.items() if grid != finest)
+        return Streamed(_join(mixtures[finest]), tuple(coarse))
+
+    graph = _graph(source(mix), finest, parameters, budget)
+    if parameters.cleanup is None or parameters.cleaned == "mean":
+        return graph
+    return _fed(graph, source(partial(mix_cleaned, threshold=parameters.cleanup)))
 
 
 def gaussian(
@@ -298,12 +307,18 @@ def attention_on(
 
 def _join(parts: list[Mixture]) -> Mixture:
     """Mixtures of one grid as one; narrower heads are filled up with zeros."""
+    if len(parts) == 1:
+        return parts[0]
     width = max(part.keys.shape[2] for part in parts)
     queries, keys = (
         torch.cat([F.pad(x, (0, width - x.shape[2])) for x in side])
         for side in ([p.queries for p in parts], [p.keys for p in parts])
     )
-    return Mixture(queries, keys)
+    cuts = [part.cut for part in parts if part.cut is not None]
+    if not cuts:
+        return Mixture(queries, keys)
+    whole = (torch.cat(side) for side in zip(*(cut[1:] for cut in cuts), strict=True))
+    return Mixture(queries, keys, Cut(cuts[0].threshold, *whole))
 
 
 def _coarse(parts: list[Mixture], grid: Grid, finest: Grid) -> Coarse:
@@ -319,11 +334,12 @@ def _graph(source: Streamed, grid: Grid, parameters: Parameters, budget: int) ->
     dense = keys.new_empty(n, n) if keys.element_size() * n * n <= budget else None
     window = offsets(grid, parameters.radius)
     stencil = keys.new_zeros(len(window), n)
+    cleanup = parameters.cleanup if parameters.cleaned == "mean" else None
     columns = keys.new_zeros(n)
     index = torch.arange(n, device=keys.device)
     for part in blocks(n, n, keys.device):
         rows = source.rows(part, None if dense is None else dense[part])
-        if parameters.cleanup is not None:
+        if cleanup is not None:
             torch.maximum(columns, rows.amax(0), out=columns)
         for weight, (dy, dx) in zip(stencil, window, strict=True):
             at = (index[part] + dy * grid[1] + dx).clamp(0, n - 1)
@@ -332,13 +348,22 @@ def _graph(source: Streamed, grid: Grid, parameters: Parameters, budget: int) ->
     if parameters.local == "rows":
         stencil.copy_((_likeness(graph) / _ROWS_TEMPERATURE).exp())
     _normalise(stencil, grid, window)
-    if parameters.cleanup is None:
+    if cleanup is None:
         return graph
-    return _cleaned(graph, Cleanup(parameters.cleanup, columns, keys.new_ones(n)))
+    return _cleaned(graph, Cleanup(cleanup, columns, keys.new_ones(n)))
+
+
+def _fed(graph: Graph, source: Streamed) -> Graph:
+    """The same graph with another global part."""
+    if graph.dense is None:
+        return replace(graph, streamed=source)
+    for part in blocks(graph.tokens, graph.tokens, graph.stencil.device):
+        source.rows(part, graph.dense[part])
+    return graph
 
 
 def _cleaned(graph: Graph, cleanup: Cleanup) -> Graph:
-    """The same graph with CLIPer's clean-up of its global part."""
+    """The same graph with its global part cleaned as a whole."""
     n = graph.tokens
     sums = torch.cat(
         [cleanup.cut(graph.rows(part).clone()).sum(1) for part in blocks(n, n, cleanup.rows.device)]

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ..errors import JobError
-from .attention import Mixture, blocks
+from .attention import Cut, Mixture, blocks
 from .linear import linear
 
 Grid = tuple[int, int]
@@ -48,7 +48,9 @@ class Coarse:
 
 
 class Cleanup(NamedTuple):
-    """CLIPer's clean-up of A: divide by column maxima, drop what is below, make rows sum to 1.
+    """Clean-up of A as a whole: divide by column maxima, drop what is below, make rows sum to 1.
+
+    CLIPer does so with every head before they are averaged: `attention.Cut`.
 
     threshold : 0..1
     columns : (N,) maxima of the columns
@@ -168,7 +170,11 @@ class Graph:
             # Times N: entries around 1 / N would lose digits below the smallest normal number.
             return entry | {"dense": (self.dense * self.tokens).half() if half else self.dense}
         assert self.streamed is not None
-        entry |= {"queries": self.streamed.mixture.queries, "keys": self.streamed.mixture.keys}
+        mixture = self.streamed.mixture
+        entry |= {"queries": mixture.queries, "keys": mixture.keys}
+        if (cut := mixture.cut) is not None:
+            entry["cut"] = torch.tensor(cut.threshold, dtype=torch.float64)
+            entry |= {f"cut_{name}": getattr(cut, name) for name in ("columns", "shares", "home")}
         for i, layer in enumerate(self.streamed.coarse):
             entry |= {f"map{i}": layer.map, f"y{i}": layer.y, f"x{i}": layer.x}
         if (cleanup := self.streamed.cleanup) is not None:
@@ -192,7 +198,11 @@ class Graph:
         cleanup = None
         if "threshold" in entry:
             cleanup = Cleanup(float(entry["threshold"]), entry["columns"], entry["rows"])
-        mixture = Mixture(entry["queries"], entry["keys"])
+        cut = None
+        if "cut" in entry:
+            kept = (entry[f"cut_{name}"] for name in ("columns", "shares", "home"))
+            cut = Cut(float(entry["cut"]), *kept)
+        mixture = Mixture(entry["queries"], entry["keys"], cut)
         streamed = Streamed(mixture, tuple(coarse), cleanup)
         return cls((h, w), radius, entry["stencil"], None, streamed)
 
