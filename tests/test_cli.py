@@ -219,11 +219,14 @@ def test_bench_accuracy_keeps_its_layout(prelabel, tmp_path):
     result = prelabel(
         "bench", "accuracy", "--data", "synthetic", "--split", "test", "--limit", 2,
         "--methods", "base,freecp", "--bases", "sclip", "--ap", "0.8", "--logit-scale", "40",
-        "--json", file,
+        "--absent-classes", "mmseg", "--json", file,
     )  # fmt: skip
     assert result.exit_code == 0
     assert "sclip" in result.stdout
+    assert "predicted alone counts 0 (--absent-classes mmseg)" in result.stdout
     figures = json.loads(file.read_text(encoding="utf-8"))
+    assert figures["absent_classes"] == "mmseg"
+    assert "predicted alone counts 0" in figures["absent_classes_rule"]
     assert [(r["method"], r["base"]) for r in figures["rows"]] == [
         ("base", "sclip"),
         ("freecp", "sclip"),
@@ -268,6 +271,7 @@ def test_bench_speed_keeps_all_classes_on_random_weights(prelabel, tmp_path, mon
         (["accuracy", "--methods", "magic"], "'magic' is no method"),
         (["accuracy", "--methods", ","], "at least one"),
         (["accuracy", "--bases", "magic"], "base must be one of"),
+        (["accuracy", "--absent-classes", "drop"], "absent_classes must be one of skip, mmseg"),
         (["speed", "--size", "448"], "written like 448x600"),
     ],
 )

@@ -51,6 +51,31 @@ def test_the_mean_is_over_true_classes_which_pay_for_false_ones():
     assert miou(confusion(TRUTH, right, 3)) > miou(matrix)
 
 
+def test_mmseg_counts_a_class_that_is_predicted_alone_as_nothing():
+    matrix = confusion(TRUTH, GUESS, 4)  # 3 is predicted and not true, 4 is neither
+    assert miou(matrix, absent="mmseg") == pytest.approx((2 / 4 + 2 / 4 + 0) / 3)
+    assert miou(matrix, [1, 2], "mmseg") == miou(matrix, [1, 2])
+    assert miou(matrix, [3], "mmseg") == 0
+    assert np.isnan(miou(matrix, [4], "mmseg"))
+    assert miou(np.stack([matrix, matrix.T]), absent="mmseg")[0] == miou(matrix, absent="mmseg")
+    # A class that is true and never predicted counts 0 under both.
+    assert miou(matrix.T, [3]) == miou(matrix.T, [3], "mmseg") == 0
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_mmseg_s_rule_against_its_own_sums(seed):
+    """IoUMetric: areas by histogram, intersect / union with 0 / 0 = NaN, nanmean."""
+    rng = np.random.default_rng(seed)
+    truth = rng.choice([1, 2, 5, 65535], (6, 9)).astype(np.uint16)
+    guess = rng.choice([1, 3, 5], (6, 9)).astype(np.uint16)
+    valid = truth != 65535
+    a, b = truth[valid], guess[valid]
+    hit, told, true = (np.histogram(x, np.arange(0.5, 7))[0] for x in (a[a == b], b, a))
+    with np.errstate(invalid="ignore"):
+        want = np.nanmean(hit / (told + true - hit))
+    assert miou(confusion(truth, guess, 6), absent="mmseg") == pytest.approx(want)
+
+
 def test_without_pixels_there_is_no_figure():
     empty = np.zeros((3, 3), int)
     assert np.isnan(miou(empty))

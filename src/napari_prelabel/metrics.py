@@ -3,8 +3,8 @@
 Percentages are left to those who print: everything here is a share, 0..1, or a count.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,14 @@ from .vocabulary import IGNORE, UNLABELLED
 
 Matrix = npt.NDArray[np.int64]
 Shares = npt.NDArray[np.float64]
+Absent = Literal["skip", "mmseg"]
 Statistic = Callable[[npt.NDArray[Any]], Shares]
+
+# What becomes of a class without a true pixel in a mean over classes.
+ABSENT: Mapping[Absent, str] = {
+    "skip": "classes without a true pixel are left out",
+    "mmseg": "classes in neither truth nor prediction are left out; predicted alone counts 0",
+}
 
 
 def confusion(truth: Ids, predicted: Ids, n_classes: int) -> Matrix:
@@ -53,19 +60,27 @@ def class_iou(matrix: npt.NDArray[Any]) -> Shares:
     return _ratio(hits, union)
 
 
-def miou(matrix: npt.NDArray[Any], classes: Sequence[int] | None = None) -> Shares:
-    """Mean IoU of the true classes among the given ids (all but 0), (..., K, K) -> (...).
+def miou(
+    matrix: npt.NDArray[Any], classes: Sequence[int] | None = None, absent: Absent = "skip"
+) -> Shares:
+    """Mean IoU of the given ids (all but 0), (..., K, K) -> (...).
 
-    A class is true when it has at least one true pixel in the matrix; the others, distractor
-    words among them, are left out of the mean. Their false positives count all the same: they
-    are misses of the class that is true there. So all methods on the same images are averaged
-    over the same classes, whatever they predict, and so are both sides of a paired difference
-    in every draw of `bootstrap`. NaN when no class is true.
+    absent : a class is true when it has at least one true pixel in the matrix. "skip" leaves the
+        others, distractor words among them, out of the mean. Their false positives count all the
+        same: they are misses of the class that is true there. So all methods on the same images
+        are averaged over the same classes, whatever they predict, and so are both sides of a
+        paired difference in every draw of `bootstrap`. "mmseg" is the rule of mmsegmentation's
+        IoUMetric: a class that is predicted and not true counts 0, one that is neither is left
+        out, so that methods may be averaged over different classes.
+
+    NaN when no class counts.
     """
     chosen = list(range(1, matrix.shape[-1]) if classes is None else classes)
-    true = matrix.sum(-1)[..., chosen] > 0
-    top = np.where(true, class_iou(matrix)[..., chosen], 0.0).sum(-1)
-    return _ratio(top, true.sum(-1))
+    counted = matrix.sum(-1)[..., chosen] > 0
+    if absent == "mmseg":
+        counted |= matrix.sum(-2)[..., chosen] > 0
+    top = np.where(counted, class_iou(matrix)[..., chosen], 0.0).sum(-1)
+    return _ratio(top, counted.sum(-1))
 
 
 def pixel_accuracy(matrix: npt.NDArray[Any]) -> Shares:

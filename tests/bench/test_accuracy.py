@@ -109,6 +109,22 @@ def test_figures_against_a_plain_computation():
     assert 0 < row["boundary_f"] < 100
 
 
+def test_the_rule_for_absent_classes_is_named_and_chosen():
+    _, _, tallies, data = measured(["base", "freecp"])
+    skip, mmseg = report(tallies, data), report(tallies, data, "mmseg")
+    assert (skip["absent_classes"], mmseg["absent_classes"]) == ("skip", "mmseg")
+    assert skip["absent_classes_rule"] != mmseg["absent_classes_rule"]
+    for row, other in zip(skip["rows"], mmseg["rows"], strict=True):
+        # The runner takes rows for the piano, which no image has: one more class, of IoU 0.
+        assert other["miou"] == pytest.approx(row["miou"] * 3 / 4, abs=0.01)
+        assert other["class_iou"] == row["class_iou"] | {"piano": 0.0}
+        assert other["interval"][1] <= row["interval"][1]
+        assert other["miou_stuff"] == row["miou_stuff"]
+        assert other["image_miou"]["s0"] < row["image_miou"]["s0"]
+        assert other["pixels_to_fix"] == row["pixels_to_fix"]
+    assert mmseg["rows"][1]["gain"] == pytest.approx(skip["rows"][1]["gain"] * 3 / 4, abs=0.02)
+
+
 def test_the_gain_over_every_base_is_paired():
     _, _, tallies, data = measured(["base", "freecp"])
     rows = report(tallies, data)["rows"]

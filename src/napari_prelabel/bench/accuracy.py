@@ -10,7 +10,16 @@ import numpy.typing as npt
 from ..errors import JobError
 from ..job import Base, FreeCP, Job, Method, Progress
 from ..labels import Ids, LabelMap, relabel
-from ..metrics import bootstrap, boundary_f, class_iou, confusion, miou, pixel_accuracy
+from ..metrics import (
+    ABSENT,
+    Absent,
+    bootstrap,
+    boundary_f,
+    class_iou,
+    confusion,
+    miou,
+    pixel_accuracy,
+)
 from ..vocabulary import Vocabulary
 from .data import DataSet, Sample
 
@@ -162,7 +171,7 @@ def _finished(runner: Runner, job: Job, image: Image) -> LabelMap:
             return result
 
 
-def report(tallies: Sequence[Tally], data: DataSet) -> dict[str, Any]:
+def report(tallies: Sequence[Tally], data: DataSet, absent: Absent = "skip") -> dict[str, Any]:
     """The figures as plain JSON values, in percent; rows in the order of the tallies.
 
     Each row has method, base, miou, miou_stuff, miou_things, pixel_accuracy, boundary_f,
@@ -170,13 +179,18 @@ def report(tallies: Sequence[Tally], data: DataSet) -> dict[str, Any]:
     of every class and the same figures per image. Rows of FreeCP have the gain in mIoU over their
     base and gain_interval, of the difference on the same draws; where the true classes were
     given, over the base that they were given to. docs/benchmarks.md defines the figures.
+
+    absent : what becomes of classes without a true pixel, see `metrics.miou`; the figures name it.
+        With "mmseg" every class of the vocabulary may count, distractors too.
     """
     found = {(t.method, t.base): t for t in tallies}
     return {
         "rows": [
-            _row(t, data, found.get((t.against or _AGAINST.get(t.method, "base"), t.base)))
+            _row(t, data, found.get((t.against or _AGAINST.get(t.method, "base"), t.base)), absent)
             for t in tallies
         ],
+        "absent_classes": absent,
+        "absent_classes_rule": ABSENT[absent],
         "data": data.name,
         "split": data.split,
         "images": len(data.samples),
@@ -185,34 +199,33 @@ def report(tallies: Sequence[Tally], data: DataSet) -> dict[str, Any]:
     }
 
 
-def _row(tally: Tally, data: DataSet, base: Tally | None) -> dict[str, Any]:
+def _row(tally: Tally, data: DataSet, base: Tally | None, absent: Absent) -> dict[str, Any]:
+    classes = data.classes if absent == "skip" else range(1, len(data.vocabulary.classes) + 1)
     matrices = tally.matrices
     total = matrices.sum(0)
     shares = class_iou(total)
 
     def over(chosen: Sequence[int], matrix: npt.NDArray[Any] = total) -> float | None:
-        return _percent(miou(matrix, chosen)) if chosen else None
+        return _percent(miou(matrix, chosen, absent)) if chosen else None
 
     def statistic(m: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-        return miou(m, data.classes)
+        return miou(m, classes, absent)
 
     pixels = matrices.sum((1, 2))
     wrong = pixels - np.trace(matrices, axis1=1, axis2=2)
     row: dict[str, Any] = {
         "method": tally.method,
         "base": tally.base,
-        "miou": over(data.classes),
+        "miou": over(classes),
         "miou_stuff": over(data.stuff),
         "miou_things": over(data.things),
         "pixel_accuracy": _percent(pixel_accuracy(total)),
         "boundary_f": _percent(np.nanmean(tally.boundaries)),
         "pixels_to_fix": _percent(wrong.sum() / pixels.sum()),
         "interval": _interval(bootstrap(matrices, statistic, rounds=ROUNDS, seed=SEED)),
-        "class_iou": {
-            data.vocabulary.classes[i - 1].name: _percent(shares[i]) for i in data.classes
-        },
+        "class_iou": {data.vocabulary.classes[i - 1].name: _percent(shares[i]) for i in classes},
         "image_miou": {
-            s.name: over(data.classes, m) for s, m in zip(data.samples, matrices, strict=True)
+            s.name: over(classes, m) for s, m in zip(data.samples, matrices, strict=True)
         },
         "image_pixels_to_fix": {s.name: int(n) for s, n in zip(data.samples, wrong, strict=True)},
     }

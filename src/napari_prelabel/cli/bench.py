@@ -1,8 +1,9 @@
 """`prelabel bench`: accuracy, speed and affinity, as tables and as JSON."""
 
+from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -34,6 +35,13 @@ def accuracy(
     rp: Annotated[float | None, typer.Option(help="Threshold of redundancy purification.")] = None,
     ap: Annotated[float | None, typer.Option(help="Threshold of ambiguity purification.")] = None,
     logit_scale: Annotated[float | None, typer.Option(help="In place of the model's.")] = None,
+    absent_classes: Annotated[
+        str,
+        typer.Option(
+            help="Classes without a true pixel in the mean IoU: skip leaves them out, mmseg counts "
+            "those that are predicted as 0."
+        ),
+    ] = "skip",
     json_file: screen.JsonFile = None,
     device: screen.Device = "auto",
     precision: screen.Precision = None,
@@ -42,9 +50,11 @@ def accuracy(
     from ..bench import accuracy as measure
     from ..bench.data import load_synthetic
     from ..jobs import choose, job_with
+    from ..metrics import ABSENT
     from ..models.catalog import bundle_of
 
     choose("data", data, ("synthetic",))
+    absent = choose("absent_classes", absent_classes, tuple(ABSENT))
     bundle = bundle_of(models)
     named = [name.replace("+", ", ") for name in screen.names(methods)]
     chosen = measure.variants(named, ablation=ablation)
@@ -64,21 +74,27 @@ def accuracy(
     )
     job = replace(job, freecp=freecp, logit_scale=logit_scale)
     runner = screen.engine(device)
+    steps = measure.measure(runner, scenes, job, chosen, wanted, job.freecp)
+    tallies = _followed(steps, len(scenes.samples) * len(chosen) * len(wanted))
+    figures = measure.report(tallies, scenes, absent)
+    figures |= {"models": models, "precision": job.precision, "device": runner.device}
+    title = f"{scenes.name} {split}: {len(scenes.samples)} images, percent"
+    screen.print_table(title, measure.HEAD, measure.rows_of(figures))
+    screen.out.print(f"mIoU: {figures['absent_classes_rule']} (--absent-classes {absent}).")
+    screen.write_json(json_file, figures)
+
+
+def _followed(steps: Generator[Any, None, Any], total: int) -> Any:
+    """What runs of methods return in the end; a bar shows where they stand."""
     with screen.bar() as bar:
-        task = bar.add_task("", total=len(scenes.samples) * len(chosen) * len(wanted))
-        steps = measure.measure(runner, scenes, job, chosen, wanted, job.freecp)
+        task = bar.add_task("", total=total)
         while True:
             try:
                 sample, method, base = next(steps)
             except StopIteration as end:
-                figures = measure.report(end.value, scenes)
-                break
+                return end.value
             bar.update(task, description=f"{sample.name} {method} {base}")
             bar.advance(task)
-    figures |= {"models": models, "precision": job.precision, "device": runner.device}
-    title = f"{scenes.name} {split}: {len(scenes.samples)} images, percent"
-    screen.print_table(title, measure.HEAD, measure.rows_of(figures))
-    screen.write_json(json_file, figures)
 
 
 @app.command()
