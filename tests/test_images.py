@@ -39,6 +39,93 @@ def test_the_output_folder_is_left_out(tmp_path):
     assert names(find_images([str(tmp_path)], tmp_path / "labels")) == ["a"]
 
 
+needs_links = pytest.mark.skipif(os.name == "nt", reason="links need a right on Windows")
+
+
+@needs_links
+def test_links_are_pictures_of_their_own_name(tmp_path):
+    """As git-annex and datalad keep files: content without a suffix, links with one."""
+    blob = save(tmp_path / ".git" / "annex" / "blob.png").rename(tmp_path / "blob")
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for name in ("one.png", "two.jpg"):
+        (photos / name).symlink_to(blob)
+    (photos / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    (photos / "round.png").symlink_to("round.png")
+    found = find_images([str(photos)])
+    assert names(found) == ["gone", "one", "round", "two"]
+    assert [p.path for p in found] == [photos / f"{p.relative}" for p in found]
+    assert names(find_images([str(photos / "one.png"), str(photos / "*.jpg")])) == ["one", "two"]
+    assert read_image(found[1].path).planes[0].shape == (4, 5)
+
+
+@needs_links
+def test_a_linked_folder_is_followed_once_and_loops_end(tmp_path):
+    save(tmp_path / "photos" / "real" / "a.png")
+    save(tmp_path / "away" / "b.png")
+    save(tmp_path / "c.png")
+    for link, to in {"0": "real", "1": ".", "2": "..", "3": "../away", "4": "../away"}.items():
+        (tmp_path / "photos" / link).symlink_to(to, target_is_directory=True)
+    (tmp_path / "away" / "back").symlink_to("../photos", target_is_directory=True)
+    for pattern in ("photos", "photos/**/*.png", "photos/**"):
+        found = find_images([str(tmp_path / pattern)])
+        assert sorted(p.path.relative_to(tmp_path).as_posix() for p in found) == [
+            "photos/3/b.png",
+            "photos/real/a.png",
+        ]
+    both = find_images([str(tmp_path / "away"), str(tmp_path / "photos" / "3")])
+    assert sorted(p.path.name for p in both) == ["a.png", "b.png"]
+
+
+JUNK = (
+    ".hidden.png", "._a.png", ".ipynb_checkpoints/a-checkpoint.png", ".thumbnails/a.png",
+    "__MACOSX/a.png", "deep/@eaDir/a.png", "$RECYCLE.BIN/a.png", "Thumbs.db", ".Trash-1000/a.png",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("pattern", ["", "*", "*/*", "**/*.png", "**", "[a-z@_$]*/*.png"])
+def test_what_is_hidden_is_no_data(pattern, tmp_path):
+    for name in JUNK:
+        save((tmp_path / name).with_suffix(".png")).rename(tmp_path / name)
+    save(tmp_path / "a.png")
+    save(tmp_path / "deep" / "b.png")
+    found = {
+        p.path.relative_to(tmp_path).as_posix() for p in find_images([str(tmp_path / pattern)])
+    }
+    assert found <= {"a.png", "deep/b.png"}
+
+
+def test_what_is_hidden_is_taken_when_it_is_named(tmp_path):
+    for name in JUNK[:3]:
+        save(tmp_path / name)
+    named = [str(tmp_path / ".hidden.png"), str(tmp_path / ".ipynb_checkpoints")]
+    assert names(find_images(named)) == ["_hidden", "a-checkpoint"]
+    assert names(find_images([str(tmp_path / ".i*" / "*.png")])) == ["a-checkpoint"]
+    assert names(find_images([str(tmp_path / ".ipynb_checkpoints" / "*")])) == ["a-checkpoint"]
+    (tmp_path / "Thumbs.db").write_bytes(b"")
+    with pytest.raises(FileFormatError, match="holds no image"):
+        find_images([str(tmp_path / "Thumbs.db")])
+
+
+def test_patterns_that_give_nothing_are_told_beside_others(tmp_path):
+    a = save(tmp_path / "a.png")
+    (tmp_path / "empty").mkdir()
+    told = []
+    patterns = [str(a), str(tmp_path / "empty"), str(tmp_path / "*.gif"), str(tmp_path / "b.png")]
+    found = find_images(patterns, tell=told.append)
+    assert names(found) == ["a", "b"]  # whoever reads b.png is told
+    assert [("holds no image" in sentence) for sentence in told] == [True, True]
+
+
+@needs_links
+def test_a_way_back_behind_a_link_leads_where_the_link_leads(tmp_path):
+    save(tmp_path / "far" / "a.png")
+    (tmp_path / "far" / "deep").mkdir()
+    (tmp_path / "link").symlink_to("far/deep", target_is_directory=True)
+    assert names(find_images([f"{tmp_path}/link/../a.png"])) == ["a"]
+    assert names(find_images([f"{tmp_path}/link/.."])) == ["a"]
+
+
 @pytest.mark.parametrize("out", [".", "photos", "elsewhere"])
 def test_an_output_folder_around_the_images_leaves_nothing_out(out, tmp_path, monkeypatch):
     save(tmp_path / "photos" / "a.png")

@@ -7,6 +7,7 @@ from PIL import Image
 
 from napari_prelabel.errors import FileFormatError, ImageError
 from napari_prelabel.formats import LabelImage, export
+from napari_prelabel.formats.record import file_content
 from napari_prelabel.reviewed import find_pairs
 from napari_prelabel.vocabulary import IGNORE, Vocabulary
 
@@ -53,6 +54,42 @@ def test_the_table_beside_labels_names_them(folders):
     export([LabelImage(np.ones((5, 7), np.uint16), WORDS, "a")], labels, "tiff")
     pairs, _ = find_pairs(images, labels)
     assert pairs[0].vocabulary.names == WORDS.names
+
+
+def test_the_record_in_labels_comes_before_their_name(folders):
+    """Two images called alike, one renamed since, one of another content, one of no file."""
+    images, labels = folders
+    for path in (*labels.rglob("*.png"), *images.rglob("*.png")):
+        path.unlink()
+    contents = {}
+    for number, name in enumerate(("a.png", "a.jpg", "renamed.png", "other.png", "layer.png")):
+        Image.new("RGB", (7, 5), (9 * number, 9, 9)).save(images / name)
+        contents[name] = file_content(images / name)
+    told = [
+        ("a", "a.jpg", contents["a.jpg"], "1" * 32),
+        ("a.png", "a.png", contents["a.png"], "1" * 32),
+        ("was", "was.png", contents["renamed.png"], "1" * 32),
+        ("other", "other.png", "ab" * 32, "1" * 32), ("layer", "layer.png", "cd" * 32, ""),
+    ]  # fmt: skip
+    ids = np.ones((5, 7), np.uint16)
+    for name, source, content, place in told:
+        image = LabelImage(ids, WORDS, name, source, content=content, place=place)
+        export([image], labels, "png")
+    pairs, notes = find_pairs(images, labels)
+    assert {f.picture.path.name: f.labels.name for f in pairs.files} == {
+        "a.jpg": "a.png", "a.png": "a.png.png", "renamed.png": "was.png", "layer.png": "layer.png",
+    }  # fmt: skip
+    assert notes == (
+        f"1 of 5 images of {images} have no labels and are left out.",
+        f"other.png of {labels} belong to no image and are left out.",
+    )
+
+
+def test_labels_beside_their_images(folders):
+    images, _ = folders
+    export([LabelImage(np.ones((5, 7), np.uint16), WORDS, "a.png", "a.png")], images, "png")
+    pairs, _ = find_pairs(images, images)
+    assert [(f.picture.path.name, f.labels.name) for f in pairs.files] == [("a.png", "a.png.png")]
 
 
 def test_files_without_a_partner_are_told(folders):

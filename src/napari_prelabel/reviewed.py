@@ -1,6 +1,7 @@
 """Two folders, images and their corrected label maps, as pairs to learn from or to measure on."""
 
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
@@ -10,12 +11,17 @@ import numpy as np
 from .engine.tasks import Reviewed
 from .errors import FileFormatError, ImageError, PrelabelError
 from .formats import FORMATS, LabelImage
+from .formats.folder import Claim
+from .formats.record import Record, file_content
 from .images.find import Picture, find_images
 from .images.read import read_image
-from .vocabulary import IGNORE, Vocabulary
+from .names import key
+from .vocabulary import IGNORE, Class, Vocabulary
 
 # Formats of one file an image, by the suffixes of their files.
 _READERS = {".png": "png", ".tif": "tiff", ".tiff": "tiff"}
+# Their records are read whatever the classes.
+_NONE = Vocabulary((Class(1, "any"),))
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +96,11 @@ class ReviewedFiles(Sequence[Reviewed]):
 def find_pairs(
     images: Path, labels: Path, vocabulary: Vocabulary | None = None, *, from_zero: bool = False
 ) -> tuple[ReviewedFiles, tuple[str, ...]]:
-    """Pairs of one name in two folders, and sentences on files that have no partner.
+    """Pairs out of two folders, and sentences on files that have no partner.
 
-    Raises FileFormatError when a folder is missing or no name is in both.
+    Labels belong to the image that their record tells, whatever it is called by now; labels
+    without a record to the image of their name. Raises FileFormatError when a folder is missing
+    or nothing pairs.
     """
     for folder in (images, labels):
         if not folder.is_dir():
@@ -100,8 +108,13 @@ def find_pairs(
                 folder, f"{folder} is no folder: give one of images, one of labels."
             )
     there = _label_files(labels)
-    pictures = find_images([str(images)], leave_out=labels)
-    pairs = [Files(p, there[p.name]) for p in pictures if p.name in there]
+    pictures = [
+        p
+        for p in find_images([str(images)], leave_out=labels)
+        if not any(f.recognises(p.path) for f in FORMATS.values())
+    ]
+    met = _met(pictures, there, labels)
+    pairs = [Files(p, met[p]) for p in pictures if p in met]
     if not pairs:
         raise FileFormatError(
             labels,
@@ -109,27 +122,65 @@ def find_pairs(
             "labels/a.png.",
         )
     return ReviewedFiles(pairs, vocabulary, from_zero=from_zero), tuple(
-        _partners(pictures, there, images, labels)
+        _partners(pictures, met, there, images, labels)
     )
 
 
-def _label_files(folder: Path) -> dict[str, Path]:
-    """Label files by their path in the folder without suffix."""
-    found: dict[str, Path] = {}
+def _label_files(folder: Path) -> dict[Path, Record | None]:
+    """Label files of a folder in order, and whose labels they hold."""
+    found: dict[Path, Record | None] = {}
     for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in _READERS and not path.name.startswith(".") and path.is_file():
-            found.setdefault(path.relative_to(folder).with_suffix("").as_posix(), path)
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.suffix.lower() in _READERS and not hidden and path.is_file():
+            chosen = FORMATS[_READERS[path.suffix.lower()]]
+            found[path] = next(iter(chosen.records(path, _NONE).values()), None)
     return found
 
 
+def _met(
+    pictures: Sequence[Picture], there: Mapping[Path, Record | None], labels: Path
+) -> dict[Picture, Path]:
+    """The label file of each picture that has one: by its record, else by its name."""
+    content = functools.cache(file_content)
+    called: dict[str, list[Picture]] = {}
+    for picture in pictures:
+        for source in picture.names.sources:
+            called.setdefault(source, []).append(picture)
+    met: dict[Picture, Path] = {}
+    for path, record in there.items():
+        for picture in called.get(record.image, ()) if record else ():
+            claim = Claim(picture.names, picture.mark, functools.partial(content, picture.path))
+            # Labels of an image that was no file tell pixels, which no file can be compared by.
+            if record and (claim.owns(record) or not record.place):
+                met.setdefault(picture, path)
+    paired = set(met.values())
+    lost = {r.content: p for p, r in there.items() if r and r.content and p not in paired}
+    named = {
+        key(path.relative_to(labels).with_suffix("").as_posix()): path
+        for path, record in reversed(list(there.items()))
+        if record is None
+    }
+    for picture in pictures:
+        if picture not in met:
+            file = lost.get(content(picture.path)) if lost else None
+            file = file or named.get(key(picture.name))
+            if file is not None and file != picture.path:
+                met[picture] = file
+    return met
+
+
 def _partners(
-    pictures: Sequence[Picture], there: dict[str, Path], images: Path, labels: Path
+    pictures: Sequence[Picture],
+    met: Mapping[Picture, Path],
+    there: Mapping[Path, Record | None],
+    images: Path,
+    labels: Path,
 ) -> Iterator[str]:
-    names = {p.name for p in pictures}
-    alone = sum(name not in there for name in names)
+    alone = len(pictures) - len(met)
     if alone:
-        yield f"{alone} of {len(names)} images of {images} have no labels and are left out."
-    strays = [path.name for name, path in there.items() if name not in names]
+        yield f"{alone} of {len(pictures)} images of {images} have no labels and are left out."
+    used = {*met.values(), *(p.path for p in pictures)}
+    strays = [path.name for path in there if path not in used]
     if strays:
         more = f" and {len(strays) - 1} more" if len(strays) > 1 else ""
         yield f"{strays[0]}{more} of {labels} belong to no image and are left out."

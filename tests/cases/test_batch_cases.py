@@ -487,6 +487,27 @@ def _zstd():
     return path.read_bytes()
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_links_have_labels_of_their_own_and_bad_ones_are_told(kind, prelabel, tmp_path):
+    source, out = tmp_path / "in", tmp_path / "out"
+    paint(source / "a.png", 1)
+    blob = paint(tmp_path / "blob.png", 2).rename(tmp_path / "blob")
+    for name, to in {"b.png": blob, "c.png": blob, "d.png": "nowhere", "e.png": "e.png"}.items():
+        (source / name).symlink_to(to)
+    os.mkfifo(tmp_path / "pipe.png")
+    for _ in range(2):
+        result = prelabel(
+            source, tmp_path / "pipe.png", tmp_path / "gone.png", "--out", out, "--format", kind
+        )
+        assert result.exit_code == 1
+        assert "d.png: It is a link to nowhere, which is not there." in result.stderr
+        assert "e.png: It is a link to e.png" in result.stderr
+        assert "pipe.png: It is no file" in result.stderr
+        assert "gone.png: It is not there: check its spelling." in result.stderr
+    assert prelabel.runner.jobs == []
+    assert found(out, kind) == {"a.png": 1, "b.png": 2, "c.png": 2}
+
+
 def test_names_that_the_terminal_lacks_end_nothing(tmp_path):
     """The real command in a terminal of ASCII, a broken image with a hostile name among others."""
     (tmp_path / "in").mkdir()
