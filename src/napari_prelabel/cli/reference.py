@@ -307,7 +307,7 @@ def caption(
     lines = []
     for picture in track(pictures, description="captions", console=screen.err):
         told = captioner.caption(read_image(picture.path).plane(0))
-        name = picture.path.relative_to(images).as_posix()
+        name = picture.relative
         lines.append(json.dumps({"image": name, "caption": told}, ensure_ascii=False))
     write_atomic(out_file, ("\n".join(lines) + "\n").encode(), overwrite=overwrite)
     screen.out.print(f"{len(lines)} captions: {screen.plain(str(out_file))}")
