@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint format typecheck docs-images wheel clean
+.PHONY: demo test lint format typecheck docs-images screens wheel clean
 
 demo: $(STAMP)
 	test -z "$$DISPLAY" || ./.ci/display-libraries
@@ -27,6 +27,10 @@ format: $(STAMP)
 docs-images: $(STAMP)
 	./.ci/display-libraries
 	./.ci/with-display $(BIN)/python docs/screenshots.py
+
+screens: $(STAMP)
+	./.ci/display-libraries
+	./.ci/with-display $(BIN)/python docs/screens.py screens
 
 wheel: $(STAMP)
 	$(BIN)/python -m pip wheel --no-deps --wheel-dir dist .

@@ -191,3 +191,12 @@ def test_run_and_cancel_stay_where_they_are(full, viewer, sized, qapp):
     bar.idle("Done.")
     assert places() == before
     assert bar.height() < full.height() / 2
+
+
+def test_the_dock_has_the_whole_height_of_its_frame(viewer, sized, qapp):
+    _, frame = viewer.window.add_plugin_dock_widget("napari-prelabel", "Pre-label")
+    dock = frame.dock
+    sized(SIZES[0])
+    settle(qapp)
+    assert dock.isVisible()
+    assert dock.height() == frame.height() > 500

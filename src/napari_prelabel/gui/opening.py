@@ -91,6 +91,9 @@ class DockFrame(Tab):
             widget.ensurePolished()
             yield
         self._waits.hide()
+        # napari gives a dock without scrolling parts a stretch, which would take half the height.
+        while (item := self.layout().itemAt(0)) is not None and item.widget() is not dock:
+            self.layout().removeItem(item)
         dock.show()
         self._whole = True
 
