@@ -28,14 +28,15 @@ MAY_USE = {
     "presets": VALUES,
     "images": {"errors", "names"},
     "batch": VALUES | {"formats", "images"},
-    "reviewed": VALUES | {"engine", "formats", "images"},
+    "masks": VALUES,
+    "reviewed": VALUES | {"engine", "formats", "images", "masks"},
     "jobs": VALUES | {"formats", "presets", "models", "reference"},
     "methods": {"errors"},
     "models": VALUES | {"methods", "samples"},
     "formats": VALUES,
     "reference": VALUES | {"methods", "images", "formats"},
     "synthetic": VALUES | {"methods", "models", "metrics", "samples", "engine", "images"},
-    "engine": VALUES | {"images", "methods", "metrics", "models", "reference", "samples"},
+    "engine": VALUES | {"images", "masks", "methods", "metrics", "models", "reference", "samples"},
     "bench": VALUES
     | {"engine", "methods", "models", "metrics", "images", "presets", "reference", "samples"}
     | {"synthetic"},

@@ -1,20 +1,22 @@
 """Two folders, images and their corrected label maps, as pairs to learn from or to measure on."""
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
+import numpy.typing as npt
 
 from .engine.tasks import Reviewed
 from .errors import FileFormatError, ImageError, PrelabelError
-from .formats import FORMATS, LabelImage
+from .formats import FORMATS, LabelImage, png, tiff
 from .formats.folder import Claim
 from .formats.record import Record, file_content
 from .images.find import Picture, find_images
 from .images.read import read_image
+from .masks import black_and_white, filled, is_black_and_white, told, with_background
 from .names import key
 from .vocabulary import IGNORE, Class, Vocabulary
 
@@ -37,14 +39,22 @@ class ReviewedFiles(Sequence[Reviewed]):
 
     vocabulary : of the label files; None takes the table that lies beside each of them.
     from_zero : id 0 of the files is the first class, not "unlabelled".
+    ground : whether what is unlabelled is a class of its own, "background".
+    two : whether the files hold 0 and 255 alone, of which 255 is a class.
     """
 
     def __init__(
-        self, files: Sequence[Files], vocabulary: Vocabulary | None, *, from_zero: bool = False
+        self,
+        files: Sequence[Files],
+        vocabulary: Vocabulary | None,
+        *,
+        from_zero: bool = False,
+        ground: bool = False,
+        two: bool = False,
     ) -> None:
         self.files = tuple(files)
         self._vocabulary = vocabulary
-        self._from_zero = from_zero
+        self._from_zero, self._ground, self._two = from_zero, ground, two
 
     def __len__(self) -> int:
         return len(self.files)
@@ -55,7 +65,13 @@ class ReviewedFiles(Sequence[Reviewed]):
     def __getitem__(self, index: slice) -> "ReviewedFiles": ...
     def __getitem__(self, index: int | slice) -> "Reviewed | ReviewedFiles":
         if isinstance(index, slice):
-            return ReviewedFiles(self.files[index], self._vocabulary, from_zero=self._from_zero)
+            return ReviewedFiles(
+                self.files[index],
+                self._vocabulary,
+                from_zero=self._from_zero,
+                ground=self._ground,
+                two=self._two,
+            )
         files = self.files[index]
         pixels = read_image(files.picture.path)
         if len(pixels.planes) != 1:
@@ -69,7 +85,11 @@ class ReviewedFiles(Sequence[Reviewed]):
                 f"{files.labels} has {labels.ids.shape} pixels, {files.picture.path.name} "
                 f"{image.shape[:2]}: choose the labels that belong to the image."
             )
-        return Reviewed(files.picture.name, image, labels.ids, labels.vocabulary)
+        ids, vocabulary = labels.ids, labels.vocabulary
+        if self._ground:
+            vocabulary, number = with_background(vocabulary)
+            ids = filled(ids, number)
+        return Reviewed(files.picture.name, image, ids, vocabulary)
 
     def faults(self) -> Iterator[str]:
         """A sentence for every pair that cannot be used; reads all files."""
@@ -80,6 +100,11 @@ class ReviewedFiles(Sequence[Reviewed]):
                 yield str(error)
 
     def _labels(self, path: Path) -> LabelImage:
+        if self._two and self._vocabulary is not None:
+            ids = black_and_white(
+                _values(path), self._vocabulary, str(path), from_zero=self._from_zero
+            )
+            return LabelImage(ids, self._vocabulary, path.stem)
         (found,) = FORMATS[_READERS[path.suffix.lower()]].read(path, self._vocabulary)
         if not self._from_zero:
             return found
@@ -94,9 +119,15 @@ class ReviewedFiles(Sequence[Reviewed]):
 
 
 def find_pairs(
-    images: Path, labels: Path, vocabulary: Vocabulary | None = None, *, from_zero: bool = False
+    images: Path,
+    labels: Path,
+    vocabulary: Vocabulary | None = None,
+    *,
+    from_zero: bool = False,
+    ground: bool = False,
 ) -> tuple[ReviewedFiles, tuple[str, ...]]:
-    """Pairs out of two folders, and sentences on files that have no partner.
+    """Pairs out of two folders, and sentences on files that have no partner and on masks of 0 and
+    255; the rest as in ReviewedFiles.
 
     Labels belong to the image that their record tells, whatever it is called by now; labels
     without a record to the image of their name. Raises FileFormatError when a folder is missing
@@ -121,9 +152,31 @@ def find_pairs(
             f"No image of {images} has labels of its name in {labels}: an image photos/a.jpg needs "
             "labels/a.png.",
         )
-    return ReviewedFiles(pairs, vocabulary, from_zero=from_zero), tuple(
-        _partners(pictures, met, there, images, labels)
-    )
+    notes = [*_partners(pictures, met, there, images, labels)]
+    two = vocabulary is not None and _of_two(pair.labels for pair in pairs)
+    if two and vocabulary is not None and (note := told(vocabulary, from_zero)):
+        notes.append(note)
+    found = ReviewedFiles(pairs, vocabulary, from_zero=from_zero, ground=ground, two=two)
+    return found, tuple(notes)
+
+
+def _of_two(paths: Iterable[Path]) -> bool:
+    """Whether label files hold 0 and 255 alone, 255 somewhere; looks no further than it must."""
+    white = False
+    for path in paths:
+        try:
+            values = _values(path)
+        except PrelabelError:
+            continue  # told with the faults of all files
+        if not is_black_and_white(values):
+            return False
+        white |= bool(values.max(initial=0) > 1)
+    return white
+
+
+def _values(path: Path) -> npt.NDArray[Any]:
+    """What a label file holds, as it is stored."""
+    return png.pixels(path)[0] if path.suffix.lower() == ".png" else tiff.pixels(path)
 
 
 def _label_files(folder: Path) -> dict[Path, Record | None]:

@@ -34,6 +34,10 @@ Classes = Annotated[
 FromZero = Annotated[
     bool, typer.Option("--from-zero", help="Id 0 is the first class, not 'unlabelled'.")
 ]
+Ground = Annotated[
+    bool,
+    typer.Option("--unlabelled-is-background", help="What is unlabelled is a class, 'background'."),
+]
 Captions = Annotated[
     Path | None,
     typer.Option(
@@ -64,6 +68,7 @@ def build(
     labels: Labels = None,
     classes: Classes = None,
     from_zero: FromZero = False,
+    ground: Ground = False,
     captions: Captions = None,
     encoder: Annotated[
         str,
@@ -96,7 +101,7 @@ def build(
         )
     place = str(folder)
     if captions is not None:
-        _refuse_labels(labels, classes, from_zero)
+        _refuse_labels(labels, classes, from_zero or ground)
         listed = _captions(captions, images, author, licence)
         bundle = text or _DEFAULT
         task = LearnCaptions(
@@ -106,7 +111,7 @@ def build(
         return
     if crops:
         raise FileFormatError(images, "--crops counts with --captions only: leave it away.")
-    pairs = _pairs(images, labels, classes, from_zero)
+    pairs = _pairs(images, labels, classes, from_zero, ground=ground)
     _learn(Learn(place, encoder, pairs, name, text, author, licence, None, position), device)
 
 
@@ -117,6 +122,7 @@ def add(
     labels: Labels = None,
     classes: Classes = None,
     from_zero: FromZero = False,
+    ground: Ground = False,
     captions: Captions = None,
     text: Pairing = "",
     crops: Crops = False,
@@ -132,14 +138,14 @@ def add(
     held = ReferenceSet.open(folder)
     place, encoder = str(folder), held.encoder.name
     if captions is not None:
-        _refuse_labels(labels, classes, from_zero)
+        _refuse_labels(labels, classes, from_zero or ground)
         listed = _captions(captions, images, author, licence)
         _learn(LearnCaptions(place, encoder, listed, text or _DEFAULT, crops=crops), device)
         return
     if text or crops:
         which = "--text" if text else "--crops"
         raise FileFormatError(images, f"{which} counts with --captions only: leave it away.")
-    pairs = _pairs(images, labels, classes, from_zero)
+    pairs = _pairs(images, labels, classes, from_zero, ground=ground)
     _learn(Learn(place, encoder, pairs, author=author, licence=licence), device)
 
 
@@ -333,7 +339,13 @@ _FAULTS = 10
 
 
 def _pairs(
-    images: Path, labels: Path | None, classes: str | None, from_zero: bool, *, learn: bool = True
+    images: Path,
+    labels: Path | None,
+    classes: str | None,
+    from_zero: bool,
+    *,
+    learn: bool = True,
+    ground: bool = False,
 ) -> Any:
     """Reviewed files of two folders, all of them checked; tells which have no partner."""
     from ..errors import FileFormatError
@@ -346,7 +358,7 @@ def _pairs(
     from_zero = _from_zero(classes, from_zero) if classes else from_zero
     if learn and vocabulary is not None and vocabulary.background:
         screen.out.print(_BACKGROUND)
-    pairs, notes = find_pairs(images, labels, vocabulary, from_zero=from_zero)
+    pairs, notes = find_pairs(images, labels, vocabulary, from_zero=from_zero, ground=ground)
     for note in notes:
         screen.out.print(f"[yellow]note:[/yellow] {screen.plain(note)}")
     faults = list(pairs.faults())

@@ -13,6 +13,7 @@ import numpy as np
 from ..errors import Cancelled, PrelabelError
 from ..images.rgb import content_hash
 from ..job import Progress
+from ..masks import check_told_apart
 from ..methods.segments import Segments
 from ..models.catalog import bundle_of, synonym_cosine
 from ..reference import clean as cleaning
@@ -40,7 +41,8 @@ def learn(
 
     All of it is one step of the set's `undo`; a task that ends early changes nothing.
 
-    Raises EncoderMismatch, ReferenceSetError, ImageError, ModelError, Cancelled.
+    Raises EncoderMismatch, ReferenceSetError, ImageError (a set that would know one word, too),
+    ModelError, Cancelled.
     """
     started = time.perf_counter()
     yield Progress("models", 0, 1)
@@ -54,6 +56,7 @@ def learn(
             yield Progress("learn", done, len(task.pairs), message=pair.name)
             learner.take(pair)
         learner.commit()
+        check_told_apart((label.phrase for label in held.labels()), task.name or held.folder.name)
         yield Progress("learn", len(task.pairs), len(task.pairs))
         if task.cleaning is not None:
             yield from _cleaned(engine, held, task.cleaning, cancelled)

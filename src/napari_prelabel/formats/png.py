@@ -103,7 +103,7 @@ def read_png(path: Path, vocabulary: Vocabulary | None = None) -> tuple[LabelIma
 
     255 of an 8-bit file becomes 65535 (ignore). Raises FileFormatError.
     """
-    values, mark = _pixels(path)
+    values, mark = pixels(path)
     ids: Ids = values.astype(np.uint16)
     if values.dtype == np.uint8:
         ids[values == IGNORE_8] = IGNORE
@@ -172,13 +172,15 @@ def _indexed(image: LabelImage) -> Image.Image:
     return picture
 
 
-def _pixels(path: Path) -> tuple[npt.NDArray[Any], str | None]:
+def pixels(path: Path) -> tuple[npt.NDArray[Any], str | None]:
     """(Y, X) uint8 or uint16 values of a one-channel PNG, and what ties it to its table."""
     try:
         # Image.open has a limit of its own, a third of ours.
         with path.open("rb") as file, PngImageFile(file) as picture:
             check_pixels(path, math.prod(picture.size), MAX_PLANE, "cut it into tiles")
             mode, mark = picture.mode, picture.info.get(_MARK)
+            if mode == "1":
+                return np.asarray(picture).astype(np.uint8), mark
             if mode in ("P", "L"):
                 return np.asarray(picture, np.uint8), mark
             if mode in ("I;16", "I;16B", "I"):

@@ -81,6 +81,8 @@ def read_tiff(path: Path, vocabulary: Vocabulary | None = None) -> tuple[LabelIm
     Raises FileFormatError for damaged files, colour pictures and numbers that are no ids.
     """
     values, description = _pages(path, wanted=vocabulary is None)
+    if values.dtype == np.bool_:
+        values = values.astype(np.uint8)
     if not _are_ids(values):
         raise FileFormatError(
             path,
@@ -94,6 +96,11 @@ def read_tiff(path: Path, vocabulary: Vocabulary | None = None) -> tuple[LabelIm
     if isinstance(shape, list) and _same_size(shape, ids):
         ids = ids.reshape(shape)
     return (from_table(table, ids, path, path.stem),)
+
+
+def pixels(path: Path) -> np.ndarray[Any, Any]:
+    """The values of a one-channel TIFF as they are stored; raises FileFormatError."""
+    return _pages(path, wanted=False)[0]
 
 
 def _are_ids(values: np.ndarray[Any, Any]) -> bool:

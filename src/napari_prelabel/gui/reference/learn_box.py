@@ -14,7 +14,7 @@ from ..fetch_row import FetchRow
 from ..parts import Combo, Name, button, column, counted, label, line, row
 from .clips import clips
 from .encoders import GET, choice, choices, fetchable, squashes
-from .pairs import Pair, Taken, take
+from .pairs import Pair, Taken, grounded, take
 from .shelf import Overview
 from .table import Column, Table
 
@@ -61,12 +61,18 @@ class LearnBox(QWidget):
             "Off: every labelled pixel of a ticked image counts as right, for you have looked\n"
             "at it. On: what only a model said is left out."
         )
+        self.ground = QCheckBox("Unlabelled is background")
+        self.ground.setToolTip(
+            "On: pixels without a label are a class of their own, “background”. A set that has\n"
+            "labels of one class only needs it: there is nothing else to tell that class from."
+        )
         self.summary = label(role="muted")
         rows = column(self, 0)
         rows.addWidget(self.empty)
         rows.addWidget(self.table)
         rows.addLayout(row(self.summary, self.every, self.none, stretch=0))
         rows.addWidget(self.mine_only)
+        rows.addWidget(self.ground)
         self.table.model_.ticked.connect(self._tick)
 
     def _columns(self) -> tuple[Column, ...]:
@@ -87,7 +93,7 @@ class LearnBox(QWidget):
         self._ticked = {k: on for k, on in self._ticked.items() if k in keys}
         self._learned = {k: told for k, told in self._learned.items() if k in keys}
         self.table.show_rows(pairs)
-        for widget in (self.every, self.none, self.summary, self.mine_only):
+        for widget in (self.every, self.none, self.summary, self.mine_only, self.ground):
             widget.setVisible(bool(pairs))
         self.empty.setVisible(not pairs)
         self._tell()
@@ -139,7 +145,8 @@ class LearnBox(QWidget):
         if not pairs:
             told = "Tick at least one image" if self.table.rows else "Open and label an image"
             raise ImageError(f"{told} under “Learn” first.")
-        return [take(pair, self.mine_only.isChecked()) for pair in pairs]
+        found = [take(pair, self.mine_only.isChecked()) for pair in pairs]
+        return [*map(grounded, found)] if self.ground.isChecked() else found
 
 
 class MakeBox(QWidget):

@@ -10,6 +10,7 @@ from napari.layers import Image, Labels
 
 from ...errors import ImageError, VocabularyError
 from ...labels import MODEL, Ids, relabel
+from ...masks import black_and_white, filled, is_black_and_white, with_background
 from ...vocabulary import Class, Vocabulary, key
 from ..annotation import planes_of
 from ..images import Source, guess_channel_axis
@@ -60,6 +61,7 @@ class Taken:
 
     ids : (..., Y, X) uint16 of `vocabulary`, or dask's of any whole numbers, read later, too.
     labels : name of their layer.
+    ground : id of the class that what is unlabelled belongs to; 0 for none.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Taken:
     ids: Any
     vocabulary: Vocabulary
     labels: str = ""
+    ground: int = 0
 
     def plane(self, plane: Plane) -> Ids:
         """(Y, X) uint16 of one plane; raises VocabularyError for labels without a word."""
@@ -184,9 +187,17 @@ def take(pair: Pair, mine_only: bool = False) -> Taken:
     return Taken(pair.image.name, source, ids, vocabulary, pair.labels.name)
 
 
+def grounded(taken: Taken) -> Taken:
+    """The same labels, and a class "background" where there are none."""
+    vocabulary, number = with_background(taken.vocabulary)
+    return replace(taken, vocabulary=vocabulary, ground=number)
+
+
 def _plain(data: npt.NDArray[Any], name: str, vocabulary: Vocabulary) -> Ids:
     """A copy as uint16; raises VocabularyError for labels without a word."""
     known = len(vocabulary.classes)
+    if known <= 2 and data.size and data.max() > known and is_black_and_white(data):
+        return black_and_white(data, vocabulary, repr(name))
     lowest, highest = int(data.min(initial=0)), int(data.max(initial=0))
     if lowest < 0 or highest > known:
         raise VocabularyError(
@@ -205,7 +216,8 @@ def reviewed(taken: Iterable[Taken]) -> "Iterator[Reviewed]":
             ids = item.plane(plane)
             if ids.any():
                 name = item.name + "".join(f" [{i}]" for i in plane)
-                yield Reviewed(name, item.source.plane(plane), ids, item.vocabulary)
+                whole = filled(ids, item.ground) if item.ground else ids
+                yield Reviewed(name, item.source.plane(plane), whole, item.vocabulary)
 
 
 def joined(vocabularies: Iterable[Vocabulary]) -> Vocabulary:

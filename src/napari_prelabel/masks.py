@@ -1,0 +1,96 @@
+"""Masks as other tools draw them: black and white, and the unlabelled as a class of its own."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import ImageError
+from .labels import Ids
+from .vocabulary import UNLABELLED, Class, Vocabulary, key
+
+BACKGROUND = "background"
+# Names of what surrounds the thing that a mask of two values shows.
+_GROUND = {BACKGROUND, "bg", "back ground", "ground", "rest", "other", "others", "nothing", "void",
+           "unlabelled", "unlabeled", "none", "_background_"}  # fmt: skip
+
+
+def is_black_and_white(values: npt.NDArray[Any]) -> bool:
+    """Whether a mask holds 0 and white (255 or 65535) alone; one that is all 0 does, too."""
+    if values.dtype == np.bool_:
+        return True
+    white = int(values.max(initial=0))
+    return white in (0, 255, 65535) and bool(((values == 0) | (values == white)).all())
+
+
+def black_and_white(
+    values: npt.NDArray[Any], vocabulary: Vocabulary, name: str, *, from_zero: bool = False
+) -> Ids:
+    """Ids of a mask of two values, 0 and white; (Y, X) uint16.
+
+    White is the only class, or of two the second where they count from 0, else the one that is not
+    called background. ImageError where that does not tell.
+    """
+    ids = _ids(vocabulary, from_zero)
+    if ids is None:
+        raise ImageError(
+            f"{name} holds 0 and 255 alone, and which of {len(vocabulary.classes)} classes is 255 "
+            "is not told: name that class alone, or both from 0 on: '0 background, 1 tree'."
+        )
+    return np.where(values == 0, np.uint16(ids[0]), np.uint16(ids[1]))
+
+
+def told(vocabulary: Vocabulary, from_zero: bool) -> str:
+    """A sentence on what the two values of masks are taken for; "" where it is not known."""
+    ids = _ids(vocabulary, from_zero)
+    if ids is None:
+        return ""
+    names = ("unlabelled", *vocabulary.names)
+    return (
+        f"the masks hold 0 and 255 alone: 255 is taken for {names[ids[1]]}, 0 for {names[ids[0]]}."
+    )
+
+
+def _ids(vocabulary: Vocabulary, from_zero: bool) -> tuple[int, int] | None:
+    """The ids that 0 and white stand for."""
+    names = [key(name) for name in vocabulary.names]
+    ground = [number for number, name in enumerate(names, start=1) if name in _GROUND]
+    if len(names) == 1 and not from_zero:
+        return UNLABELLED, 1
+    if len(names) == 2 and from_zero:
+        return 1, 2
+    if len(names) == 2 and len(ground) == 1:
+        return ground[0], 3 - ground[0]
+    return None
+
+
+def with_background(vocabulary: Vocabulary) -> tuple[Vocabulary, int]:
+    """The vocabulary with a class for what is unlabelled, and that class's id."""
+    for c in vocabulary.classes:
+        if BACKGROUND in map(key, c.queries):
+            return vocabulary, c.id
+    number = len(vocabulary.classes) + 1
+    words = tuple(word for word in vocabulary.background if key(word) != BACKGROUND)
+    return Vocabulary((*vocabulary.classes, Class(number, BACKGROUND)), words), number
+
+
+def filled(ids: Ids, number: int) -> Ids:
+    """The ids with that of the background where nothing is labelled; the ignored stays."""
+    return np.where(ids == UNLABELLED, np.uint16(number), ids)
+
+
+def check_told_apart(words: Iterable[str], place: str) -> None:
+    """Raise ImageError where a set would have one word: it would stand for every pixel."""
+    names = sorted(set(words))
+    if not names:
+        raise ImageError(
+            f"Nothing can be learnt for {place}: no region of at least 4 pixels has a label that "
+            "counts. 0 is unlabelled and 255 is to be ignored."
+        )
+    if len(names) == 1:
+        raise ImageError(
+            f"{place} would know {names[0]!r} alone and give it every pixel. Label something else, "
+            "too, or take what is unlabelled for background (--unlabelled-is-background, in the "
+            "dock “Unlabelled is background”)."
+        )
