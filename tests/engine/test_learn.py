@@ -154,11 +154,13 @@ def test_a_task_that_cannot_be_taken_back_tells_why_it_ended(engine, tmp_path, m
 
 def test_of_an_image_that_comes_twice_the_later_labels_are_kept_and_told(engine, tmp_path):
     pair = reviewed(1)
-    other = Reviewed("1.png", pair.image, np.full_like(pair.ids, 2), WORDS)
+    ids = np.full_like(pair.ids, 2)
+    ids[:, :8] = 1
+    other = Reviewed("1.png", pair.image, ids, Vocabulary.parse("moss\nwater"))
     learned, _ = done(engine.do(Learn(str(tmp_path / "set"), "texture", (pair, other))))
     held = ReferenceSet.open(tmp_path / "set")
     assert (learned.doubled, learned.images, learned.added) == (1, 1, held.n_segments)
-    assert [e.phrase for e in held.labels()] == ["water"]
+    assert {e.phrase for e in held.labels()} == {"moss", "water"}
     assert learn(engine, tmp_path / "set", 1)[0].doubled == 0
 
 
@@ -199,10 +201,20 @@ def test_a_name_that_is_not_unicode_is_kept_as_far_as_it_goes(engine, tmp_path):
 
 def test_an_image_without_labels_gives_no_segment(engine, tmp_path):
     pair = reviewed(1)
-    empty = Reviewed("empty.png", pair.image, np.full_like(pair.ids, IGNORE), WORDS)
-    learned, _ = done(engine.do(Learn(str(tmp_path / "set"), "texture", (empty,))))
-    assert (learned.segments, learned.images, learned.added) == (0, 1, 0)
-    assert ReferenceSet.open(learned.folder).metric is None
+    empty = Reviewed("empty.png", pair.image // 2, np.full_like(pair.ids, IGNORE), WORDS)
+    task = Learn(str(tmp_path / "set"), "texture", (empty,))
+    with pytest.raises(ImageError, match="Nothing can be learnt for set"):
+        done(engine.do(task))
+    assert not (tmp_path / "set").exists()
+    before, _ = learn(engine, tmp_path / "set", 1)
+    learned, _ = done(engine.do(task))
+    assert (learned.segments, learned.images, learned.added) == (before.segments, 2, 0)
+
+
+def test_a_set_of_one_word_is_refused_and_leaves_nothing(engine, tmp_path):
+    with pytest.raises(ImageError, match="would know 'grass' alone and give it every pixel"):
+        done(engine.do(Learn(str(tmp_path / "set"), "texture", (only_class(1, 1),))))
+    assert not (tmp_path / "set").exists()
 
 
 def test_places_count_when_asked_for(engine, tmp_path):
