@@ -56,8 +56,9 @@ def child(who: str) -> NoReturn:
 
 def is_whole(viewer: Any) -> bool:
     """Whether all of the dock is there to be used."""
-    dock = sys.modules.get("napari_prelabel.gui.dock")
-    if dock is None:
+    # The module may be in the middle of its import.
+    kind = getattr(sys.modules.get("napari_prelabel.gui.dock"), "PrelabelDock", None)
+    if kind is None:
         return False
-    found = viewer.window._qt_window.findChildren(dock.PrelabelDock)
+    found = viewer.window._qt_window.findChildren(kind)
     return bool(found) and found[0].isVisible()

@@ -52,7 +52,11 @@ def felt(
         QTimer.singleShot(FRAME_MS if todo else round(settle_s * 1000), step if todo else settle)
 
     def settle() -> None:
-        over = until() or time.perf_counter() > end
+        try:
+            over = until() or time.perf_counter() > end
+        except Exception as error:
+            raised.append(error)
+            over = True
         QTimer.singleShot(round(settle_s * 1000), loop.quit if over else settle)
 
     end = time.perf_counter() + patience_s

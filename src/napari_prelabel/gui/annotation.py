@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from ..labels import HUMAN, MODEL, Ids, LabelMap, Mask, relabel
 from ..vocabulary import IGNORE, UNLABELLED, Class, Vocabulary, key
+from .strips import below, strips_of
 from .tally import Tally, pairs_of
 
 Plane = tuple[int, ...]
@@ -83,7 +84,7 @@ class Annotation:
     shown : uint16, what the layer shows: the person's pixels, else the model's answer where it
         is at least as sure as `threshold`.
     facts : the job and the run that the labels came from, plain values.
-    waiting : planes that do not show the present threshold yet; see blank_below.
+    waiting : strips of planes that do not show the present threshold yet; see blank_below.
     edits : grows with every edit and is odd in the middle of one, so that a copy made by another
         thread can tell whether it is whole.
     """
@@ -96,7 +97,7 @@ class Annotation:
         self.shown: Ids = np.zeros(shape, np.uint16)
         self.threshold = 0.0
         self.facts: Mapping[str, Any] = {}
-        self.waiting: list[Plane] = []
+        self.waiting: list[Index] = []
         self.edits = 0
         self.steps: deque[Step] = deque(maxlen=KEPT_RUNS)
         self._touched: set[Plane] = set()
@@ -141,9 +142,10 @@ class Annotation:
             used = self._shown.without(self.shown[box][~kept])
             used |= self._model.without(self.model[box][replaced])
             self._speak(found.vocabulary, used, box)
+        everywhere = True if replaced.all() else replaced
         with self._editing(box, model=True) as changed:
-            np.copyto(self.model[box], found.ids, where=replaced)
-            np.copyto(self.score[box], found.score, where=replaced)
+            np.copyto(self.model[box], found.ids, where=everywhere)
+            np.copyto(self.score[box], found.score, where=everywhere)
             if overwrite:
                 self.provenance[box][human & ~kept] = MODEL
             self._show(box)
@@ -375,34 +377,39 @@ class Annotation:
     def blank_below(self, threshold: float, first: Plane | None = None) -> None:
         """Show the model's answer only where its score is at least `threshold` (0..1).
 
-        first : do this plane at once and the others one by one in `catch_up`; None: all.
+        first : do this plane at once, or before the others where it is large; they follow strip by
+            strip in `catch_up`. None: do all at once.
         """
         self.threshold = threshold
-        self.waiting = sorted(self._touched)
+        planes = sorted(self._touched - {first}) + [p for p in [first] if p in self._touched]
+        self.waiting = [strip for plane in planes for strip in self._strips(plane)]
         if first is None:
             self.catch_up_all()
-        elif first in self._touched:
-            self.waiting.remove(first)
-            self.waiting.append(first)
+        elif first in self._touched and len(self._strips(first)) == 1:
             self.catch_up()
 
-    def catch_up(self) -> Plane:
-        """Bring one waiting plane to the present threshold and return it."""
-        plane = self.waiting.pop()
-        with self._editing(plane):
-            self._show(plane)
-        return plane
+    def _strips(self, plane: Plane | None) -> list[Index]:
+        """The strips of a plane, the lowest first; one where the plane is small."""
+        return [(*(plane or ()), rows) for rows in reversed(strips_of(*self.shown.shape[-2:]))]
+
+    def catch_up(self) -> Index:
+        """Bring one waiting strip to the present threshold and return it."""
+        strip = self.waiting.pop()
+        with self._editing(strip):
+            self._show(strip)
+        return strip
 
     def catch_up_all(self) -> None:
         while self.waiting:
             self.catch_up()
 
     def _show(self, box: Index) -> None:
-        free = self.provenance[box] == MODEL
+        owner = self.provenance[box]
+        free: Mask | bool = owner == MODEL if owner.any() else True
         np.copyto(self.shown[box], self.model[box], where=free)
         if self.threshold > 0:
-            unsure = self.score[box] < np.float16(self.threshold)
-            np.copyto(self.shown[box], np.uint16(UNLABELLED), where=free & unsure)
+            unsure = below(self.score[box], self.threshold)
+            np.copyto(self.shown[box], np.uint16(UNLABELLED), where=unsure & free)
 
     def named(self) -> tuple[Ids, Vocabulary]:
         """A copy of what is shown, (..., Y, X), and classes that name every id in it."""
@@ -435,14 +442,19 @@ class Annotation:
         self._touched.update(planes_of(box, self.shown.shape))
         shown = self.shown[box].copy()
         answer = self.model[box].copy() if model else None
-        self._human.add(shown[self.provenance[box] != MODEL], -1)
+        self._count_human(shown, box, -1)
         changed: dict[tuple[int, int], int] = {}
         with self._counting():
             yield changed
         changed |= self._shown.exchange(shown, self.shown[box])
         if answer is not None:
             self._model.exchange(answer, self.model[box])
-        self._human.add(self.shown[box][self.provenance[box] != MODEL])
+        self._count_human(self.shown[box], box)
+
+    def _count_human(self, shown: Ids, box: Index, sign: int = 1) -> None:
+        owner = self.provenance[box]
+        if owner.any():
+            self._human.add(shown[owner != MODEL], sign)
 
 
 def box_of(found: LabelMap, plane: Plane) -> Index:

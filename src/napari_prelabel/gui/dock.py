@@ -444,6 +444,7 @@ class PrelabelDock(Tab):
 
     def export(self) -> None:
         """Write the labels of the chosen image as they are on the screen."""
+        self.session.complete()
         result = self.session.result(self.place.layer)
         if result is None:
             self.exporter.fail("There is nothing to export yet: run first.")

@@ -18,6 +18,7 @@ from ..vocabulary import Vocabulary
 from .annotation import Annotation, Index, Plane, Step, box_of
 from .images import Source
 from .seconds import Seconds
+from .strips import LARGE
 
 METADATA = "prelabel"
 BUSY_MS, SHARE_S = 40, 0.008
@@ -51,7 +52,8 @@ class ResultLayer:
         self.turn = 0
         self.kept: Path | None = None
         self.annotation = Annotation(layer.data.shape, vocabulary)
-        self.annotation.adopt(np.asarray(layer.data), owner)
+        if layer.data.any():
+            self.annotation.adopt(np.asarray(layer.data), owner)
         self.kept_at = self.annotation.edits
         self.seconds = Seconds()
         self.annotation.facts = dict(layer.metadata.get(METADATA, {}))
@@ -98,11 +100,14 @@ class ResultLayer:
         return bool(self.layer._staged_history) or bool(self.layer._block_history)
 
     def put(
-        self, step: Step, found: LabelMap, plane: Plane, **how: Any
+        self, step: Step, found: LabelMap, plane: Plane, *, more: bool = False, **how: Any
     ) -> dict[tuple[str, str], int]:
-        """Show one answer of a run; returns `(old name, new name) -> pixels`."""
+        """Show one answer of a run; returns `(old name, new name) -> pixels`.
+
+        more : other strips of the answer follow at once, and the canvas waits for the last.
+        """
         box = box_of(found, plane) if self.annotation.keeps_ids(step, found.vocabulary) else ()
-        with self.writing(box):
+        with self.writing(box, refresh=not more):
             changed = self.annotation.put(step, found, plane, **how)
         self.seconds.put(self.annotation.steps[-1], found, plane)
         return changed
@@ -132,7 +137,7 @@ class ResultLayer:
             return self.annotation.undo_run()
 
     @contextmanager
-    def writing(self, box: Index = ()) -> Iterator[None]:
+    def writing(self, box: Index = (), refresh: bool = True) -> Iterator[None]:
         """Change a box of the annotation, all of it by default, and show it.
 
         What others wrote there is taken first, and the brush keeps its class.
@@ -143,7 +148,8 @@ class ResultLayer:
             self.dress()
         self._copy(box)
         self.layer._reset_history()
-        self.layer.refresh(extent=False)
+        if refresh:
+            self.layer.refresh(extent=False)
 
     def _copy(self, box: Index = ()) -> None:
         """What the annotation shows becomes the layer's data; the array stays the same one."""
@@ -171,21 +177,27 @@ class ResultLayer:
     def blank_below(self, threshold: float) -> None:
         """Hide the model's doubtful pixels, or bring them back; the plane in view goes first."""
         here = self.plane_in_view()
-        self._take_unseen(here)
+        small = self.layer.data[here].size <= LARGE
+        if small:
+            self._take_unseen(here)
         self.annotation.blank_below(threshold, here)
-        self._copy(here)
-        self.layer.refresh(extent=False)
+        if small:
+            self._copy(here)
+            self.layer.refresh(extent=False)
         if self.annotation.waiting and not self._catching_up:
             self._catching_up = True
             QTimer.singleShot(0, self._catch_up)
 
     def _catch_up(self) -> None:
-        """Bring the planes out of view to the slider's value, a few milliseconds at a time."""
+        """Bring what waits to the slider's value, a few milliseconds at a time."""
         end = time.perf_counter() + SHARE_S
         while self.annotation.waiting and not self.drawing and time.perf_counter() < end:
-            plane = self.annotation.waiting[-1]
-            self._take_unseen(plane)
-            self._copy(self.annotation.catch_up())
+            self._take_unseen(self.annotation.waiting[-1])
+            done = self.annotation.catch_up()
+            self._copy(done)
+            waiting = self.annotation.waiting
+            if waiting and waiting[-1][:-1] != done[:-1] and done[:-1] == self.plane_in_view():
+                self.layer.refresh(extent=False)
         if self.annotation.waiting:
             QTimer.singleShot(BUSY_MS if self.drawing else 0, self._catch_up)
             return
@@ -193,8 +205,8 @@ class ResultLayer:
         self.layer.refresh(extent=False)
         self._tell()
 
-    def _take_unseen(self, plane: Plane) -> None:
-        if self.annotation.found_different(self.layer.data, plane):
+    def _take_unseen(self, box: Index) -> None:
+        if self.annotation.found_different(self.layer.data, box):
             self.layer._reset_history()
 
     def plane_in_view(self) -> Plane:

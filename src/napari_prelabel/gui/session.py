@@ -1,8 +1,11 @@
 """What happens between Run and the layer: one task at a time, its answers in order, its end."""
 
+import math
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import count
 from pathlib import PurePath
 from typing import Any
@@ -19,8 +22,9 @@ from .annotation import Step
 from .images import Source, guess_channel_axis, placement
 from .opened import is_picture
 from .parts import Tone, counted
-from .result import METADATA, ResultLayer, dtype_for
+from .result import METADATA, SHARE_S, ResultLayer, dtype_for
 from .runner import Plane, Runner
+from .strips import strips_of
 from .tally import histogram
 
 RETRY_MS = 40
@@ -71,6 +75,8 @@ class Session(QObject):
         self._viewer = viewer
         self.runner = runner or Runner()
         self.task: Task | None = None
+        # The task whose answer is put in part: it is put whole, whatever ends the task meanwhile.
+        self._half: Task | None = None
         self._inbox: deque[Callable[[], None]] = deque()
         self._retry = QTimer(self)
         self._retry.setSingleShot(True)
@@ -165,7 +171,7 @@ class Session(QObject):
         task.asked = True
         self.runner.cancel()
         self._inbox.append(lambda: self._close(task, error))
-        self._drain()
+        self.complete()
 
     def _removed(self, event: Any) -> None:
         if self.task is not None and event.value is self.task.source.layer:
@@ -177,31 +183,52 @@ class Session(QObject):
             self.progressed.emit(number, planes, step)
 
     def _arrived(self, batch: int, plane: Plane, found: LabelMap) -> None:
-        self._inbox.append(lambda: self._show(batch, plane, found))
+        parts = _strips(found)
+        for part in parts:
+            whole = found if part is parts[-1] else None
+            self._inbox.append(partial(self._show, batch, plane, part, whole))
         self._drain()
 
     def _ended(self, batch: int, error: Exception | None) -> None:
         self._inbox.append(lambda: self._end(batch, error))
         self._drain()
 
-    def _drain(self) -> None:
-        """Handle what has come, but never in the middle of a stroke."""
+    def complete(self) -> None:
+        """Show all that has come, now; in the middle of a stroke, after it."""
+        self._drain(math.inf)
+
+    def _drain(self, share_s: float = SHARE_S) -> None:
+        """Handle what has come, large answers in parts, but nothing in the middle of a stroke."""
+        end = time.perf_counter() + share_s
         while self._inbox:
             if any(result.drawing for result in self.results()):
                 self._retry.start()
                 return
             self._inbox.popleft()()
+            if self._half is not None and time.perf_counter() > end:
+                QTimer.singleShot(0, self, self._drain)
+                return
 
-    def _show(self, batch: int, plane: Plane, found: LabelMap) -> None:
-        task = self.task
+    def _show(
+        self, batch: int, plane: Plane, found: LabelMap, whole: LabelMap | None = None
+    ) -> None:
+        """Put an answer or a strip of it; the `whole` comes with the last strip."""
+        task = self._half or self.task
         if task is None or batch != task.number:
+            return
+        begun, self._half = self._half is not None, task if whole is None else None
+        if begun and (task.result is None or task.result.layer not in self._viewer.layers):
             return
         result = self._result_of(task)
         if task.step is None:
             task.step = result.annotation.begin()
-        changed = result.put(task.step, found, plane, locked=task.locked, overwrite=task.overwrite)
-        _note(task, result, found, changed)
-        self.shown.emit(result, task)
+        changed = result.put(
+            task.step, found, plane, more=whole is None, locked=task.locked,
+            overwrite=task.overwrite,
+        )  # fmt: skip
+        _note(task, result, found, changed, whole)
+        if whole is not None:
+            self.shown.emit(result, task)
 
     def _result_of(self, task: Task) -> ResultLayer:
         """The layer a task writes into, the same for all its answers while it is there."""
@@ -275,13 +302,32 @@ def _fits(layer: Labels, image: Image) -> bool:
     return layer.data.shape in [tuple(s) for s in shapes]
 
 
+def _strips(found: LabelMap) -> list[LabelMap]:
+    """An answer in parts that are put one by one; itself where it is small."""
+    height, width = found.ids.shape
+    y, x = found.origin
+    rows = strips_of(height, width)
+    if len(rows) == 1:
+        return [found]
+    return [
+        replace(found, ids=found.ids[r], score=found.score[r], runner_up=found.runner_up[r],
+                origin=(y + r.start, x))
+        for r in rows
+    ]  # fmt: skip
+
+
 def _note(
-    task: Task, result: ResultLayer, found: LabelMap, changed: dict[tuple[str, str], int]
+    task: Task,
+    result: ResultLayer,
+    found: LabelMap,
+    changed: dict[tuple[str, str], int],
+    whole: LabelMap | None,
 ) -> None:
     """Keep what the summary after the run needs."""
     names = {c.id: c.name for c in result.annotation.vocabulary.classes}
-    task.done += 1
-    task.last = found
+    if whole is not None:
+        task.done += 1
+        task.last = whole
     task.changed.update(changed)
     counts = histogram(found.ids)
     for class_id, name in names.items():

@@ -1,5 +1,7 @@
 """Pixels of every id of an array, kept right by the boxes that change; never a whole-stack pass."""
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -8,6 +10,8 @@ from ..labels import Ids, changes
 IDS = 65536
 _CHUNK = 1 << 17
 _TABLE = 1 << 18
+# Pixels that a run must have in the mean to be worth looking for.
+_LONG = 8
 
 
 class Tally:
@@ -51,14 +55,37 @@ def histogram(ids: Ids) -> npt.NDArray[np.int64]:
     flat, size = ids.reshape(-1), int(ids.max(initial=0)) + 1
     found = np.zeros(IDS, np.int64)
     for at in range(0, flat.size, _CHUNK):
-        found[:size] += np.bincount(flat[at : at + _CHUNK], minlength=size)
+        chunk = flat[at : at + _CHUNK]
+        starts = _starts(chunk)
+        if starts is None:
+            found[:size] += np.bincount(chunk, minlength=size)
+        else:
+            found[:size] += _counted(chunk[starts], starts, len(chunk), size)
     return found
+
+
+def _starts(*chunks: Ids) -> npt.NDArray[np.intp] | None:
+    """Where runs of equal values begin in several arrays together; None where they are short."""
+    differ = chunks[0][1:] != chunks[0][:-1]
+    for other in chunks[1:]:
+        differ |= other[1:] != other[:-1]
+    if np.count_nonzero(differ) * _LONG > len(differ):
+        return None
+    return np.concatenate([[0], np.flatnonzero(differ) + 1])
+
+
+def _counted(
+    values: npt.NDArray[Any], starts: npt.NDArray[np.intp], end: int, size: int
+) -> npt.NDArray[np.int64]:
+    """`np.bincount` of runs; `starts` are theirs, `end` is where the last one ends."""
+    return np.bincount(values, np.diff(starts, append=end), size).astype(np.int64)
 
 
 def pairs_of(before: Ids, after: Ids) -> dict[tuple[int, int], int]:
     """`(old id, new id) -> pixels` of two arrays of one shape, where they differ, largest first.
 
-    Chunks that stay in the processor's cache: six times as fast as sorting the changed pixels.
+    Chunks that stay in the processor's cache, and runs of equal pairs as one: many times as fast
+    as sorting the changed pixels.
     """
     size = int(max(before.max(initial=0), after.max(initial=0))) + 1
     if size * size > _TABLE:
@@ -67,10 +94,16 @@ def pairs_of(before: Ids, after: Ids) -> dict[tuple[int, int], int]:
     old, new = before.reshape(-1), after.reshape(-1)
     joint = np.zeros(size * size, np.int64)
     for at in range(0, old.size, _CHUNK):
-        codes = old[at : at + _CHUNK].astype(np.uint32)
-        codes *= np.uint32(size)
-        codes += new[at : at + _CHUNK]
-        joint += np.bincount(codes, minlength=size * size)
+        a, b = old[at : at + _CHUNK], new[at : at + _CHUNK]
+        starts = _starts(a, b)
+        if starts is not None:
+            codes = a[starts].astype(np.intp) * size + b[starts]
+            joint += _counted(codes, starts, len(a), size * size)
+            continue
+        wide = a.astype(np.uint32)
+        wide *= np.uint32(size)
+        wide += b
+        joint += np.bincount(wide, minlength=size * size)
     table = joint.reshape(size, size)
     np.fill_diagonal(table, 0)
     pairs = [(int(table[a, b]), int(a), int(b)) for a, b in np.argwhere(table)]
