@@ -16,6 +16,7 @@ import screenshots_scribble
 from PIL import Image
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
+from skimage import data
 
 from napari_prelabel.gui import kept, remember, runner
 from napari_prelabel.gui.commands import DOCK, PLUGIN
@@ -51,6 +52,15 @@ def run(dock: PrelabelDock) -> None:
     wait(lambda: not dock.session.running)
 
 
+def photograph(viewer: napari.Viewer, dock: PrelabelDock) -> None:
+    """A picture that the demo models know nothing of, and what the dock says before any run."""
+    viewer.layers.clear()
+    dock.words.set_text("cat\nblanket")
+    viewer.add_image(data.cat(), name="cat", rgb=True)
+    wait(lambda: bool(dock.bar.notices.texts))
+    shoot(viewer, "dock-photograph")
+
+
 def main(theme: str) -> None:
     remember._path = lambda: FOLDER / "absent" / "dock.json"
     remember.save = remember.update = lambda *_: None
@@ -81,6 +91,7 @@ def main(theme: str) -> None:
     worker.kill()
     wait(lambda: not dock.session.running)
     shoot(viewer, "dock-failed")
+    photograph(viewer, dock)
     screenshots_scribble.picture(viewer, FOLDER, wait, shoot)
     with tempfile.TemporaryDirectory() as sets:
         screenshots_reference.picture(viewer, Path(sets), wait, shoot)
