@@ -8,7 +8,7 @@ from PIL import ExifTags, Image
 
 from napari_prelabel.errors import FileFormatError, ImageError
 from napari_prelabel.images.find import Picture, find_images
-from napari_prelabel.images.read import asks_to_be_turned, read_image
+from napari_prelabel.images.read import read_head, read_image
 
 
 def save(path, shape=(4, 5, 3)):
@@ -210,14 +210,14 @@ def test_an_orientation_is_told_and_pixels_stay_as_stored(orientation, told, suf
     pixels = read_image(tmp_path / f"photo{suffix}")
     assert [p.data.shape for p in pixels.planes] == [(24, 40, 3)]
     assert len(pixels.notices) == told
-    assert asks_to_be_turned(tmp_path / f"photo{suffix}") == bool(told)
+    assert len(read_head(tmp_path / f"photo{suffix}").notices) == told
     assert all("labelled as its pixels are stored" in notice for notice in pixels.notices)
 
 
-def test_what_is_no_picture_asks_for_nothing(tmp_path):
+def test_what_is_no_picture_has_no_head(tmp_path):
     (tmp_path / "broken.jpg").write_bytes(b"no picture")
-    assert not asks_to_be_turned(tmp_path / "broken.jpg")
-    assert not asks_to_be_turned(tmp_path / "absent.jpg")
+    assert read_head(tmp_path / "broken.jpg") is None
+    assert read_head(tmp_path / "absent.jpg") is None
 
 
 def test_sixteen_bits_are_stretched(tmp_path):

@@ -273,9 +273,9 @@ class PrelabelDock(Tab):
             if error is not None and self.words.text.strip():
                 raise VocabularyError(f"The words need a correction first: {sentence(error)}")
             raise VocabularyError("Type at least one word, one a line, or choose a list.")
-        _ = self.place.source
+        where = self.place.where()
         models = self.models.models.currentData()
-        bare = Job(self._dressed(vocabulary), models=models, region=self.place.rectangle())
+        bare = Job(self._dressed(vocabulary), models=models, **where)
         return self.method.apply(bare)
 
     def _dressed(self, vocabulary: Vocabulary) -> Vocabulary:
@@ -464,23 +464,23 @@ class PrelabelDock(Tab):
         self.lists.write(Path(name), self.words.text, told)
 
     def show_job(self, job: Job) -> None:
-        """Set the boxes from a job; its rectangle is drawn on the image."""
+        """Set the boxes from a job; rectangle, channels and limits go to the image."""
+        self._show_settings(job)
+        if told := self.place.show_job(job):
+            self.exporter.fail(told)
+
+    def _show_settings(self, job: Job) -> None:
         self.words.set_text(job.vocabulary.to_text())
         self.describe({c.name: c.descriptions for c in job.vocabulary.classes if c.descriptions})
         self.models.apply(job.models)
         self.method.show_job(job)
-        if not self.place.show_region(job.region):
-            self.exporter.fail(
-                "The settings have a rectangle, but no image is open to draw it on: open the "
-                "image and load them again."
-            )
 
     def _remember(self) -> None:
         try:
             job: Any = self.job().to_dict()
         except PrelabelError:
             return
-        remember.save({"job": job | {"region": None}, "words": self.words.text})
+        remember.save({"job": job | {"region": None, "display": {}}, "words": self.words.text})
 
     def _recall(self) -> None:
         self._fit_method()
@@ -488,7 +488,8 @@ class PrelabelDock(Tab):
         if stored is None:
             return
         try:
-            self.show_job(Job.from_json(remember.as_text(stored["job"]), "the remembered settings"))
+            job = Job.from_json(remember.as_text(stored["job"]), "the remembered settings")
+            self._show_settings(job)
         except (PrelabelError, KeyError):
             return
         self.words.set_text(str(stored.get("words", self.words.text)))

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +10,12 @@ from napari.layers import Image, Layer, Shapes
 from napari.utils.transforms import Affine
 
 from ..errors import ImageError
+from ..job import Display
+from . import from_file
+from .limits import Limits, limits_of
+
+if TYPE_CHECKING:
+    from ..images.rgb import Shown
 
 MANY = 8
 LARGE = 4_000_000
@@ -21,13 +27,15 @@ class Source:
 
     level : of a multiscale image; 0 is the finest.
     channel_axis : the array axis that holds channels, None when there is none.
-    channels : the three (or one) channels shown as red, green, blue.
+    channels : those shown as red, green, blue (one: grey; two: red and green).
+    limits : values that become black and white, () automatic; None asks the layer each time.
     """
 
     layer: Image
     level: int = 0
     channel_axis: int | None = None
     channels: tuple[int, ...] | None = None
+    limits: Limits | None = None
 
     @property
     def data(self) -> Any:
@@ -44,20 +52,39 @@ class Source:
         """Shape of the result, (..., Y, X)."""
         return tuple(int(self.data.shape[i]) for i in self.axes)
 
+    @property
+    def display(self) -> Display:
+        """How its values become bytes, for a job; channels that the file means are not named."""
+        limits = limits_of(self.layer) if self.limits is None else self.limits
+        channels = self.channels or ()
+        if self.channel_axis is not None:
+            _, usual = from_file.channels_of(self.layer, self.data.shape[self.channel_axis])
+            channels = () if channels == usual else channels
+        return Display(limits, channels)
+
     def plane(self, index: tuple[int, ...]) -> npt.NDArray[np.uint8]:
         """One plane as (Y, X, 3) uint8; reads lazy arrays, so call it off the GUI thread."""
-        from ..images.rgb import to_rgb
+        return self.view(index).rgb
+
+    def view(self, index: tuple[int, ...]) -> "Shown":
+        """One plane as the models see it, and where there is a picture; as `plane`."""
+        from ..images.meaning import Meaning
+        from ..images.pixels import Plane
 
         where: list[Any] = [slice(None)] * self.data.ndim
         for axis, i in zip(self.axes[:-2], index, strict=True):
             where[axis] = i
         array = np.asarray(self.data[tuple(where)])
-        colour = bool(self.layer.rgb)
-        if self.channel_axis is None:
-            limits = None if colour else _limits(self.layer)
-            return to_rgb(array, rgb=colour, contrast_limits=limits)
-        at = sum(axis < self.channel_axis for axis in self.axes[-2:])
-        return to_rgb(array, rgb=False, channels=self.channels, channel_axis=at)
+        if self.channel_axis is not None:
+            at = sum(axis < self.channel_axis for axis in self.axes[-2:])
+            array = np.moveaxis(array, at, -1)
+        sizes = self.shape[:-2]
+        number = int(np.ravel_multi_index(index, sizes)) if sizes else 0
+        plane = from_file.plane_of(self.layer, number, int(np.prod(sizes)), array)
+        if plane is None:
+            count = array.shape[2] if array.ndim == 3 else 1
+            plane = Plane(array, Meaning.of(count, bool(self.layer.rgb)))
+        return plane.show(self.display.channels, self.display.limits)
 
 
 def check(layer: Image | None) -> None:
@@ -70,10 +97,14 @@ def check(layer: Image | None) -> None:
 
 
 def guess_channel_axis(layer: Image) -> int | None:
-    """The last axis when it is short and the others are not, as in (Y, X, 5); else None."""
+    """The axis that the layer's file says, else the last one if it is short and the others are
+    not, as in (Y, X, 5); else None."""
     shape = (layer.data[0] if layer.multiscale else layer.data).shape
     if layer.rgb or len(shape) < 3:
         return None
+    known, axis = from_file.channel_axis_of(layer)
+    if known:
+        return axis
     if shape[-1] <= MANY < min(shape[-3:-1]):
         return len(shape) - 1
     return None
@@ -214,8 +245,3 @@ def _factors(source: Source) -> npt.NDArray[np.float64]:
     n = source.layer.ndim
     fine, coarse = source.layer.data[0].shape[:n], source.data.shape[:n]
     return np.asarray([a / b for a, b in zip(fine, coarse, strict=True)], float)
-
-
-def _limits(layer: Image) -> tuple[float, float]:
-    low, high = layer.contrast_limits
-    return float(low), float(high)

@@ -1,7 +1,6 @@
 """Which image, and which part of it: follows the viewer's layer list."""
 
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,18 +9,16 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QWidget
 
 from ..errors import ImageError
-from . import images
+from ..job import Display, Job
+from . import from_file, images, limits
 from .background import Background
 from .images import Source
 from .opened import is_picture
 from .parts import Combo, Name, column, label, row
+from .values_row import ValuesRow
 
 WHOLE, SLICE, SLICES, VISIBLE, RECTANGLE = "whole", "slice", "slices", "visible", "rectangle"
 REGION_NAME = "region"
-TURNED = (
-    "The file asks to be shown turned or mirrored (EXIF). It is labelled as it lies here: save the "
-    "picture turned for better labels."
-)
 
 
 class PlaceBox(QWidget):
@@ -41,7 +38,7 @@ class PlaceBox(QWidget):
         self.region = Combo("Which part of the image is labelled")
         rows = column(self, 0)
         rows.addLayout(row(Name("Image"), self.image, stretch=1))
-        self.turned = label(TURNED, role="muted")
+        self.turned = label(role="muted")
         self.turned.hide()
         self._header = Background()
         self._header.done.connect(self._show_turned)
@@ -49,7 +46,9 @@ class PlaceBox(QWidget):
         self._level_row = _boxed(Name("Resolution"), self.level)
         self._axis_row = _boxed(Name("Channels"), self.axis)
         self._channel_row = _boxed(Name("R, G, B"), *self.channels)
-        for extra in (self._level_row, self._axis_row, self._channel_row):
+        self.values = ValuesRow()
+        self.values.changed.connect(self.changed)
+        for extra in (self._level_row, self._axis_row, self._channel_row, self.values):
             rows.addWidget(extra)
         rows.addLayout(row(Name("Region"), self.region, stretch=1))
         self.image.currentIndexChanged.connect(self._new_image)
@@ -70,6 +69,7 @@ class PlaceBox(QWidget):
         for layer in layers:
             if layer not in self._renamed:
                 layer.events.name.connect(self._follow)
+                limits.watch(layer)
                 self._renamed.append(layer)
         self._renamed = [x for x in self._renamed if x in layers]
         before = self.layer
@@ -81,6 +81,7 @@ class PlaceBox(QWidget):
 
     def disconnect_viewer(self) -> None:
         """Stop following, when the dock closes."""
+        self.values.leave()
         events = self._viewer.layers.events
         for event in (events.inserted, events.removed, events.reordered):
             event.disconnect(self._follow)
@@ -100,21 +101,22 @@ class PlaceBox(QWidget):
             self._offer_levels(layer)
             self._offer_axes(layer)
         self._new_axis()
+        self.values.show_layer(layer)
         self._ask_turned(layer)
         self.image_changed.emit(layer)
 
     def _ask_turned(self, layer: Image | None) -> None:
-        """Look into the file's header, off the GUI thread; napari shows pixels as stored."""
+        """Look into the file's head, off the GUI thread; napari shows pixels as stored."""
         self.turned.hide()
-        if layer is None or not layer.source.path or layer.source.reader_plugin != "napari":
-            return
-        path = Path(layer.source.path)
-        self._header.start(lambda: (layer, _asks_to_be_turned(path)))
+        if layer is not None and layer.source.path and layer.source.reader_plugin == "napari":
+            self._header.start(lambda: (layer, from_file.head_of(layer)))
 
     def _show_turned(self, answer: Any) -> None:
         if isinstance(answer, tuple):
-            layer, turned = answer
-            self.turned.setVisible(turned and layer is self.layer)
+            layer, head = answer
+            told = head.notices if head is not None else ()
+            self.turned.setText(" ".join(told))
+            self.turned.setVisible(bool(told) and layer is self.layer)
 
     def _offer_levels(self, layer: Image) -> None:
         if layer.multiscale:
@@ -135,11 +137,48 @@ class PlaceBox(QWidget):
         self._channel_row.setVisible(channelled)
         if channelled and layer is not None:
             count = (layer.data[0] if layer.multiscale else layer.data).shape[axis]
-            for i, combo in enumerate(self.channels):
-                combo.offer([(str(k), k) for k in range(count)], keep=False)
-                combo.choose(min(i, count - 1))
+            usable, usual = from_file.channels_of(layer, count)
+            for combo in self.channels:
+                combo.offer([(str(k), k) for k in usable], keep=False)
+            if len(usable) > 1:
+                self.channels[2].addItem("none", None)
+            self._choose_channels(usual)
         self._offer_regions()
         self.changed.emit()
+
+    def _choose_channels(self, channels: tuple[int, ...]) -> None:
+        """One is grey: the same thrice; of two blue is none."""
+        padded = channels * 3 if len(channels) == 1 else (*channels, None)
+        for combo, channel in zip(self.channels, padded, strict=False):
+            combo.choose(channel)
+
+    def _chosen_channels(self) -> tuple[int, ...]:
+        chosen = tuple(c.currentData() for c in self.channels)
+        if len(set(chosen)) == 1:
+            return chosen[:1]
+        return tuple(c for c in chosen if c is not None)
+
+    def show_job(self, job: Job) -> str:
+        """Take a job's rectangle, channels and limits for the image; a sentence on what failed."""
+        if self.layer is None and (job.region is not None or job.display != Display()):
+            what = "a rectangle" if job.region is not None else "channels or contrast limits"
+            return (
+                f"The settings have {what}, but no image is open to show it on: open the image and "
+                "load them again."
+            )
+        self.values.choose(job.display.limits)
+        if job.display.channels and not self._show_channels(job.display.channels):
+            told = ", ".join(map(str, job.display.channels))
+            return f"The image has no channels {told}, which the settings choose: choose others."
+        self.show_region(job.region)
+        return ""
+
+    def _show_channels(self, channels: tuple[int, ...]) -> bool:
+        layer = self.layer
+        if layer is None or layer.rgb or self.axis.currentData() is None:
+            return False
+        self._choose_channels(channels)
+        return self._chosen_channels() == channels
 
     def _offer_regions(self) -> None:
         planes = self.source.shape[:-2] if self.layer is not None else ()
@@ -183,9 +222,13 @@ class PlaceBox(QWidget):
         axis = None if layer.rgb or layer.ndim < 3 else self.axis.currentData()
         channels = None
         if axis is not None and self.channels[0].count():
-            channels = tuple(c.currentData() for c in self.channels)
+            channels = self._chosen_channels()
         level = self.level.currentData() if layer.multiscale else 0
-        return Source(layer, level or 0, axis, channels)
+        return Source(layer, level or 0, axis, channels, limits.limits_of(layer))
+
+    def where(self) -> dict[str, Any]:
+        """What a job says of the image: rectangle, channels, limits; ImageError without one."""
+        return {"display": self.source.display, "region": self.rectangle()}
 
     def planes(self) -> list[tuple[int, ...]]:
         """Indices of the planes to run on, the one in view first."""
@@ -221,10 +264,3 @@ def _boxed(*widgets: QWidget) -> QWidget:
     layout = row(*widgets, stretch=1)
     box.setLayout(layout)
     return box
-
-
-def _asks_to_be_turned(path: Path) -> bool:
-    # Late: the readers of image files take a while to import.
-    from ..images.read import asks_to_be_turned
-
-    return asks_to_be_turned(path)

@@ -4,10 +4,8 @@ import atexit
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QApplication
 
@@ -15,8 +13,11 @@ from ..engine.pool import Pool, Run
 from ..errors import Cancelled, ImageError, PrelabelError
 from ..job import Job, Progress
 
+if TYPE_CHECKING:
+    from ..images.rgb import Shown
+
 Plane = tuple[int, ...]
-Load = Callable[[Plane], npt.NDArray[np.uint8]]
+Load = Callable[[Plane], "Shown"]
 _pool: Pool | None = None
 
 
@@ -77,7 +78,8 @@ class Runner(QObject):
     def start(self, job: Job, load: Load, planes: Sequence[Plane]) -> int:
         """Begin a batch and return its number at once; an older one is cancelled.
 
-        load : gives the pixels (Y, X, 3) uint8 of a plane; called off the GUI thread.
+        load : gives a plane as the models see it; called off the GUI thread. Where it has no
+            picture it stays unlabelled.
         """
         self.cancel()
         batch = self._batch = _Batch(self._batch.number + 1)
@@ -104,15 +106,16 @@ class Runner(QObject):
     def _one(
         self, batch: _Batch, job: Job, load: Load, plane: Plane, where: tuple[int, int]
     ) -> None:
-        pixels = _load(load, plane)
+        shown = _load(load, plane)
         batch.check()
 
         def progress(step: Progress) -> None:
             self._say(self.progressed, batch.number, *where, step)
 
-        batch.run = self.pool().submit(job, pixels, progress)
+        batch.run = self.pool().submit(job, shown.rgb, progress)
         batch.check()
-        self._say(self.arrived, batch.number, plane, batch.run.result())
+        found = batch.run.result().only(shown.valid)
+        self._say(self.arrived, batch.number, plane, found)
 
     def _say(self, signal: Any, *values: Any) -> None:
         """Emit, unless the window has gone meanwhile."""
@@ -122,7 +125,7 @@ class Runner(QObject):
             self._batch.stop = True
 
 
-def _load(load: Load, plane: Plane) -> npt.NDArray[np.uint8]:
+def _load(load: Load, plane: Plane) -> "Shown":
     try:
         return load(plane)
     except PrelabelError:

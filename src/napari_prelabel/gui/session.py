@@ -134,7 +134,7 @@ class Session(QObject):
     ) -> None:
         """Run a job on planes; an older task ends first, with what it has."""
         self._stop(Cancelled())
-        number = self.runner.start(job, source.plane, planes)
+        number = self.runner.start(job, source.view, planes)
         self.task = Task(number, job, source, len(planes), locked, overwrite)
         self.started.emit(self.task)
 

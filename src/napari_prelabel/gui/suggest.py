@@ -94,7 +94,7 @@ class Suggester(QWidget):
     def _begin(self, job: Job, source: Source, planes: list[Plane]) -> None:
         self._found = []
         self._say("Looking what the image shows…")
-        self._batch = self._runner.start(job, source.plane, planes)
+        self._batch = self._runner.start(job, source.view, planes)
 
     def _run_ended(self, task: Task, error: Exception | None) -> None:
         """A run that found nothing asks by itself, where the words are few and quickly read."""

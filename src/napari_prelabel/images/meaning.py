@@ -1,7 +1,7 @@
 """What the samples of a picture stand for, as its file says it; NumPy only."""
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -54,13 +54,8 @@ class Meaning:
             return tuple(i for i in range(count) if i != self.alpha)
         return (0, 1, 2)
 
-    def plain(self, dtype: Any) -> bool:
-        """Whether an array of this type shows the same without its file's word."""
-        return np.dtype(dtype) in (np.uint8, np.bool_) and not (
-            self.alpha is not None
-            or self.white_is_zero
-            or self.bits
-            or self.clear
-            or self.nodata is not None
-            or self.space not in ("measured", "rgb")
-        )
+    def equals(self, other: "Meaning") -> bool:
+        """Whether both show an array alike; palettes are never equal."""
+        names = ("space", "alpha", "associated", "white_is_zero", "bits", "nodata", "clear")
+        same = all(getattr(self, n) == getattr(other, n) for n in names)
+        return same and self.palette is None and other.palette is None

@@ -1,5 +1,6 @@
 """PNG, JPEG and the other pictures that Pillow knows -> planes as they are stored."""
 
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import numpy.typing as npt
 from PIL import ExifTags, Image, ImageSequence
 
 from .meaning import Meaning
-from .pixels import TURNED, Pixels, Plane
+from .pixels import TURNED, Head, Pixels, Plane
 
 # What Pillow hands out, by the mode that napari's own reader takes it in.
 _MEANINGS = {
@@ -18,7 +19,8 @@ _MEANINGS = {
     "LA": Meaning(alpha=1),
     "CMYK": Meaning("cmyk"),
 }
-_CONVERTED = {"YCbCr": "RGB", "LAB": "RGB", "HSV": "RGB", "PA": "RGBA", "La": "LA", "RGBa": "RGBA"}
+_CONVERTED = {"YCbCr": "RGB", "HSV": "RGB", "PA": "RGBA", "La": "LA", "RGBa": "RGBA"}
+_PPM = re.compile(rb"P6" + rb"(?:\s|#[^\n]*\n)+(\d+)" * 3 + rb"\s")
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -39,6 +41,23 @@ def read_picture(path: Path) -> Pixels:
     return Pixels(tuple(planes), count > 1, notices=tuple(notices), first=tuple(range(count)))
 
 
+def picture_head(path: Path) -> Head:
+    """What a picture's head says; its pixels are decoded in palettes only."""
+    with Image.open(path) as picture:
+        notices = (TURNED,) if is_turned(picture) else ()
+        if _is_deep(path, picture):
+            deep = Meaning.of(4 if picture.mode == "RGBA" else 3, True)
+            meaning = Meaning(alpha=1) if picture.mode == "LA" else deep
+            return Head(meaning, np.dtype(np.uint16), notices=notices)
+        mode = _shown_mode(picture)
+        meaning = _meaning(picture, mode)
+        dtype = np.dtype({"1": "?", "I;16": "u2", "I": "i4", "F": "f4"}.get(mode, "u1"))
+        axis = 2 if mode in _MEANINGS else None
+        bands = (len(picture.getbands()),) if axis else ()
+        shape = (picture.height, picture.width, *bands)
+        return Head(meaning, dtype, shape if mode == picture.mode else None, axis, False, notices)
+
+
 def is_turned(picture: Image.Image) -> bool:
     """Whether a picture's EXIF asks to be shown turned or mirrored."""
     return picture.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9)
@@ -48,7 +67,7 @@ def _frames(picture: Image.Image) -> list[Plane]:
     """Every frame of an animation, all in the colours of the richest."""
     if getattr(picture, "n_frames", 1) == 1:
         return [_plane(picture)]
-    frames = [_expanded(frame) for frame in ImageSequence.Iterator(picture)]
+    frames = [_expanded(frame).copy() for frame in ImageSequence.Iterator(picture)]
     modes = {frame.mode for frame in frames}
     if len(modes) > 1:
         rich = "RGBA" if modes & {"RGBA", "LA"} else "RGB"
@@ -58,40 +77,46 @@ def _frames(picture: Image.Image) -> list[Plane]:
 
 def _plane(frame: Image.Image) -> Plane:
     frame = _expanded(frame)
-    meaning = _MEANINGS.get(frame.mode, Meaning())
+    return Plane(np.asarray(frame), _meaning(frame, frame.mode))
+
+
+def _meaning(frame: Image.Image, mode: str) -> Meaning:
     clear = frame.info.get("transparency")
-    if isinstance(clear, int) and frame.mode in ("L", "1"):
-        meaning = Meaning(clear=(clear,))
-    elif isinstance(clear, tuple) and frame.mode == "RGB":
-        meaning = Meaning("rgb", clear=clear)
-    return Plane(np.array(frame), meaning)
+    if isinstance(clear, int) and mode in ("L", "1"):
+        return Meaning(clear=(clear,))
+    if isinstance(clear, tuple) and mode == "RGB":
+        return Meaning("rgb", clear=clear)
+    return _MEANINGS.get(mode, Meaning())
 
 
 def _expanded(frame: Image.Image) -> Image.Image:
     """Palettes as their colours; other modes as they are, or as the nearest that is known."""
+    wanted = _shown_mode(frame)
+    return frame.convert(wanted) if wanted != frame.mode else frame
+
+
+def _shown_mode(frame: Image.Image) -> str:
     if frame.mode == "P":
-        return frame.convert("RGBA" if "transparency" in frame.info else "RGB")
-    if frame.mode == "LAB":
-        raise ValueError("L*a*b* colours are read from TIFF only")
-    wanted = _CONVERTED.get(frame.mode)
-    return frame.convert(wanted) if wanted else frame.copy()
+        return "RGBA" if "transparency" in frame.info else "RGB"
+    return _CONVERTED.get(frame.mode, frame.mode)
 
 
 def _deep(path: Path, picture: Image.Image) -> Plane | None:
     """A PNG or PPM of 16-bit colours, which Pillow would cut down to 8; None for others."""
-    if picture.format == "PNG":
-        with path.open("rb") as file:
-            head = file.read(26)
-        if head[:8] == _PNG and head[24] == 16 and head[25] in (2, 4, 6):
-            return _deep_png(path, picture)
-    if picture.format == "PPM" and picture.mode == "RGB":
-        return _deep_ppm(path)
-    return None
-
-
-def _deep_png(path: Path, picture: Image.Image) -> Plane | None:
-    if getattr(picture, "n_frames", 1) > 1:
+    if not _is_deep(path, picture):
         return None
+    return _deep_png(path) if picture.format == "PNG" else _deep_ppm(path)
+
+
+def _is_deep(path: Path, picture: Image.Image) -> bool:
+    with path.open("rb") as file:
+        head = file.read(1024)
+    if picture.format == "PNG" and head[:8] == _PNG and getattr(picture, "n_frames", 1) == 1:
+        return head[24] == 16 and head[25] in (2, 4, 6)
+    return picture.format == "PPM" and picture.mode == "RGB" and _ppm_head(head)[3] > 255
+
+
+def _deep_png(path: Path) -> Plane:
     import imagecodecs
 
     data: npt.NDArray[Any] = imagecodecs.png_decode(path.read_bytes())
@@ -99,21 +124,17 @@ def _deep_png(path: Path, picture: Image.Image) -> Plane | None:
     return Plane(data, meaning)
 
 
-def _deep_ppm(path: Path) -> Plane | None:
+def _deep_ppm(path: Path) -> Plane:
     data = path.read_bytes()
-    words: list[bytes] = []
-    at = 0
-    while len(words) < 4:
-        end = at
-        while not data[end : end + 1].isspace():
-            end += 1
-        if data[at : at + 1] == b"#":
-            end = data.index(b"\n", at)
-        elif end > at:
-            words.append(data[at:end])
-        at = end + 1
-    kind, width, height, top = words[0], *map(int, words[1:])
-    if kind != b"P6" or top < 256:
-        return None
+    at, width, height, _ = _ppm_head(data)
     values = np.frombuffer(data, ">u2", width * height * 3, at)
     return Plane(values.reshape(height, width, 3).astype(np.uint16), Meaning("rgb"))
+
+
+def _ppm_head(data: bytes) -> tuple[int, int, int, int]:
+    """(where the pixels begin, width, height, highest value) of a binary PPM."""
+    found = _PPM.match(data)
+    if found is None:  # plain text, which Pillow reads
+        return 0, 0, 0, 0
+    width, height, top = (int(n) for n in found.groups())
+    return found.end(), width, height, top

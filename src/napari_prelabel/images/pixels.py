@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from .meaning import Meaning
@@ -13,6 +14,8 @@ TURNED = (
     "The file asks to be shown turned or mirrored; it was labelled as its pixels are stored, as "
     "napari shows it: save the picture turned for better labels."
 )
+
+MORE = "The file holds more images than napari shows; `prelabel run` labels all of them."
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,6 +38,29 @@ class Plane:
     def show(self, channels: Sequence[int] = (), limits: Limits = ()) -> Shown:
         """As the models see it; ImageError when it cannot be shown to them."""
         return show(self.data, self.meaning, channels=channels, limits=limits, mask=self.mask)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Head:
+    """What the head of a file says of its first image, which is what viewers show.
+
+    shape : of the array that viewers make of it, None where the head does not tell.
+    channel_axis : of that array, None without.
+    dtype : of the stored values. masked : whether the file says where there is a picture.
+    """
+
+    meaning: Meaning
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...] | None = None
+    channel_axis: int | None = None
+    masked: bool = False
+    notices: tuple[str, ...] = ()
+
+    def says_no_more_than(self, plane: npt.NDArray[Any], rgb: bool) -> bool:
+        """Whether a plane (H, W) or (H, W, C) of a viewer, shown as RGB or not, tells it all."""
+        count = plane.shape[2] if plane.ndim == 3 else 1
+        alike = self.meaning.equals(Meaning.of(count, rgb)) and self.dtype == plane.dtype
+        return alike and not self.masked
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,11 +7,11 @@ from pathlib import Path
 from PIL import Image
 
 from ..errors import FileFormatError, ImageError
-from .picture import is_turned, read_picture
-from .pixels import Pixels, Plane
-from .tiff import read_tiff
+from .picture import picture_head, read_picture
+from .pixels import Head, Pixels, Plane
+from .tiff import read_tiff, tiff_head
 
-__all__ = ["SUFFIXES", "Pixels", "Plane", "asks_to_be_turned", "read_image"]
+__all__ = ["SUFFIXES", "Head", "Pixels", "Plane", "read_head", "read_image"]
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".ppm", ".pgm")
 _TIFF = (".tif", ".tiff")
@@ -44,15 +44,14 @@ def read_image(path: Path) -> Pixels:
         raise FileFormatError(path, f"{path} is damaged or no image: {told}.") from error
 
 
+def read_head(path: Path) -> Head | None:
+    """What the head of a file says, None where it cannot be read."""
+    try:
+        return tiff_head(path) if is_tiff(path) else picture_head(path)
+    except (*_BROKEN, ImageError, MemoryError, Image.DecompressionBombError):
+        return None
+
+
 def is_tiff(path: Path) -> bool:
     """Whether a name says TIFF."""
     return path.suffix.lower() in _TIFF
-
-
-def asks_to_be_turned(path: Path) -> bool:
-    """Whether a picture's EXIF orientation is another than the stored one; False if unreadable."""
-    try:
-        with Image.open(path) as picture:
-            return is_turned(picture)
-    except (*_BROKEN, Image.DecompressionBombError):
-        return False

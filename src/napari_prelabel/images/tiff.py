@@ -1,6 +1,6 @@
 """TIFF of every kind -> planes as they are stored, with what the tags say of them."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import tifffile
 from ..errors import ImageError
 from .meaning import Meaning, Space
 from .pixel_size import pixel_size
-from .pixels import TURNED, Pixels, Plane
+from .pixels import MORE, TURNED, Head, Pixels, Plane
 
 _REDUCED, _MASK = 1, 4  # of NewSubfileType
 _GDAL_NODATA, _INK_SET, _ORIENTATION = 42113, 332, 274
@@ -28,20 +28,6 @@ _SAMPLES = {"measured": 1, "rgb": 3, "palette": 1, "cmyk": 4, "ycbcr": 3, "lab":
 _RGB_CODECS = {6, 7, 33007, 34712, 34892, 34927, 50001, 34934, 22610, 50002, 52546}
 # Images of a slide scanner that are no images of the specimen.
 _ASIDE = ("thumbnail", "label", "macro", "map", "overview", "preview")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Layout:
-    """The array that viewers make of a file's first image.
-
-    shape : of that array.
-    channel_axis : the axis that holds the samples of a pixel, None without.
-    meaning : of these samples.
-    """
-
-    shape: tuple[int, ...]
-    channel_axis: int | None
-    meaning: Meaning
 
 
 def read_tiff(path: Path) -> Pixels:
@@ -64,11 +50,21 @@ def read_tiff(path: Path) -> Pixels:
     return Pixels(planes, stack, scale, unit, notices, first)
 
 
-def layout(path: Path) -> Layout:
-    """What a viewer's array of the file's first image means; reads the tags alone."""
+def tiff_head(path: Path) -> Head:
+    """What the tags say of a TIFF's first image; reads no pixels."""
     with tifffile.TiffFile(path) as file:
         series = file.series[0]
-        return Layout(tuple(series.shape), _channel_axis(series), _meaning(series))
+        masked = any(_flags(s) & _MASK for s in file.series)
+        many = len(_wanted(file)) > 1
+        notices = (TURNED,) if _value(file.pages[0], _ORIENTATION) in range(2, 9) else ()
+        return Head(
+            _meaning(series),
+            np.dtype(series.dtype),
+            tuple(series.shape),
+            _channel_axis(series),
+            masked,
+            (*notices, MORE) if many else notices,
+        )
 
 
 def _wanted(file: tifffile.TiffFile) -> list[tifffile.TiffPageSeries]:
