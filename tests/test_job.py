@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from napari_prelabel.errors import FileFormatError, JobError
-from napari_prelabel.job import FreeCP, Job, Progress, Windows
+from napari_prelabel.job import Display, FreeCP, Job, Progress, Windows
 from napari_prelabel.vocabulary import Vocabulary
 
 WORDS = Vocabulary.parse("tree: oak\nsky\n- haze")
@@ -26,6 +26,32 @@ def test_json_and_pickle_round_trips():
     assert Job.from_json(Job(WORDS).to_json()).digest == Job(WORDS).digest
 
 
+def test_a_job_of_before_there_was_a_display_is_read():
+    old = json.loads(JOB.to_json())
+    del old["display"]
+    assert Job.from_json(json.dumps(old)) == JOB
+    shown = replace(JOB, display=Display(((0.5, 2), (1, 3.25)), (4, 0)))
+    assert Job.from_json(shown.to_json()) == shown
+    assert shown.to_dict()["display"] == {"limits": [[0.5, 2], [1, 3.25]], "channels": [4, 0]}
+
+
+@pytest.mark.parametrize(
+    ("display", "field"),
+    [
+        (Display(((1, 1),)), "display.limits"),
+        (Display(((2, 1),)), "display.limits"),
+        (Display(((0, float("nan")),)), "display.limits"),
+        (Display(((0, 1),) * 4), "display.channels"),
+        (Display((), (0, 1, 2, 3)), "display.channels"),
+        (Display((), (-1,)), "display.channels"),
+    ],
+)
+def test_a_display_that_no_image_has_is_refused(display, field):
+    with pytest.raises(JobError, match="display") as caught:
+        replace(JOB, display=display)
+    assert caught.value.field == field
+
+
 def test_the_digest_changes_with_every_setting():
     variants = [
         JOB,
@@ -36,6 +62,8 @@ def test_the_digest_changes_with_every_setting():
         replace(JOB, region=None),
         replace(JOB, models="vitb16"),
         replace(JOB, precision="bfloat16"),
+        replace(JOB, display=Display(((0, 9),))),
+        replace(JOB, display=Display((), (1,))),
         replace(JOB, vocabulary=Vocabulary.parse("tree\nsky")),
     ]
     assert len({v.digest for v in variants}) == len(variants)

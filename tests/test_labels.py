@@ -117,3 +117,17 @@ def test_changes_are_counted_largest_first():
 def test_relabel_swaps_at_once():
     ids = np.array([[1, 2, 65535]], np.uint16)
     assert relabel(ids, {1: 2, 2: 1}).tolist() == [[2, 1, 65535]]
+
+
+def test_nothing_is_labelled_where_there_is_no_picture():
+    ids = np.array([[1, 2], [3, 1]], np.uint16)
+    found = LabelMap(ids, np.ones((2, 2), np.float16), ids.copy(), WORDS, origin=(1, 2))
+    valid = np.ones((5, 5), bool)
+    valid[1, 3] = valid[0, 0] = False
+    blanked = found.only(valid)
+    for part in (blanked.ids, blanked.runner_up, blanked.score):
+        assert part[0, 1] == 0
+        assert part[0, 0] != 0
+    assert blanked.ids.dtype == np.uint16
+    assert blanked.score.dtype == np.float16
+    assert found.only(None) is found

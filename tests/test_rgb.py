@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from napari_prelabel.errors import ImageError
-from napari_prelabel.images.rgb import content_hash, to_rgb
+from napari_prelabel.images.meaning import Meaning
+from napari_prelabel.images.rgb import content_hash, show, to_rgb
 
 RNG = np.random.default_rng(0)
 
@@ -171,3 +172,29 @@ def test_content_hash_depends_on_pixels_and_shape_alone():
     assert content_hash(image) == content_hash(np.asfortranarray(image))
     assert content_hash(image) != content_hash(image.reshape(4, 2, 3))
     assert content_hash(image) != content_hash(image + np.uint8(1))
+
+
+@pytest.mark.parametrize(
+    ("shape", "meaning", "options", "told"),
+    [
+        ((4, 4, 2), Meaning("rgb"), {}, "3 or 4 channels, not 2: save it again"),
+        ((4, 4, 3), Meaning("cmyk"), {}, "speaks of cmyk colours but holds 3 samples"),
+        ((4, 4, 3), Meaning(), {"limits": ((0, 1), (0, 2))}, "limits for 2 channels, the image"),
+        ((4, 4, 5), Meaning(), {"channels": (0, 1, 2, 3)}, "one, two or three channels, not 4"),
+    ],
+)
+def test_what_a_file_says_must_fit_its_samples(shape, meaning, options, told):
+    with pytest.raises(ImageError, match=told):
+        show(np.zeros(shape, np.float32), meaning, **options)
+
+
+def test_limits_may_be_of_each_channel():
+    plane = np.dstack([np.linspace(0, 10, 11)] * 3)
+    rgb = show(plane, Meaning(), limits=((0, 10), (0, 5), (5, 10))).rgb
+    assert rgb[0, 5].tolist() == [128, 255, 0]
+
+
+def test_no_data_that_the_type_cannot_hold_is_none():
+    plane = np.zeros((2, 2), np.uint16)
+    for value in (-9999, 0.5, float("nan"), float("inf")):
+        assert show(plane, Meaning(nodata=value)).valid is None

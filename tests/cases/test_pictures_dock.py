@@ -18,7 +18,7 @@ from rgb_engine import WORDS, RgbEngine, ids_of
 
 from napari_prelabel.batch import run_batch
 from napari_prelabel.engine.pool import Pool
-from napari_prelabel.formats import Options
+from napari_prelabel.formats import FORMATS, Options
 from napari_prelabel.formats.tiff import read_tiff
 from napari_prelabel.gui import kept, remember, runner
 from napari_prelabel.gui.dock import PrelabelDock
@@ -50,7 +50,7 @@ def pool():
 
 @pytest.fixture(scope="session")
 def window(qapp):
-    made = napari.Viewer()
+    made = napari.Viewer(show=False)  # nothing is looked at here, and drawing takes time
     yield made
     made.close()
 
@@ -276,6 +276,19 @@ def test_a_page_that_napari_does_not_show_is_told(dock, window):
     opened(window, DATA / "pages_unequal.tif")
     wait(lambda: not dock.place.turned.isHidden())
     assert "more images than napari shows" in dock.place.turned.text()
+
+
+@pytest.mark.parametrize("form", ["png", "tiff"])
+def test_the_files_pixel_size_goes_into_the_export(form, dock, window, tmp_path):
+    opened(window, DATA / "pixel_size.ome.tif")
+    labelled(dock)
+    dock.exporter.format.choose(form)
+    dock.exporter.folder.setText(str(tmp_path / "out"))
+    dock.exporter.button.click()
+    wait(lambda: "read back" in dock.exporter.receipt.text())
+    (path,) = (p for p in (tmp_path / "out").iterdir() if p.suffix != ".json")
+    (image,) = FORMATS[form].read(path, None)
+    assert (image.scale, image.unit) == (pytest.approx((0.5, 0.25)), "um")
 
 
 def test_every_layer_is_an_image(dock, window):

@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QCheckBox, QFileDialog, QLineEdit, QWidget
 
 from ..errors import PrelabelError
 from ..vocabulary import Vocabulary
+from . import from_file
 from .background import Background
 from .images import pixel_size
 from .parts import Combo, Name, button, column, label, row
@@ -177,12 +178,15 @@ def _export(
 
 def label_facts(layer: Labels, image: Image) -> dict[str, Any]:
     """The image that labels are of, pixel size and provenance that go into the files."""
+    scale, unit = pixel_size(layer), str(layer.units[-1])
+    if (scale, unit) == ((1.0, 1.0), "pixel"):  # napari's own reader asks no file for its size
+        scale, unit = from_file.pixel_size_of(image) or (scale, unit)
     return {
         "path": image.source.path,
         "name": image.name,
         "data": image.data[0] if image.multiscale else image.data,
-        "scale": pixel_size(layer),
-        "unit": str(layer.units[-1]),
+        "scale": scale,
+        "unit": unit,
         "provenance": layer.metadata.get(METADATA, {}).get("run", {}),
     }
 

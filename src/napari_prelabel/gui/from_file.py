@@ -47,6 +47,12 @@ def channels_of(layer: Image, count: int) -> tuple[tuple[int, ...], tuple[int, .
     return meaning.colours(count), meaning.shown(count)
 
 
+def pixel_size_of(layer: Image) -> tuple[tuple[float, float], str] | None:
+    """((Y, X), unit) of a pixel as the layer's file says it; None where it does not."""
+    head = head_of(layer)
+    return None if head is None or head.scale is None else (head.scale, head.unit)
+
+
 def plane_of(layer: Image, number: int, planes: int, shown: npt.NDArray[Any]) -> "Plane | None":
     """The file's own plane that a layer shows, where its values are the file's; else None.
 

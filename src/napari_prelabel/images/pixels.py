@@ -47,6 +47,7 @@ class Head:
     shape : of the array that viewers make of it, None where the head does not tell.
     channel_axis : of that array, None without.
     dtype : of the stored values. masked : whether the file says where there is a picture.
+    scale, unit : as `Pixels` has them.
     """
 
     meaning: Meaning
@@ -55,6 +56,8 @@ class Head:
     channel_axis: int | None = None
     masked: bool = False
     notices: tuple[str, ...] = ()
+    scale: tuple[float, float] | None = None
+    unit: str = "pixel"
 
     def says_no_more_than(self, plane: npt.NDArray[Any], rgb: bool) -> bool:
         """Whether a plane (H, W) or (H, W, C) of a viewer, shown as RGB or not, tells it all."""

@@ -220,7 +220,9 @@ def _as_stored(value: float | int, dtype: np.dtype[Any]) -> Any:
     if dtype.kind == "f":
         with np.errstate(over="ignore"):
             return dtype.type(value)
-    if value != int(value) or not np.iinfo(dtype).min <= value <= np.iinfo(dtype).max:
+    if not np.isfinite(value) or value != int(value):
+        return None
+    if not np.iinfo(dtype).min <= value <= np.iinfo(dtype).max:
         return None
     return dtype.type(int(value))
 

@@ -64,6 +64,7 @@ def tiff_head(path: Path) -> Head:
             _channel_axis(series),
             masked,
             (*notices, MORE) if many else notices,
+            *pixel_size(file),
         )
 
 
@@ -71,8 +72,6 @@ def _wanted(file: tifffile.TiffFile) -> list[tifffile.TiffPageSeries]:
     """The images of a file: no thumbnails, no masks, no other levels of a pyramid."""
     every = [s for s in file.series if s.size]
     full = [s for s in every if not _flags(s) & (_REDUCED | _MASK) and not _aside(s)]
-    if not every:
-        raise ImageError(f"{Path(file.filename).name} holds no image.")
     return full or every[:1]
 
 
