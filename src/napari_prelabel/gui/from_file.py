@@ -67,7 +67,7 @@ def plane_of(layer: Image, number: int, planes: int, shown: npt.NDArray[Any]) ->
     if pixels is None or len(pixels.first) != planes:
         return None
     plane = pixels.planes[pixels.first[number]]
-    return plane if _same(shown, plane.data) else None
+    return plane if _same(shown, plane.data, plane.meaning.bits) else None
 
 
 def _read_head(layer: Image) -> "Head | None":
@@ -98,13 +98,18 @@ def _pixels(path: Path) -> "Pixels | None":
         return None
 
 
-def _same(shown: npt.NDArray[Any], stored: npt.NDArray[Any]) -> bool:
-    """Whether a layer's values are the file's; Pillow shows 16-bit colours by their high byte."""
+def _same(shown: npt.NDArray[Any], stored: npt.NDArray[Any], bits: int | None) -> bool:
+    """Whether a layer's values are the file's; Pillow shows 16-bit colours by their high byte,
+    and those of a PPM by their share of its highest value."""
     if shown.shape[2:] == (3,) and stored.shape[2:] == (4,):  # a palette without its opacity
         stored = stored[..., :3]
+    elif shown.shape[2:] == (4,) and stored.shape[2:] == (2,):  # grey of 16 bits and opacity
+        stored = stored[..., [0, 0, 0, 1]]
     if shown.shape != stored.shape:
         return False
     if shown.dtype == np.uint8 and stored.dtype == np.uint16:
+        if bits:
+            return np.array_equal(shown, np.rint(stored / (2**bits - 1) * 255))
         return np.array_equal(shown, stored >> 8)
     if shown.dtype.kind == "f":
         return np.array_equal(shown, stored, equal_nan=True)

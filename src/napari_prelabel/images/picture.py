@@ -126,9 +126,10 @@ def _deep_png(path: Path) -> Plane:
 
 def _deep_ppm(path: Path) -> Plane:
     data = path.read_bytes()
-    at, width, height, _ = _ppm_head(data)
+    at, width, height, top = _ppm_head(data)
+    meaning = Meaning("rgb", bits=top.bit_length())
     values = np.frombuffer(data, ">u2", width * height * 3, at)
-    return Plane(values.reshape(height, width, 3).astype(np.uint16), Meaning("rgb"))
+    return Plane(values.reshape(height, width, 3).astype(np.uint16), meaning)
 
 
 def _ppm_head(data: bytes) -> tuple[int, int, int, int]:
