@@ -28,6 +28,7 @@ from napari_prelabel.vocabulary import Vocabulary
         ("tree\nsky\n- a, b", ("tree", "sky"), ("a", "b")),
         ("tree, fir; sky: heaven, skies; - a, b", ("tree", "fir", "sky"), ("a", "b")),
         ("traffic light,sky", ("traffic light", "sky"), ()),
+        ('"chest, of drawers", "a; b"; sky', ("chest, of drawers", "a; b", "sky"), ()),
     ],
 )
 def test_words_on_the_command_line(text, names, background):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_prelabel.errors import VocabularyError
-from napari_prelabel.vocabulary import Class, Vocabulary, key
+from napari_prelabel.vocabulary import Class, Vocabulary, key, typed
 
 TEXT = """\
 # what I look for
@@ -128,3 +128,46 @@ words = st.text(letters, min_size=1, max_size=12).filter(lambda w: key(w) and w.
 def test_any_words_round_trip(names):
     v = Vocabulary.parse("\n".join(names))
     assert Vocabulary.parse(v.to_text()) == v
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ('"12:30"', [("12:30",)]),
+        ('"chest, of drawers": "a, b", c', [("chest, of drawers", "a, b", "c")]),
+        ('"C#" [#87ceeb]: "say ""hi"""', [("C#", 'say "hi"')]),
+        ('"-sky"', [("-sky",)]),
+        ('"sky [#87ceeb]"', [("sky [#87ceeb]",)]),
+        ('"a # b" # a comment', [("a # b",)]),
+        ('5" pipe\n17" wheel', [('5" pipe',), ('17" wheel',)]),
+        ('"half', [('"half',)]),
+    ],
+)
+def test_signs_in_quotes_are_part_of_a_word(text, names):
+    assert [c.queries for c in Vocabulary.parse(text).classes] == names
+
+
+def test_background_words_may_stand_in_quotes():
+    found = Vocabulary.parse('sky\n- "red, green", blue')
+    assert found.background == ("red, green", "blue")
+
+
+_HARD = st.text(
+    st.sampled_from(list('ab ,:#"-–[]{}/\\12f;')) | st.characters(), min_size=1, max_size=12
+)
+
+
+@given(st.lists(_HARD, min_size=1, max_size=6), st.lists(_HARD, max_size=3))
+def test_any_words_come_back_from_their_text(names, background):
+    classes = [
+        {"name": n, "synonyms": [f"{n}{i}" for i in range(at % 3)]} for at, n in enumerate(names)
+    ]
+    try:
+        made = Vocabulary.from_dict({"classes": classes, "background": background})
+    except VocabularyError:
+        return
+    back = Vocabulary.parse(made.to_text())
+    assert back.names == made.names
+    assert back.background == made.background
+    assert [c.synonyms for c in back.classes] == [c.synonyms for c in made.classes]
+    assert Vocabulary.parse("\n".join(map(typed, made.names))).names == made.names

@@ -56,10 +56,15 @@ def _listed(classes: str) -> Listed:
         return read_listed(path)
     if classes in presets.PRESETS:
         return Listed(presets.load(classes))
-    lines = re.split(r"[;\n]", classes)
-    plain = (line if ":" in line or line.lstrip().startswith("-") else line.replace(",", "\n")
+    lines = _broken_at(";", classes).split("\n")
+    plain = (line if ":" in line or line.lstrip().startswith("-") else _broken_at(",", line)
              for line in lines)  # fmt: skip
     return numbered(Vocabulary.parse("\n".join(plain)))
+
+
+def _broken_at(sign: str, text: str) -> str:
+    """The text with line breaks in place of a sign, quoted words left whole."""
+    return re.sub(rf'("(?:[^"\n]|"")*")|{sign}', lambda found: found[1] or "\n", text)
 
 
 def _is_file(path: Path) -> bool:

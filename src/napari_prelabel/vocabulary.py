@@ -5,6 +5,7 @@ One class a line::
     tree: trees, oak          # a class and its synonyms
     sky [#87ceeb]             # a class with its own colour
     - reflection, shadow      # background words: they compete, but give no label
+    "12:30": "half, past"     # signs in quotes are part of a word; "" is one quote there
 
 Names are the identity. Ids run 1, 2, ... in the order of the lines; 0 is unlabelled.
 """
@@ -28,6 +29,14 @@ MAX_WORD = 200
 _DASHES = "-\u2013\u2212"
 _COMMENT = re.compile(r"(^|\s)#(?![0-9a-fA-F]{6}\])")
 _COLOUR = re.compile(r"\[\s*(#[0-9a-fA-F]{6})\s*\]\s*$")
+# A word in quotes: from where a word may begin to where it must end.
+_QUOTED = re.compile(
+    rf'((?:^\s*(?:[{_DASHES}]\s+)?|[:,]\s*))"((?:[^"]|"")+)"(?=\s*(?:$|[:,]|\[\s*#|#))'
+)
+# Signs inside quotes, as characters that Unicode keeps for uses like this one.
+_SIGNS = f':,#[]"{_DASHES}'
+_HIDDEN = {ord(sign): chr(0xFDD0 + at) for at, sign in enumerate(_SIGNS)}
+_SHOWN = {ord(hidden): chr(sign) for sign, hidden in _HIDDEN.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +104,7 @@ class Vocabulary:
         background: list[str] = []
         seen: dict[str, str] = {}
         for number, raw in enumerate(text.splitlines(), start=1):
-            line = _clean(_COMMENT.split(raw, maxsplit=1)[0])
+            line = _clean(_COMMENT.split(_QUOTED.sub(_hidden, raw), maxsplit=1)[0])
             if not line:
                 continue
             try:
@@ -119,9 +128,9 @@ class Vocabulary:
         lines = []
         for c in self.classes:
             colour = f" [{c.colour}]" if c.colour else ""
-            synonyms = f": {', '.join(c.synonyms)}" if c.synonyms else ""
-            lines.append(f"{c.name}{colour}{synonyms}")
-        lines += [f"- {word}" for word in self.background]
+            synonyms = f": {', '.join(map(typed, c.synonyms))}" if c.synonyms else ""
+            lines.append(f"{typed(c.name)}{colour}{synonyms}")
+        lines += [f"- {typed(word)}" for word in self.background]
         return "\n".join(lines) + "\n"
 
     def to_dict(self) -> dict[str, Any]:
@@ -215,9 +224,21 @@ class Vocabulary:
         return [(0, 0, 0), *(c.rgb for c in self.classes)]
 
 
+def typed(word: str) -> str:
+    """A word as `Vocabulary.parse` reads it back: in quotes where it holds signs."""
+    signs = any(sign in word for sign in ':,"') or _COMMENT.search(word) or _COLOUR.search(word)
+    if not signs and word[:1] not in _DASHES:
+        return word
+    return '"' + word.replace('"', '""') + '"'
+
+
 def key(word: str) -> str:
     """The form in which two words are compared: NFKC, case folded, single spaces."""
     return " ".join(unicodedata.normalize("NFKC", word).casefold().split())
+
+
+def _hidden(found: re.Match[str]) -> str:
+    return found[1] + found[2].replace('""', '"').translate(_HIDDEN)
 
 
 def _clean(text: str) -> str:
@@ -233,10 +254,13 @@ def _parse_class(line: str, number: int) -> Class:
         raise VocabularyError(f"{told}; a class name cannot begin with a dash")
     if "," in name:
         raise VocabularyError(
-            f"write one class a line, or 'name: synonym, synonym' for synonyms: {name!r}"
+            f"write one class a line, or 'name: synonym, synonym' for synonyms: {name!r}; a name "
+            "with a comma stands in quotes"
         )
     synonyms = _split(tail, f"a synonym is missing after '{name}:'") if colon else []
-    return Class(number, name, tuple(synonyms), found.group(1).lower() if found else "")
+    return Class(
+        number, name.translate(_SHOWN), tuple(synonyms), found.group(1).lower() if found else ""
+    )
 
 
 def _check_colour(entry: Class, others: Sequence[Class]) -> None:
@@ -263,7 +287,7 @@ def _split(text: str, missing: str) -> list[str]:
     words = [_clean(part) for part in text.split(",")]
     if not all(words):
         raise VocabularyError(missing)
-    return [_word(word) for word in words]
+    return [_word(word).translate(_SHOWN) for word in words]
 
 
 def _word(text: object) -> str:

@@ -17,7 +17,7 @@ from qtpy.QtWidgets import QLayout, QWidget
 from ..errors import PrelabelError, VocabularyError
 from ..job import Job
 from ..models.catalog import Bundle
-from ..vocabulary import Vocabulary, key
+from ..vocabulary import Vocabulary, key, typed
 from . import cheat_sheet, remember
 from .class_table import ClassTable
 from .commands import list_in_plugins, open_reference
@@ -417,7 +417,7 @@ class PrelabelDock(Tab):
     def use_reference(self, folder: Path, words: list[str]) -> None:
         """Choose ReME and a reference set; its words are taken where none are typed."""
         if not self.words.text.strip():
-            self.words.set_text("\n".join(words))
+            self.words.set_text("\n".join(map(typed, words)))
         self.method.method.choose("reme")
         self.method.reference.choose(folder)
         self.sections["models"].expand()

@@ -14,7 +14,7 @@ from ..errors import Cancelled, PrelabelError
 from ..job import Job, Progress
 from ..labels import LabelMap
 from ..models.catalog import bundle_of, known_words
-from ..vocabulary import UNLABELLED, Vocabulary, key
+from ..vocabulary import UNLABELLED, Vocabulary, key, typed
 from .images import Source
 from .method_box import MethodBox
 from .models_box import ModelsBox
@@ -137,14 +137,14 @@ class Suggester(QWidget):
 
     def fresh(self) -> list[str]:
         """Suggested words that are not typed yet."""
-        typed = self._words.vocabulary
-        known = {key(w) for c in typed.classes for w in c.queries} if typed else set()
-        known |= {key(w) for w in typed.background} if typed else set()
+        there = self._words.vocabulary
+        known = {key(w) for c in there.classes for w in c.queries} if there else set()
+        known |= {key(w) for w in there.background} if there else set()
         return [name for name, _ in self._found if key(name) not in known]
 
     def _add(self) -> None:
         text = self._words.text.rstrip()
-        self._words.set_text("\n".join(filter(None, [text, *self.fresh()])))
+        self._words.set_text("\n".join(filter(None, [text, *map(typed, self.fresh())])))
         self.stop()
 
 

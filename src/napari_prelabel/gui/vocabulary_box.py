@@ -13,7 +13,8 @@ EXAMPLE = "One class a line, for example\ntree: bush, hedge\nsky\nroad\n- reflec
 TIP = (
     "One class a line. After a colon come further words for the same class: 'tree: bush, hedge'.\n"
     "A line that begins with a dash names things that are no class: '- reflection'.\n"
-    "A colour goes in brackets: 'sky [#87ceeb]'. A # begins a comment."
+    "A colour goes in brackets: 'sky [#87ceeb]'. A # begins a comment.\n"
+    'A name that holds such signs stands in quotes: "12:30".'
 )
 QUIET_MS = 300
 
