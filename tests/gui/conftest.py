@@ -1,5 +1,6 @@
 """A real napari window, a real worker process with an engine that needs no models."""
 
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -90,3 +91,15 @@ def done(dock: PrelabelDock, image) -> PrelabelDock:
     dock.words.set_text(WORDS)
     run(dock)
     return dock
+
+
+@pytest.fixture
+def real_dock(viewer, monkeypatch):
+    """The dock with a sample scene and the worker that people have, models and all."""
+    monkeypatch.setattr(runner, "_pool", None)
+    viewer.open_sample("napari-prelabel", "scene-1")
+    made = PrelabelDock(viewer)
+    viewer.window.add_dock_widget(made, area="right")
+    yield made
+    runner.close_shared_pool()
+    gc.collect()

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from napari_prelabel.gui import annotation as module
 from napari_prelabel.gui.annotation import Annotation, carry
 from napari_prelabel.gui.tally import Tally, pairs_of
 from napari_prelabel.labels import HUMAN, LabelMap
@@ -129,10 +128,14 @@ def test_a_word_that_is_gone_stays_while_painted_pixels_need_it(annotation):
 
 def test_unnamed_labels_get_a_name(annotation):
     data = annotation.shown.copy()
+    data[0, 1] = 65535
     paint(annotation, data, (0, 0), 99)
     ids, vocabulary = annotation.named()
-    assert vocabulary.names == ("a", "b", "c", "label 99")
-    assert ids[0, 0] == 4
+    assert vocabulary.names == annotation.vocabulary.names == ("a", "b", "c", "label 99")
+    assert ids[0, :2].tolist() == [4, 65535]
+    paint(annotation, annotation.shown.copy(), (1, 0), 99)
+    assert annotation.vocabulary.names[4:] == ("label 99 (2)",)
+    annotation.undo(annotation.history.next_undo)
     put(annotation, found([[1, 1, 1], [1, 1, 1]]))
     assert annotation.shown[0, 0] == 4
 
@@ -141,12 +144,10 @@ def test_strokes_are_undone_and_redone_with_their_provenance(annotation):
     data = annotation.shown.copy()
     paint(annotation, data, (0, 0), 2)
     paint(annotation, data, (0, slice(0, 2)), 3)
-    data[0, :2] = [2, 1]  # napari's undo
-    annotation.stroke_undone(data)
+    annotation.undo(annotation.history.next_undo)
     assert annotation.provenance[0].tolist() == [HUMAN, 0, 0]
     assert annotation.shown[0].tolist() == [2, 1, 2]
-    data[0, :2] = 3
-    annotation.stroke_redone(data)
+    annotation.redo(annotation.history.next_redo)
     assert annotation.provenance[0].tolist() == [HUMAN, HUMAN, 0]
     assert annotation.shown[0].tolist() == [3, 3, 2]
 
@@ -156,9 +157,7 @@ def test_a_freed_pixel_shows_the_model_at_the_present_threshold(annotation):
     data = annotation.shown.copy()
     paint(annotation, data, (0, 0), 3)
     annotation.blank_below(0.5)
-    data = annotation.shown.copy()
-    data[0, 0] = 1  # what napari remembers is stale
-    annotation.stroke_undone(data)
+    annotation.undo(annotation.history.next_undo)
     assert annotation.shown[0, 0] == 0
 
 
@@ -169,15 +168,6 @@ def test_what_others_wrote_into_the_layer_is_kept(annotation):
     assert not annotation.found_different(data)
     put(annotation, found(np.full((2, 3), 2)))
     assert annotation.shown[1, 2] == 1
-
-
-@pytest.mark.parametrize("follow", ["stroke_undone", "stroke_redone"])
-def test_an_undo_we_did_not_see_the_stroke_of_loses_nothing(annotation, follow):
-    data = annotation.shown.copy()
-    data[0, 0] = 2
-    getattr(annotation, follow)(data)
-    assert annotation.shown[0, 0] == 2
-    assert annotation.provenance[0, 0] == HUMAN
 
 
 def test_a_region_touches_nothing_outside(annotation):
@@ -266,19 +256,6 @@ def test_facts_go_back_with_the_run():
     assert notes.facts == {"run": 1}
     notes.finish(step, ABC, {"run": 2})
     assert notes.facts == {"run": 1}
-
-
-def test_undo_takes_only_so_much_memory(monkeypatch):
-    notes = Annotation((10, 10), ABC)
-    monkeypatch.setattr(module, "KEPT_BYTES", 900)  # one run holds 400 bytes
-    for value in (1, 2, 3):
-        put(notes, found(np.full((10, 10), value)))
-    assert len(notes.steps) == 2
-    monkeypatch.setattr(module, "KEPT_BYTES", 1)
-    put(notes, found(np.full((10, 10), 1)))
-    assert len(notes.steps) == 1
-    assert notes.undo_run()
-    assert (notes.shown == 3).all()
 
 
 def test_whatever_happens_the_persons_pixels_keep_their_class_and_the_counts_are_right():

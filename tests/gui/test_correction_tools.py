@@ -114,6 +114,13 @@ def test_an_undone_run_gives_back_the_seconds_before_it(three, viewer):
     assert told(three).startswith("middle → [dark]")
 
 
+def test_what_was_said_of_a_correction_is_over_after_its_undo(three, viewer, image):
+    result = speckled(three, viewer, image)
+    assert "Tidied" in tidied(three, "absorb")
+    result.layer.undo()
+    assert three.bar.notices.texts == []
+
+
 def tidied(dock, kind):
     dock.bar.say()
     dock.correct_box.tidy.emit(kind)

@@ -70,7 +70,7 @@ def test_words_go_to_a_file_and_back(dock, tmp_path):
     dock.words.set_text("x")
     dock.describe({})
     dock.lists.load(tmp_path / "w.json")
-    wait(lambda: dock.described.text().startswith("1 of 1"))
+    wait(lambda: "1 of 1" in dock.described.text())
     assert dock.words.text == "tree: oak\n- haze\n"
 
 
@@ -283,13 +283,6 @@ def test_live_follows_the_words(done, viewer):
     done.words.set_text("a, ")
     wait(lambda: not done.words._quiet.isActive())
     assert not done.session.running
-
-
-def test_live_follows_the_image_too(done, viewer, image):
-    done.bar.live_box.setChecked(True)
-    other = viewer.add_image(image.data, name="other", rgb=True)
-    wait(lambda: done.session.result(other) is not None and not done.session.running)
-    assert viewer.layers["other [prelabel]"].data.max() == 2
 
 
 def test_notices_losers_and_nothing_found_are_said(dock, image):

@@ -15,11 +15,11 @@ from napari_prelabel.errors import FileFormatError
 from napari_prelabel.formats import FORMATS, LabelImage, Options, export
 from napari_prelabel.formats.folder import export_one
 from napari_prelabel.gui import dock as dock_module
-from napari_prelabel.gui import io, remember, run_bar
+from napari_prelabel.gui import io, remember
 from napari_prelabel.gui.export_box import label_image
 from napari_prelabel.gui.runner import Runner
 from napari_prelabel.images.find import find_images
-from napari_prelabel.job import FreeCP, Job, Progress, Windows
+from napari_prelabel.job import FreeCP, Job, Windows
 from napari_prelabel.vocabulary import Vocabulary
 
 from brightness import Brightness  # isort: skip
@@ -68,19 +68,6 @@ def test_numbers_keep_their_digits_and_step_plainly(dock):
     field.stepBy(1)
     assert field.value() == 0.15
     assert dock.method.logit_scale.text() == "the models' own"
-
-
-def test_time_left_is_told_where_the_engine_does_not(dock, monkeypatch):
-    clock = iter([10.0, 12.0, 13.0, 20.0])
-    monkeypatch.setattr(run_bar.time, "monotonic", lambda: next(clock))
-    dock.bar.progress(0, 1, Progress("purify", 0, 5))
-    assert "left" not in dock.bar.stage.text()
-    dock.bar.progress(0, 1, Progress("purify", 1, 5))
-    assert "about 8 s left" in dock.bar.stage.text()
-    dock.bar.progress(0, 1, Progress("encode", 1, 5, 90.0))
-    assert "about 90 s left" in dock.bar.stage.text()
-    dock.bar.progress(0, 1, Progress("purify", 3, 5))
-    assert "left" not in dock.bar.stage.text()
 
 
 def test_settings_are_remembered(done, viewer, pool):

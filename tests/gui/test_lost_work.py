@@ -12,7 +12,7 @@ from napari_prelabel.gui.images import Source
 from napari_prelabel.gui.result import METADATA, ResultLayer
 from napari_prelabel.gui.runner import Runner
 from napari_prelabel.gui.session import Session, summary
-from napari_prelabel.job import Job
+from napari_prelabel.job import Job, Progress
 from napari_prelabel.labels import HUMAN, IMPORTED, MODEL, LabelMap
 from napari_prelabel.vocabulary import Vocabulary
 
@@ -25,8 +25,9 @@ class ByHand(Runner):
 
     cancelled = 0
 
-    def start(self, *_):
+    def start(self, _job, _load, planes):
         self._batch.number += 1
+        self.planes = planes
         return self.current
 
     def cancel(self):
@@ -287,6 +288,7 @@ def test_the_next_dock_goes_on_with_the_same_layer(desk):
     desk.run(1)
     assert len(desk.viewer.layers) == 2
     assert desk.layer.data[5, 5] == 2
+    seen.clear()
     desk.layer.paint((9, 9), 2)
     assert seen == [True]
 
@@ -411,6 +413,68 @@ def test_an_end_after_some_slices_does_not_say_that_nothing_was_changed(stack, e
     assert said.startswith(sentence)
     assert "1 of 3 slices were done before and stay" in said
     assert "othing was changed" not in said
+
+
+def test_a_run_that_was_cut_off_goes_on_at_the_slice_that_was_reached(stack):
+    seen = []
+    stack.session.progressed.connect(lambda *told: seen.append(told[:2]))
+    stack.start()
+    stack.answer(1, (1,))
+    stack.end(WorkerDied("9"))
+    assert "Press Run to go on" in summary(*stack.ends[-1])[0][1]
+    stack.layer.paint((0, 5, 5), 2)
+    stack.start()
+    assert stack.session.runner.planes == [(0,), (2,)]
+    stack.session._progressed(stack.session.task.number, 0, 2, Progress("encode", 0, 1))
+    assert seen == [(1, 3)]
+    stack.answer(2, (0,))
+    stack.session.cancel()
+    stack.end(Cancelled())
+    assert summary(*stack.ends[-1])[0][1].startswith("Cancelled after 2 of 3 slices")
+    stack.start()
+    assert stack.session.runner.planes == [(2,)]
+    stack.answer(1, (2,))
+    stack.end()
+    assert stack.ends[-1][0].done == 3
+    assert stack.layer.data[:, 0, 0].tolist() == [2, 1, 1]
+    stack.start()
+    assert len(stack.session.runner.planes) == 3
+    stack.end(Cancelled())
+    assert stack.session.undo_run(stack.image)
+    assert stack.layer.data.any(axis=(1, 2)).tolist() == [True, False, False]
+    assert stack.result.annotation.human_pixels() == (stack.layer.data == 2).sum()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda _: {"vocabulary": CBA},
+        lambda _: {"locked": frozenset({"a"})},
+        lambda _: {"overwrite": True},
+        lambda desk: setattr(desk.image, "contrast_limits", (0, 0.5)) or {},
+        lambda desk: setattr(desk.image, "data", np.ones((3, 20, 30))) or {},
+        lambda desk: desk.session.undo_run(desk.image) and {},
+    ],
+    ids=["words", "locks", "overwriting", "limits", "pixels", "undone"],
+)
+def test_a_run_that_asks_for_something_else_starts_over(stack, change):
+    stack.start()
+    stack.answer(1, (1,))
+    stack.end(Cancelled())
+    stack.start(**change(stack))
+    assert len(stack.session.runner.planes) == 3
+
+
+def test_a_run_that_was_undone_and_redone_goes_on(stack):
+    stack.start()
+    stack.answer(1, (1,))
+    stack.end(Cancelled())
+    assert stack.session.undo_run(stack.image)
+    assert not stack.layer.data.any()
+    assert stack.session.redo_run(stack.image)
+    stack.start()
+    assert not stack.session.redo_run(stack.image)
+    assert len(stack.session.runner.planes) == 2
 
 
 def test_an_end_before_any_answer_says_what_became_of_it(desk):

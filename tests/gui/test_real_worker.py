@@ -1,27 +1,13 @@
 """The whole way once with the real worker and the demo models that ship with the package."""
 
-import gc
-
 import numpy as np
 import psutil
 import pytest
 
 from napari_prelabel.gui import runner
-from napari_prelabel.gui.dock import PrelabelDock
 from napari_prelabel.samples import sample_path
 
 from gui_steps import run, wait  # isort: skip
-
-
-@pytest.fixture
-def real_dock(viewer, monkeypatch):
-    monkeypatch.setattr(runner, "_pool", None)
-    viewer.open_sample("napari-prelabel", "scene-1")
-    made = PrelabelDock(viewer)
-    viewer.window.add_dock_widget(made, area="right")
-    yield made
-    runner.close_shared_pool()
-    gc.collect()
 
 
 def worker_of(pool) -> psutil.Process:

@@ -15,6 +15,7 @@ from qtpy.QtWidgets import QApplication
 from napari_prelabel.engine.tasks import Evaluation, EvaluationRow
 from napari_prelabel.errors import FileFormatError, ModelError
 from napari_prelabel.gui import recent_sets
+from napari_prelabel.gui.progress import SHARES, STAGES
 from napari_prelabel.gui.reference.asker import Asker
 from napari_prelabel.gui.reference.bar import WorkBar
 from napari_prelabel.gui.reference.captions_box import SourceBox
@@ -28,7 +29,6 @@ from napari_prelabel.gui.reference.shelf import Entry, Overview, Shelf
 from napari_prelabel.gui.reference.trust_box import _miou, advice, verdict
 from napari_prelabel.gui.reference.why_answer import percent
 from napari_prelabel.gui.reference_chooser import ReferenceChooser
-from napari_prelabel.gui.run_bar import SHARES, STAGES
 from napari_prelabel.job import Progress, Stage
 from napari_prelabel.models import catalog
 from napari_prelabel.reference.metric import fit_set

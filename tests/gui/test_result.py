@@ -4,21 +4,28 @@ import numpy as np
 import pytest
 from napari.layers import Labels
 
-from napari_prelabel.gui.result import ResultLayer, dtype_for
+from napari_prelabel.gui.result import UNDER_WAY, ResultLayer, dtype_for
 from napari_prelabel.labels import HUMAN, LabelMap
 from napari_prelabel.vocabulary import Vocabulary
 
 ABC = Vocabulary.parse("a\nb\nc")
 
 
-def answer(value, shape=(20, 30), score=1.0) -> LabelMap:
+def answer(value, shape=(20, 30), score=1.0, vocabulary=ABC) -> LabelMap:
     ids = np.full(shape, value, np.uint16)
-    return LabelMap(ids, np.full(shape, score, np.float16), np.zeros_like(ids), ABC)
+    return LabelMap(ids, np.full(shape, score, np.float16), np.zeros_like(ids), vocabulary)
+
+
+def named(result):
+    """Class name of every pixel, whatever its id."""
+    names = ["", *result.annotation.vocabulary.names]
+    return np.array([name.removesuffix(" (kept)") for name in names])[result.layer.data]
 
 
 def run(result, found) -> None:
     step = result.annotation.begin()
     result.put(step, found, ())
+    result.finish(step, {"vocabulary": found.vocabulary.to_dict()}, {})
 
 
 @pytest.fixture
@@ -66,14 +73,79 @@ def test_napari_undo_frees_pixels_and_redo_takes_them_again(result):
     np.testing.assert_array_equal(layer.data, drawn)
 
 
-def test_napari_undo_after_a_run_does_not_write_old_pixels(result):
+def test_undo_walks_back_through_strokes_and_runs_in_their_order_and_redo_forward(result):
+    layer, said = result.layer, []
+    result.walked.add(said.append)
+    layer.brush_size = 1
+    states = [layer.data.copy()]
+    for act in (
+        lambda: layer.paint((5, 5), 2),
+        lambda: run(result, answer(3, vocabulary=Vocabulary.parse("b\nz\na"))),  # b is now 1
+        lambda: layer.paint((6, 6), 2),
+    ):
+        act()
+        states.append(named(result))
+    layer.undo()
+    assert not said
+    np.testing.assert_array_equal(named(result), states[2])
+    layer.undo()
+    assert "Ctrl+Shift+Z" in said[-1]
+    np.testing.assert_array_equal(named(result), states[1])
+    layer.undo()
+    np.testing.assert_array_equal(layer.data, states[0])
+    layer.undo()
+    layer.undo()
+    assert not layer.data.any()  # the first run of all
+    for _ in states[1:]:
+        layer.redo()
+    layer.redo()
+    np.testing.assert_array_equal(named(result), states[3])
+    assert len(said) == 4
+
+
+def test_a_run_under_way_is_not_undone_by_a_key_for_strokes(result):
+    said = []
+    result.walked.add(said.append)
+    result.layer.brush_size = 1
+    result.layer.paint((5, 5), 2)
+    step = result.annotation.begin()
+    result.put(step, answer(3), ())
+    before = result.layer.data.copy()
+    result.layer.undo()
+    np.testing.assert_array_equal(result.layer.data, before)
+    assert said == [UNDER_WAY]
+    result.finish(step, {"vocabulary": ABC.to_dict()}, {})
+    result.layer.undo()
+    assert (result.layer.data == 1).sum() == result.layer.data.size - 1
+
+
+def test_what_others_wrote_is_undone_like_a_stroke(result):
     layer = result.layer
     layer.paint((5, 5), 2)
-    run(result, answer(3))
-    before = layer.data.copy()
+    layer.data[5, 5] = 3
     layer.undo()
+    assert layer.data[5, 5] == 2
+    layer.undo()
+    assert layer.data[5, 5] == 1
+    layer.data[5, 5] = 3
     layer.redo()
-    np.testing.assert_array_equal(layer.data, before)
+    assert layer.data[5, 5] == 3
+
+
+def test_a_label_without_a_name_becomes_a_class_and_the_brush_keeps_it(result):
+    layer = result.layer
+    layer.brush_size = 1
+    layer.selected_label = 9
+    layer.paint((5, 5), 9)
+    assert layer.data[5, 5] == layer.selected_label == 4
+    assert list(layer.features["name"])[4] == "label 9"
+    layer.data[6, 6] = 200
+    run(result, answer(1))
+    assert layer.data[6, 6] == 5
+    layer.undo()
+    layer.undo()
+    layer.undo()
+    assert not result.annotation.human_pixels()
 
 
 def test_a_grouped_edit_is_one_stroke(result):

@@ -5,11 +5,11 @@ Counts follow the boxes that change, so nothing here looks at a whole stack per 
 NumPy only; the layer itself is in result.py.
 """
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from itertools import product
+from dataclasses import replace
+from itertools import count, product
 from typing import Any
 
 import numpy as np
@@ -17,60 +17,13 @@ import numpy.typing as npt
 
 from ..labels import HUMAN, MODEL, Ids, LabelMap, Mask, relabel
 from ..vocabulary import IGNORE, UNLABELLED, Class, Vocabulary, key
+from .history import KEPT, Before, Edit, History, Step, Stroke, edit_of, plain
 from .strips import below, strips_of
 from .tally import Tally, pairs_of
 
 Plane = tuple[int, ...]
 Index = tuple[int | slice, ...]
 Owner = npt.NDArray[np.uint8]
-KEPT_RUNS = 5
-KEPT_BYTES = 512 << 20
-KEPT = " (kept)"
-
-
-def plain(name: str) -> str:
-    """A class name without the mark of classes that are no longer among the words."""
-    return name.removesuffix(KEPT)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Before:
-    """What one answer replaced in one box of the arrays; ids are those of `vocabulary`.
-
-    given_up : the person's pixels that were overwritten, `human` and `owner` what they held.
-    """
-
-    box: Index
-    vocabulary: Vocabulary
-    model: Ids
-    score: npt.NDArray[np.float16]
-    given_up: Mask | None
-    human: Ids | None
-    owner: Owner | None
-
-    @property
-    def nbytes(self) -> int:
-        held = (self.model, self.score, self.given_up, self.human, self.owner)
-        return sum(array.nbytes for array in held if array is not None)
-
-
-@dataclass(slots=True, eq=False)
-class Step:
-    """One run, undone as a whole: the vocabulary and facts before it, and what it replaced."""
-
-    vocabulary: Vocabulary
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    parts: list[Before] = field(default_factory=list)
-
-
-@dataclass(slots=True, eq=False)
-class Stroke:
-    """One entry of napari's undo list: which pixels became the person's, and what they held."""
-
-    box: tuple[slice, ...]
-    fresh: Mask
-    drawn: Mask
-    ids: Ids
 
 
 class Annotation:
@@ -99,12 +52,10 @@ class Annotation:
         self.facts: Mapping[str, Any] = {}
         self.waiting: list[Index] = []
         self.edits = 0
-        self.steps: deque[Step] = deque(maxlen=KEPT_RUNS)
+        self.history = History()
         self._touched: set[Plane] = set()
         pixels = self.shown.size
         self._shown, self._model, self._human = Tally(pixels), Tally(pixels), Tally(0)
-        self._strokes: deque[Stroke] = deque(maxlen=100)
-        self._undone: deque[Stroke] = deque(maxlen=100)
 
     # The run
 
@@ -133,7 +84,12 @@ class Annotation:
         first = self._resume(step)
         kept = self.stays(box, locked, overwrite)
         human = self.provenance[box] != MODEL
-        step.parts.append(self._before(box, human & ~kept if overwrite else None))
+        step.parts.append(
+            Before(box, self.vocabulary, self.model[box].copy(), self.score[box].copy())
+        )
+        given_up = human & ~kept
+        if given_up.any():
+            step.edits.append(self._edit(box, given_up, MODEL))
         replaced = ~kept | human
         was = (self.shown[box].copy(), self.vocabulary) if first and not stays else None
         if first and stays:
@@ -146,11 +102,9 @@ class Annotation:
         with self._editing(box, model=True) as changed:
             np.copyto(self.model[box], found.ids, where=everywhere)
             np.copyto(self.score[box], found.score, where=everywhere)
-            if overwrite:
-                self.provenance[box][human & ~kept] = MODEL
+            self.provenance[box][given_up] = MODEL
             self._show(box)
-        self.forget_strokes()
-        self._forget_steps()
+        self.history.trim()
         return self._named(changed) if was is None else self._differing(*was, box)
 
     def _named(
@@ -176,67 +130,115 @@ class Annotation:
         return self._named(pairs_of(relabel(ids, mapping), self.shown[box]), behind)
 
     def _resume(self, step: Step) -> bool:
-        """Make a step the last one; True when this is its first answer."""
-        if self.steps and self.steps[-1] is step:
+        """Make a step the last run; True when this is its first answer."""
+        runs = self.history.runs
+        if runs and runs[-1] is step:
             return False
-        for at, other in enumerate(self.steps):
-            if other is step:
-                self.steps[at] = replace(step)
-        step.vocabulary, step.facts, step.parts = self.vocabulary, self.facts, []
-        self.steps.append(step)
+        if step in runs:
+            self.history.done[self.history.done.index(step)] = replace(step)
+        step.vocabulary, step.facts, step.parts, step.edits = self.vocabulary, self.facts, [], []
+        self.history.add(step)
         return True
-
-    def _before(self, box: Index, given_up: Mask | None) -> Before:
-        human = None if given_up is None else self.shown[box][given_up]
-        owner = None if given_up is None else self.provenance[box][given_up]
-        model, score = self.model[box].copy(), self.score[box].copy()
-        return Before(box, self.vocabulary, model, score, given_up, human, owner)
-
-    def _forget_steps(self) -> None:
-        """Undo takes only so much memory; the last run can always be undone."""
-        parts = [part.nbytes for step in self.steps for part in step.parts]
-        while len(self.steps) > 1 and sum(parts) > KEPT_BYTES:
-            del parts[: len(self.steps[0].parts)]
-            self.steps.popleft()
 
     def finish(self, step: Step, vocabulary: Vocabulary, facts: Mapping[str, Any]) -> None:
         """After the last answer of a run, drop kept classes that no pixel uses any more."""
-        if not self.steps or self.steps[-1] is not step:
+        if not self.is_last_run(step):
             return
         self.facts = facts
         if len(self.vocabulary.classes) > len(vocabulary.classes):
             self._speak(vocabulary, self._shown.present | self._model.present)
 
+    def is_last_run(self, step: Step) -> bool:
+        """Whether no other run came after a step, and it was not undone."""
+        runs = self.history.runs
+        return bool(runs) and runs[-1] is step
+
+    # Undo
+
     def undo_run(self) -> bool:
         """Put back what the last run replaced; strokes made since stay. False if none is left."""
-        if not self.steps:
-            return False
-        step = self.steps.pop()
-        self._speak(step.vocabulary, self._human.present)
-        for part in reversed(step.parts):
+        runs = self.history.runs
+        return bool(runs) and self.undo(runs[-1])
+
+    def redo_run(self) -> bool:
+        """Bring the run back that was undone last; False if there is none."""
+        runs = self.history.undone_runs
+        return bool(runs) and self.redo(runs[-1])
+
+    def undo(self, entry: Stroke | Step) -> bool:
+        """Take a stroke or a run back; later ones stay. Freed pixels show the model again."""
+        self.history.undone(entry)
+        if isinstance(entry, Step):
+            self._cross(entry, list(reversed(entry.parts)))
+        for edit in reversed(entry.edits):
+            self._write(edit, self.history.take_out(edit), 0)
+        return True
+
+    def redo(self, entry: Stroke | Step) -> bool:
+        """Bring an undone stroke or run back to its place; later strokes stay on top."""
+        if isinstance(entry, Step):
+            self._cross(entry, entry.parts)
+        for edit in entry.edits:
+            top = self.history.put_in(edit)
+            codes, owners = self._held(edit.box, edit.drawn)
+            edit.codes[0, top], edit.owners[0, top] = codes[top], owners[top]
+            self._write(edit, top, 1)
+        self.history.redone(entry)
+        return True
+
+    def _cross(self, step: Step, parts: list[Before]) -> None:
+        """Change places with what lies on the other side of a run."""
+        here = self.vocabulary, self.facts
+        self._speak(step.vocabulary, self._shown.present | self._model.present)
+        for part in parts:
             with self._editing(part.box, model=True):
+                model, score = self.model[part.box].copy(), self.score[part.box].copy()
                 self.model[part.box] = self._translated(part.model, part.vocabulary)
                 self.score[part.box] = part.score
-                self._give_back(part)
                 self._show(part.box)
+            part.model, part.score, part.vocabulary = model, score, self.vocabulary
+        self._speak(step.vocabulary, self._shown.present | self._model.present)
         self.facts = step.facts
-        self.forget_strokes()
-        return True
+        step.vocabulary, step.facts = here
 
     def _translated(self, ids: Ids, vocabulary: Vocabulary) -> Ids:
         """Ids of an earlier vocabulary as ids of the present one."""
         used = set(np.flatnonzero(np.bincount(ids.ravel(), minlength=1)).tolist())
-        self.vocabulary, mapping = carry(vocabulary, self.vocabulary, used)
+        here = self.vocabulary
+        joined, mapping = carry(vocabulary, here, used)
+        fresh = joined.classes[len(here.classes) :]
+        if fresh:
+            worn = (replace(c, colour="", dress=c.colour) for c in fresh)
+            self.vocabulary = Vocabulary((*here.classes, *worn), here.background)
         return relabel(ids, mapping) if mapping else ids
 
-    def _give_back(self, part: Before) -> None:
-        if part.given_up is None or part.human is None or part.owner is None:
-            return
-        free = self.provenance[part.box][part.given_up] == MODEL
-        back = part.given_up.copy()
-        back[part.given_up] = free
-        self.provenance[part.box][back] = part.owner[free]
-        self.shown[part.box][back] = self._translated(part.human, part.vocabulary)[free]
+    def _edit(self, box: Index, drawn: Mask, owner: int, ids: Ids | None = None) -> Edit:
+        """What is about to happen to some pixels of a box; `ids` is what the box is to hold."""
+        edit, whole = edit_of(self.history.number(), box, drawn, self.shown.shape)
+        edit.codes[0], edit.owners[0] = self._held(edit.box, edit.drawn)
+        if ids is not None:
+            after = ids.reshape(whole.shape)[whole]
+            edit.codes[1] = self.history.book.codes(after, self.vocabulary)
+        edit.owners[1] = owner
+        return edit
+
+    def _held(self, box: Index, drawn: Mask) -> tuple[Ids, Owner]:
+        """Codes and owners of the drawn pixels of a box; 0 where the model owns them."""
+        owners = self.provenance[box][drawn]
+        ids = np.where(owners != MODEL, self.shown[box][drawn], np.uint16(UNLABELLED))
+        return self.history.book.codes(ids, self.vocabulary), owners
+
+    def _write(self, edit: Edit, top: Mask, side: int) -> None:
+        """Give pixels of an edit what lay before it (side 0) or what it put there (side 1)."""
+        codes, owners = edit.codes[side, top], edit.owners[side, top]
+        known = self.history.book.vocabulary
+        ids = codes if known is None else self._translated(codes, known)
+        mask = edit.drawn.copy()
+        mask[edit.drawn] = top
+        with self._editing(edit.box):
+            self.provenance[edit.box][mask] = owners
+            self.shown[edit.box][mask] = ids
+            self._show(edit.box)
 
     def stays(self, box: Index, locked: Iterable[str], overwrite: bool = False) -> Mask:
         """Pixels of a box that a run must leave alone, whether the slider hides them or not.
@@ -255,7 +257,7 @@ class Annotation:
 
     def keeps_ids(self, step: Step, vocabulary: Vocabulary) -> bool:
         """True when a run's next answer can move no id outside its own box."""
-        if self.steps and self.steps[-1] is step:
+        if self.is_last_run(step):
             return True
         same = vocabulary.names == self.vocabulary.names
         return same and max(self._shown.present) <= len(vocabulary.classes)
@@ -305,29 +307,54 @@ class Annotation:
         drawn : the pixels the stroke went over, those that showed the class before included.
         """
         drawn = ids != self.shown[box] if drawn is None else drawn
-        fresh = drawn & (self.provenance[box] == MODEL)
-        self._strokes.append(Stroke(box, fresh, drawn, ids[drawn]))
-        self._undone.clear()
-        self._take(ids, box, drawn)
+        self._stroke([(box, drawn, ids)])
 
     def found_different(self, data: Ids, box: Index = ()) -> bool:
         """Take every pixel of a box that something else wrote into the layer as the person's."""
-        found = False
+        found = []
         for plane in planes_of(box, self.shown.shape) if not box else [box]:
             drawn = data[plane] != self.shown[plane]
             if drawn.any():
-                self._take(data[plane], plane, drawn)
-                found = True
+                found.append((plane, drawn, data[plane]))
         if found:
-            self.forget_strokes()
-        return found
+            self._stroke(found)
+        return bool(found)
+
+    def _stroke(self, pieces: list[tuple[Index, Mask, Ids]]) -> None:
+        pieces = [(box, drawn, self.name_all(ids, drawn)) for box, drawn, ids in pieces]
+        edits = [self._edit(box, drawn, HUMAN, ids) for box, drawn, ids in pieces]
+        self.history.add(Stroke(edits))
+        for box, drawn, ids in pieces:
+            self._take(ids, box, drawn)
+        self.history.trim()
+
+    def name_all(self, ids: Ids, drawn: Mask | None = None) -> Ids:
+        """Ids with a new class for each (drawn) one that has no name, as the class's id."""
+        known = len(self.vocabulary.classes)
+        drawn = np.ones(ids.shape, np.bool_) if drawn is None else drawn
+        used = np.flatnonzero(np.bincount(ids[drawn], minlength=1)).tolist()
+        unnamed = [i for i in used if i > known and i != IGNORE]
+        if not unnamed:
+            return ids
+        taken = {key(word) for c in self.vocabulary.classes for word in c.queries}
+        taken |= {key(word) for word in self.vocabulary.background}
+        fresh: list[Class] = []
+        for i in unnamed:
+            names = (f"label {i}{f' ({n})' if n > 1 else ''}" for n in count(1))
+            name = next(name for name in names if key(name) not in taken)
+            taken.add(key(name))
+            fresh.append(Class(known + len(fresh) + 1, name))
+        classes = (*self.vocabulary.classes, *fresh)
+        self.vocabulary = Vocabulary(classes, self.vocabulary.background)
+        mapping = {i: c.id for i, c in zip(unnamed, fresh, strict=True)}
+        return np.where(drawn, relabel(ids, mapping), ids)
 
     def adopt(self, data: Ids, owner: int) -> None:
         """Take the labels of a layer as they are; none of them is the model's."""
         for plane in planes_of((), self.shown.shape):
             drawn = data[plane] != self.shown[plane]
             if drawn.any():
-                self._take(data[plane], plane, drawn, owner)
+                self._take(self.name_all(data[plane], drawn), plane, drawn, owner)
 
     def restore(
         self, model: Ids, score: npt.NDArray[np.float16], shown: Ids, provenance: Owner
@@ -336,36 +363,7 @@ class Annotation:
         with self._editing((), model=True):
             self.model[...], self.score[...] = model, score
             self.shown[...], self.provenance[...] = shown, provenance
-        self.forget_strokes()
-
-    def stroke_undone(self, data: Ids) -> None:
-        """Follow napari's undo of the last stroke: pixels it freed show the model again."""
-        if not self._strokes:
-            self.found_different(data)
-            return
-        stroke = self._strokes.pop()
-        self._undone.append(stroke)
-        old = stroke.drawn & ~stroke.fresh
-        with self._editing(stroke.box):
-            self.shown[stroke.box][old] = data[stroke.box][old]
-            self.provenance[stroke.box][stroke.fresh] = MODEL
-            self._show(stroke.box)
-
-    def stroke_redone(self, data: Ids) -> None:
-        """Follow napari's redo of a stroke."""
-        if not self._undone:
-            self.found_different(data)
-            return
-        stroke = self._undone.pop()
-        self._strokes.append(stroke)
-        with self._editing(stroke.box):
-            self.shown[stroke.box][stroke.drawn] = stroke.ids
-            self.provenance[stroke.box][stroke.drawn] = HUMAN
-
-    def forget_strokes(self) -> None:
-        """After a run napari's own undo starts anew, and so does ours."""
-        self._strokes.clear()
-        self._undone.clear()
+        self.history.clear()
 
     def _take(self, ids: Ids, box: Index, drawn: Mask, owner: int = HUMAN) -> None:
         with self._editing(box):

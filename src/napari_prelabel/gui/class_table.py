@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QAbstractItemView, QColorDialog, QHeaderView, QTableV
 from ..colours import BLACK, distinct
 from ..errors import VocabularyError
 from ..vocabulary import Class, key
-from .annotation import KEPT
+from .history import KEPT
 
 COLUMNS = ("", "id", "class", "pixels", "show", "only", "lock")
 COLOUR, ID, NAME, PIXELS, SHOW, ONLY, LOCK = range(7)

@@ -50,6 +50,11 @@ def undo_run(viewer: "napari.viewer.Viewer") -> None:
     _dock(viewer).undo_run()
 
 
+def redo_run(viewer: "napari.viewer.Viewer") -> None:
+    """Bring back the run that was undone last."""
+    _dock(viewer).redo_run()
+
+
 def next_best(viewer: "napari.viewer.Viewer") -> None:
     """Give the region under the cursor its next best class."""
     _dock(viewer).corrector.next_best()

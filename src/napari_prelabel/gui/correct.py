@@ -15,9 +15,10 @@ from .. import tidy
 from ..errors import PrelabelError
 from ..labels import Ids, Mask
 from ..vocabulary import IGNORE, key
-from .annotation import Plane, plain
+from .annotation import Plane
 from .background import Background
 from .correct_box import CorrectBox
+from .history import plain
 from .keys import pressed
 from .parts import Tone, counted
 from .place_box import PlaceBox
@@ -152,7 +153,7 @@ class Corrector(QObject):
             return
         plane, of = result.plane_in_view(), int(result.layer.selected_label)
         before, least = result.layer.data[plane].astype(np.uint16), self._box.least.value()
-        result.annotation.found_different(result.layer.data, plane or _everything(before))
+        result.take_unseen(plane or _everything(before))
         edits = result.annotation.edits
         self._box.button.setEnabled(False)
         self._work.start(lambda: Tidied(result, plane, _clean(kind, before, least, of), edits))

@@ -24,11 +24,13 @@ from .commands import list_in_plugins, open_reference
 from .correct import Corrector
 from .correct_box import CorrectBox
 from .export_box import ExportBox, label_facts, label_image
+from .focus import Focus
 from .images import Source
 from .job_files import JobFiles
-from .keeper import Keeper
+from .keeper import RESTORED, Keeper
 from .keys import CANVAS_KEYS
 from .legend import Legend
+from .lying_row import ADOPTED, LyingRow
 from .method_box import MethodBox
 from .method_diffusion import check_diffusion
 from .models_box import ModelsBox
@@ -47,6 +49,7 @@ from .session import Session, Task, changed_text, summary
 from .suggest import Suggester
 from .tabs import Tab
 from .theme import sheet
+from .undo import Undo
 from .unlike import Unlike
 from .vocabulary_box import TIP, VocabularyBox
 from .words_menu import Sentences, WordsMenu
@@ -98,10 +101,12 @@ class PrelabelDock(Tab):
         self._make_tools()
         yield
         self._connect()
+        self.focus = Focus(self, self.viewer, self.words.edit, self.run)
         yield
         self._recall()
         yield
         self._new_image(self.place.layer)
+        self.lying.begin()
         self._soon.start()
 
     def _boxes(self, runner: Runner | None) -> Iterator[QWidget | QLayout]:
@@ -111,13 +116,15 @@ class PrelabelDock(Tab):
         self.place = PlaceBox(self.viewer)
         yield self.place
         self.keeper = Keeper(self.session, self.place)
+        self.words = VocabularyBox()
         yield self.keeper
+        self.lying = LyingRow(self.viewer, self.session, self.place, self.words)
+        yield self.lying
         yield rule()
         head = label("Words to look for", "head")
         head.setToolTip(TIP)
         self.lists = WordsMenu()
         yield row(head, self.lists, stretch=0)
-        self.words = VocabularyBox()
         yield self.words
         self.models = ModelsBox()
         self.method = MethodBox(whole=False)
@@ -158,6 +165,8 @@ class PrelabelDock(Tab):
         )  # fmt: skip
         boxes = (self.place, self.words, self.table, self.results)
         self.legend = Legend(self.session, *boxes, self._dressed)
+        undo = Undo(self.session, self.place, self.results, self.legend, self.bar)
+        self.undo_run, self.redo_run = undo.undo, undo.redo
         desk = Desk(
             self._drawn_on, self._read_with, lambda: self.table.classes.locked,
             self.session.runner.pool,
@@ -172,7 +181,10 @@ class PrelabelDock(Tab):
         self.lists.sentences.connect(self.describe)
         self.lists.save.connect(self._save_words)
         self.lists.failed.connect(self._fail)
-        self.corrector.said.connect(lambda tone, text: self.bar.say((tone, text)))
+        self.corrector.said.connect(lambda *said: self.bar.say_until("painted", *said))
+        self.bar.follow("painted", self.session.painted)
+        boxes = (self.place, self.method, self.models)
+        self.bar.follow("asked", self.words.parsed, *(box.changed for box in boxes))
         self.lists.suggest.connect(self.suggester.ask)
         self.suggester.failed.connect(self._fail)
         self.models.failed.connect(self._fail)
@@ -181,11 +193,12 @@ class PrelabelDock(Tab):
         self.legend.failed.connect(self._fail)
         self.keeper.failed.connect(self._fail)
         self.keeper.restored.connect(self._restored)
+        self.lying.failed.connect(self._fail)
+        self.lying.adopted.connect(lambda result: self._restored(result, ADOPTED))
         self.scribble.failed.connect(self._fail)
         self.bar.run.connect(self.run)
         self.bar.cancel.connect(self.session.cancel)
         self.bar.live.connect(lambda on: self._settled(self.words.vocabulary) if on else None)
-        self.results.undo.connect(self.undo_run)
         self.exporter.wanted.connect(self.export)
         self.exporter.written.connect(self.keeper.exported)
         self.exporter.save_job.connect(self.files.ask_save)
@@ -201,6 +214,7 @@ class PrelabelDock(Tab):
         self._keys = {
             "run": self.run,
             "undo": self.undo_run,
+            "redo": self.redo_run,
             "next": self.corrector.next_best,
             "scribble": self.scribble.toggle,
         }
@@ -230,13 +244,12 @@ class PrelabelDock(Tab):
         for timer in self.findChildren(QTimer):
             timer.stop()
         self.viewer.events.theme.disconnect(self._restyle)
-        self.opened.leave()
         self.place.disconnect_viewer()
         CANVAS_KEYS.release(self._keys)
         self.legend.stop()
-        self.scribble.leave()
         self.models.close_download()
-        self.session.leave()
+        for part in (self.focus, self.opened, self.scribble, self.session, self.lying):
+            part.leave()
         self.keeper.flush()
 
     def _restyle(self, *_: Any) -> None:
@@ -292,6 +305,7 @@ class PrelabelDock(Tab):
         if self.place.layer is task.source.layer:
             self.legend.keep_threshold(result)
         self.legend.show(result)
+        self.exporter.over()
         self.sections["result"].expand()
 
     def _ended(self, task: Task, error: Exception | None) -> None:
@@ -299,34 +313,22 @@ class PrelabelDock(Tab):
         result = self.session.result(task.source.layer)
         if result is not None:
             self.legend.show(result, changed_text(task))
-            if self.place.layer is task.source.layer:
-                self._suggest_folder(task.source)
+            if self.place.layer is not None and self.place.layer is task.source.layer:
+                self.exporter.suggest(self.place.layer.source.path)
         if self.session.running:
             return
         self.bar.idle("" if error else "Done.")
         self.bar.say(*summary(task, error))
         self._remember()
 
-    def _restored(self, result: ResultLayer) -> None:
-        """Kept labels are back; their words are taken where none are typed."""
+    def _restored(self, result: ResultLayer, told: str = RESTORED) -> None:
+        """Labels that were kept or opened are the image's; they bring their words, if need be."""
         if self.words.text.strip() in ("", self._placed.strip()):
             self.words.set_text(result.annotation.vocabulary.to_text())
+            self.words.hush()
         self.results.show_threshold(result.annotation.threshold)
-        self.legend.show(result, "Your labels are as you left them.")
+        self.legend.show(result, told)
         self.sections["result"].expand()
-
-    def undo_run(self) -> None:
-        """Take the last run on this image back, in one step."""
-        result = self.session.result(self.place.layer)
-        if result is not None and result.drawing:
-            self.bar.say(("info", "Finish the stroke first, then undo the run."))
-            return
-        if not self.session.undo_run(self.place.layer):
-            self.bar.say(("info", "There is no run to undo on this image."))
-            return
-        self.legend.show(self.session.result(self.place.layer), "The last run was undone.")
-        self.bar.idle("")
-        self.bar.say()
 
     def _drawn_on(self) -> tuple[ResultLayer, Source]:
         """Labels to scribble on; without any, empty ones for the words that are typed."""
@@ -360,8 +362,8 @@ class PrelabelDock(Tab):
         if not self.session.running:
             self.bar.idle("")
             self.bar.say()
-        if layer is not None and self.bar.live_box.isChecked():
-            self.words.settle_soon()
+        self.exporter.over(every=True)
+        self.words.hush()  # Live follows words, not images.
 
     def _parsed(self, vocabulary: Vocabulary | None) -> None:
         if vocabulary is not None or not self.words.text.strip():
@@ -438,7 +440,7 @@ class PrelabelDock(Tab):
     def _fail(self, sentence: str) -> None:
         if not self.session.running:
             self.bar.idle("")
-        self.bar.say(("failed", sentence))
+        self.bar.say_until("asked", "failed", sentence)
 
     # Files
 
@@ -449,14 +451,11 @@ class PrelabelDock(Tab):
         if result is None:
             self.exporter.fail("There is nothing to export yet: run first.")
             return
-        result.annotation.found_different(result.layer.data)
+        result.take_unseen()
         ids, vocabulary = result.annotation.named()
         facts = label_facts(result.layer, self.place.source.layer)
         self.keeper.exporting(result)
         self.exporter.write(lambda: label_image(ids, vocabulary, facts))
-
-    def _suggest_folder(self, source: Source) -> None:
-        self.exporter.suggest(source.layer.source.path)
 
     def _save_words(self, name: str) -> None:
         vocabulary = self.words.vocabulary

@@ -83,6 +83,9 @@ class ExportBox(QWidget):
         )
         load = button("Load settings…", "From a job file", self.load_job.emit)
         rows.addLayout(row(save, load, stretch=0))
+        self.folder.textChanged.connect(self.over)
+        self.format.currentIndexChanged.connect(self.over)
+        self.replace.toggled.connect(self.over)
         self._work = Background()
         self._work.done.connect(self._written)
         # The formats bring SciPy along, and napari's first Labels layer brings pandas: neither the
@@ -146,6 +149,12 @@ class ExportBox(QWidget):
             more = f" and {len(outcome.paths) - 4} more" if len(outcome.paths) > 4 else ""
             self._tell("\n".join([*outcome.lines(), f"Files: {where}{more}"]), "")
             self.written.emit()
+
+    def over(self, *_: Any, every: bool = False) -> None:
+        """Take away an error whose cause is gone; `every` takes receipts, too."""
+        if (every or self.receipt.property("role") == "error") and self.button.isEnabled():
+            self.receipt.hide()
+            self.receipt.clear()
 
     def fail(self, text: str) -> None:
         """Say why nothing can be exported."""

@@ -26,6 +26,7 @@ from .session import Session
 
 SOON_MS = 1500
 PATIENCE = 4.0
+RESTORED = "Your labels are as you left them."
 # Labels that change while they are copied are copied again; a later stroke brings them again, too.
 TRIES, AGAIN_S = 5, 0.2
 

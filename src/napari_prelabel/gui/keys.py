@@ -31,7 +31,8 @@ class Key:
 
 TABLE = (
     Key("run", "Shift+R", "label the image from the words", CANVAS),
-    Key("undo", "Shift+U", "take the last run back", CANVAS),
+    Key("undo", "Shift+U", "take the last run back; what you painted since stays", CANVAS),
+    Key("redo", "Shift+Y", "bring back the run that was undone", CANVAS),
     Key("next", "Shift+N", "give the region under the cursor its next best class", CANVAS),
     Key("scribble", "Shift+S", "take up Scribble, or put it down", CANVAS),
     Key("", "drag", "draw a stroke of the selected class; the label 0 erases", SCRIBBLE),
@@ -41,7 +42,8 @@ TABLE = (
     Key("", "[ and ]", "how far from a stroke pixels may change", SCRIBBLE),
     Key("", "Space, held", "move the picture", SCRIBBLE),
     Key("keys", "?", "show these keys", WINDOW),
-    Key("", "Ctrl+Z", "take the last stroke or correction back", NAPARI),
+    Key("", "Ctrl+Z", "take back what came last: a stroke, a correction, a run", NAPARI),
+    Key("", "Ctrl+Shift+Z", "bring back what was undone last", NAPARI),
     Key("", "2, 4, 1", "paint, fill, erase", NAPARI),
     Key("", "− and =", "step through the classes", NAPARI),
     Key("", "[ and ]", "a smaller or larger brush", NAPARI),

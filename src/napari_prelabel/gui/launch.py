@@ -66,7 +66,8 @@ def _result(image: ImageLayer, ids: Ids, vocabulary: Vocabulary) -> ResultLayer:
         vocabulary,
     )  # fmt: skip
     result.put(result.annotation.begin(), found, ())
-    result.annotation.steps.clear()
+    result.step = None
+    result.annotation.history.clear()
     return result
 
 

@@ -66,7 +66,7 @@ class Legend(QObject):
         canvas = {c.name: "#{:02x}{:02x}{:02x}".format(*c.rgb) for c in known if counts[c.name]}
         self._table.classes.set_classes(typed, kept, canvas)
         if result is None:
-            self._results.show_state(0, 0, changed)
+            self._results.show_state((0, 0), 0, changed)
             return
         self._dress()
         self._show_counts(result, changed)
@@ -74,7 +74,8 @@ class Legend(QObject):
     def _show_counts(self, result: ResultLayer, changed: str | None = None) -> None:
         notes = result.annotation
         self._table.classes.set_counts(notes.counts())
-        self._results.show_state(len(notes.steps), notes.human_pixels(), changed)
+        runs = len(notes.history.runs), len(notes.history.undone_runs)
+        self._results.show_state(runs, notes.human_pixels(), changed)
 
     def _count(self) -> None:
         result = self._result

@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 import numpy as np
-from napari.layers import Image, Shapes
+from napari.layers import Image, Labels, Shapes
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QWidget
 
@@ -13,6 +13,7 @@ from ..job import Display, Job
 from . import from_file, images, limits
 from .background import Background
 from .images import Source
+from .lying import image_under
 from .opened import is_picture
 from .parts import Combo, Name, column, label, row
 from .values_row import ValuesRow
@@ -58,6 +59,7 @@ class PlaceBox(QWidget):
         events = viewer.layers.events
         for event in (events.inserted, events.removed, events.reordered):
             event.connect(self._follow)
+        viewer.layers.selection.events.active.connect(self._selected)
         self._renamed: list[Image] = []
         self._follow()
 
@@ -79,12 +81,19 @@ class PlaceBox(QWidget):
         if self.layer is not before or not layers:
             self._new_image()
 
+    def _selected(self, event: Any) -> None:
+        """Choose the image that is selected, or that the selected labels lie on."""
+        layer = event.value
+        image = image_under(layer, self._viewer.layers) if isinstance(layer, Labels) else layer
+        self.image.choose(image)
+
     def disconnect_viewer(self) -> None:
         """Stop following, when the dock closes."""
         self.values.leave()
         events = self._viewer.layers.events
         for event in (events.inserted, events.removed, events.reordered):
             event.disconnect(self._follow)
+        self._viewer.layers.selection.events.active.disconnect(self._selected)
         for layer in self._renamed:
             layer.events.name.disconnect(self._follow)
 

@@ -15,14 +15,18 @@ from qtpy.QtCore import QTimer
 
 from ..labels import HUMAN, IMPORTED, MODEL, Ids, LabelMap, Mask
 from ..vocabulary import Vocabulary
-from .annotation import Annotation, Index, Plane, Step, box_of
+from .annotation import Annotation, Index, Plane, box_of
+from .history import Step, Stroke
 from .images import Source
 from .seconds import Seconds
 from .strips import LARGE
 
 METADATA = "prelabel"
 BUSY_MS, SHARE_S = 40, 0.008
-_OURS = "_prelabel_result"
+OURS = "_prelabel_result"
+UNDONE = "The run was undone. Ctrl+Shift+Z brings it back; Ctrl+Z goes on to what was before it."
+REDONE = "The run is back. Ctrl+Z undoes it again."
+UNDER_WAY = "The run is still under way: Shift+U ends and undoes it, Cancel keeps what is done."
 
 
 def dtype_for(vocabulary: Vocabulary) -> type[np.unsignedinteger[Any]]:
@@ -37,6 +41,9 @@ class ResultLayer:
     labels that came from elsewhere. source : what of the image was run last, if anything.
     turn : larger for the result that was run last.
     listeners : called when the person or the slider changed pixels.
+    walked : called with a sentence when an undo or a redo of the layer met a run.
+    step : the run that is under way, None between runs.
+    unfinished : the session's task of the last run, where it ended before its last plane.
     seconds : what the runs that are shown would have said second.
     kept : the file that the labels are kept in between sessions, None before the first stroke;
         kept_at : the annotation's `edits` that it holds.
@@ -54,11 +61,15 @@ class ResultLayer:
         self.annotation = Annotation(layer.data.shape, vocabulary)
         if layer.data.any():
             self.annotation.adopt(np.asarray(layer.data), owner)
+            self._copy()
         self.kept_at = self.annotation.edits
         self.seconds = Seconds()
         self.annotation.facts = dict(layer.metadata.get(METADATA, {}))
         self.hidden: frozenset[str] = frozenset()
         self.listeners: set[Callable[[], None]] = set()
+        self.walked: set[Callable[[str], None]] = set()
+        self.step: Step | None = None
+        self.unfinished: Any = None
         self._dress: tuple[Any, ...] | None = None
         self._catching_up = False
         self._confirmed: Mask = np.zeros(layer.data.shape, np.bool_)
@@ -68,18 +79,17 @@ class ResultLayer:
 
     def _follow_layer(self) -> None:
         layer = self.layer
-        self._undo, self._redo = layer.undo, layer.redo
-        layer.undo, layer.redo = self._undo_stroke, self._redo_stroke
+        layer.undo, layer.redo = self.undo, self.redo
         self._set_item, self._apply_mask = layer.data_setitem, layer._apply_mask_to_data
         layer.data_setitem, layer._apply_mask_to_data = self._setting, self._masking
         layer.events.paint.connect(self._painted)
         # An attribute, so that layer and result are forgotten together.
-        setattr(layer, _OURS, self)
+        setattr(layer, OURS, self)
 
     @classmethod
     def of(cls, layer: Labels) -> "ResultLayer | None":
         """The result a layer belongs to, None for other people's layers."""
-        result: ResultLayer | None = getattr(layer, _OURS, None)
+        result: ResultLayer | None = getattr(layer, OURS, None)
         if result is None or layer.data.shape != result.annotation.shown.shape:
             return None
         return result
@@ -107,13 +117,15 @@ class ResultLayer:
         more : other strips of the answer follow at once, and the canvas waits for the last.
         """
         box = box_of(found, plane) if self.annotation.keeps_ids(step, found.vocabulary) else ()
+        self.step = step
         with self.writing(box, refresh=not more):
             changed = self.annotation.put(step, found, plane, **how)
-        self.seconds.put(self.annotation.steps[-1], found, plane)
+        self.seconds.put(step, found, plane)
         return changed
 
     def finish(self, step: Step, job: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
         """After the last answer: drop words nobody uses, say how the layer came about."""
+        self.step = None
         image = self.image()
         facts = {
             "job": dict(job),
@@ -124,17 +136,60 @@ class ResultLayer:
         if self.annotation.vocabulary.names == vocabulary.names:
             self.annotation.finish(step, vocabulary, facts)
             self.dress()
-            return
-        with self.writing():
-            self.annotation.finish(step, vocabulary, facts)
+        else:
+            with self.writing():
+                self.annotation.finish(step, vocabulary, facts)
+        self._tell()
 
     def undo_run(self) -> bool:
         """Take back the last run; False when there is none, or in the middle of a stroke."""
-        if self.drawing or not self.annotation.steps:
-            return False
-        self.seconds.undo(self.annotation.steps[-1])
+        runs = self.annotation.history.runs
+        return bool(runs) and not self.drawing and self._cross(runs[-1], False)
+
+    def redo_run(self) -> bool:
+        """Bring back the run that was undone last; False when there is none, or in a stroke."""
+        runs = self.annotation.history.undone_runs
+        return bool(runs) and not self.drawing and self._cross(runs[-1], True)
+
+    def undo(self) -> None:
+        """What Ctrl+Z does: take the last stroke or run back, whichever came last."""
+        self._walk(False)
+
+    def redo(self) -> None:
+        """What Ctrl+Shift+Z does: bring back what was undone last."""
+        self._walk(True)
+
+    def _walk(self, forward: bool) -> None:
+        if self.drawing:
+            return
+        history = self.annotation.history
+        entry = history.next_redo if forward else history.next_undo
+        for edit in entry.edits if entry is not None else []:
+            if self.take_unseen(edit.box):
+                entry = None if forward else history.next_undo
+                break
+        if isinstance(entry, Stroke):
+            self._cross_stroke(entry, forward)
+        elif entry is not None and entry is self.step:
+            self._say(UNDER_WAY)
+        elif entry is not None:
+            self._cross(entry, forward)
+            self._say(REDONE if forward else UNDONE)
+
+    def _cross(self, step: Step, forward: bool) -> bool:
+        (self.seconds.redo if forward else self.seconds.undo)(step)
         with self.writing():
-            return self.annotation.undo_run()
+            done = self.annotation.redo(step) if forward else self.annotation.undo(step)
+        self._tell()
+        return done
+
+    def _cross_stroke(self, stroke: Stroke, forward: bool) -> None:
+        (self.annotation.redo if forward else self.annotation.undo)(stroke)
+        self.dress()
+        for edit in stroke.edits:
+            self._copy(edit.box)
+        self.layer.refresh(extent=False)
+        self._tell()
 
     @contextmanager
     def writing(self, box: Index = (), refresh: bool = True) -> Iterator[None]:
@@ -142,7 +197,7 @@ class ResultLayer:
 
         What others wrote there is taken first, and the brush keeps its class.
         """
-        self.annotation.found_different(self.layer.data, box)
+        self.take_unseen(box)
         with self._same_brush():
             yield
             self.dress()
@@ -150,6 +205,31 @@ class ResultLayer:
         self.layer._reset_history()
         if refresh:
             self.layer.refresh(extent=False)
+
+    def take_unseen(self, box: Index = ()) -> bool:
+        """Take what others wrote into a box of the layer as the person's; True if anything was."""
+        known = self.annotation.vocabulary
+        found = self.annotation.found_different(self.layer.data, box)
+        if self.annotation.vocabulary is not known:
+            self.dress()
+            self._copy(box)
+            self.layer.refresh(extent=False)
+        return found
+
+    def _class_of(self, value: Any) -> Any:
+        """The id, or ids, to paint instead: one without a name becomes a class, held by the brush.
+
+        Before napari writes it: what it tells of an edit comes partly before, partly after.
+        """
+        known, ids = self.annotation.vocabulary, np.asarray(value)
+        named = self.annotation.name_all(ids)
+        if self.annotation.vocabulary is known:
+            return value
+        self.dress()
+        held = named[ids == self.layer.selected_label]
+        if held.size:
+            self.layer.selected_label = int(held[0])
+        return named if ids.ndim else int(named)
 
     def _copy(self, box: Index = ()) -> None:
         """What the annotation shows becomes the layer's data; the array stays the same one."""
@@ -179,7 +259,7 @@ class ResultLayer:
         here = self.plane_in_view()
         small = self.layer.data[here].size <= LARGE
         if small:
-            self._take_unseen(here)
+            self.take_unseen(here)
         self.annotation.blank_below(threshold, here)
         if small:
             self._copy(here)
@@ -192,7 +272,7 @@ class ResultLayer:
         """Bring what waits to the slider's value, a few milliseconds at a time."""
         end = time.perf_counter() + SHARE_S
         while self.annotation.waiting and not self.drawing and time.perf_counter() < end:
-            self._take_unseen(self.annotation.waiting[-1])
+            self.take_unseen(self.annotation.waiting[-1])
             done = self.annotation.catch_up()
             self._copy(done)
             waiting = self.annotation.waiting
@@ -204,10 +284,6 @@ class ResultLayer:
         self._catching_up = False
         self.layer.refresh(extent=False)
         self._tell()
-
-    def _take_unseen(self, box: Index) -> None:
-        if self.annotation.found_different(self.layer.data, box):
-            self.layer._reset_history()
 
     def plane_in_view(self) -> Plane:
         """Index of the plane that the canvas shows, () for a single image."""
@@ -246,19 +322,23 @@ class ResultLayer:
     # The person
 
     def _painted(self, event: Any) -> None:
-        box = _box(event.value, self.layer.data.ndim)
-        ids, drawn = _after(event.value, self.layer.data[box].copy(), box)
+        box = box_of_edits(event.value, self.layer.data.ndim)
+        ids, drawn = after_edits(event.value, self.layer.data[box].copy(), box)
         self._forget_confirmed()
         self.annotation.painted(ids, box, drawn)
+        # The history is ours: napari's knows ids only, which a run may renumber.
+        self.layer._undo_history.clear()
         self._tell()
 
     def _setting(self, indices: Any, value: Any, refresh: bool = True) -> None:
+        value = self._class_of(value)
         same = np.asarray(self.layer.data[indices] == value)
         where = tuple(np.asarray(i)[same] for i in indices)
         with self._confirming(where):
             self._set_item(indices, value, refresh)
 
     def _masking(self, data: Ids, mask: Mask, label: int, where: tuple[slice, ...]) -> Any:
+        label = self._class_of(label)
         same = np.nonzero(mask & (data == label))
         starts = (s.start for s in where)
         with self._confirming(tuple(i + at for i, at in zip(same, starts, strict=True))):
@@ -293,34 +373,20 @@ class ResultLayer:
             self._confirmed[where] = False
         self._pending.clear()
 
-    def _undo_stroke(self) -> None:
-        self._follow(self._undo, self.annotation.stroke_undone, self.layer._undo_history)
-
-    def _redo_stroke(self) -> None:
-        self._follow(self._redo, self.annotation.stroke_redone, self.layer._redo_history)
-
-    def _follow(
-        self, napari_does: Callable[[], None], we_do: Callable[[Any], None], history: Any
-    ) -> None:
-        if not history:
-            return
-        box = _box(history[-1], self.layer.data.ndim)
-        napari_does()
-        we_do(self.layer.data)
-        self._copy(box)
-        self.layer.refresh(extent=False)
-        self._tell()
-
     def _tell(self) -> None:
         for told in list(self.listeners):
             told()
+
+    def _say(self, text: str) -> None:
+        for told in list(self.walked):
+            told(text)
 
 
 def _nothing() -> None:
     return None
 
 
-def _after(atoms: Any, ids: Ids, box: tuple[slice, ...]) -> tuple[Ids, Mask]:
+def after_edits(atoms: Any, ids: Ids, box: tuple[slice, ...]) -> tuple[Ids, Mask]:
     """What a box holds once the edits are written, and the pixels they went over.
 
     napari tells of some edits before it writes them.
@@ -340,7 +406,16 @@ def _after(atoms: Any, ids: Ids, box: tuple[slice, ...]) -> tuple[Ids, Mask]:
     return ids, drawn
 
 
-def _box(atoms: Any, ndim: int) -> tuple[slice, ...]:
+def values_met(atoms: Any) -> Ids:
+    """The ids that the edits of one entry of napari's undo list put, and those they replaced."""
+    values: list[Any] = []
+    for atom in atoms:
+        masked = getattr(atom, "slice_key", None) is not None
+        values += (atom.old_values, atom.new_value) if masked else atom[1:]
+    return np.concatenate([np.asarray(v).ravel() for v in values])
+
+
+def box_of_edits(atoms: Any, ndim: int) -> tuple[slice, ...]:
     """Smallest box around the edits of one entry of napari's undo list."""
     bounds = []
     for atom in atoms:

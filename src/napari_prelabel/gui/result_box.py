@@ -8,10 +8,12 @@ from .parts import button, column, counted, label, row
 
 
 class ResultBox(QWidget):
-    """`blank` brings a threshold 0..1; `undo` the wish to take the last run back."""
+    """`blank` brings a threshold 0..1; `undo` and `redo` the wish to take the last run back, and to
+    bring it back."""
 
     blank = Signal(float)
     undo = Signal()
+    redo = Signal()
 
     def __init__(self) -> None:
         super().__init__()
@@ -36,6 +38,11 @@ class ResultBox(QWidget):
             f"Labels and scores as before the last run, in one step ({pressed('undo')})",
             self.undo.emit,
         )  # fmt: skip
+        self.redo_button = button(
+            "Redo run",
+            f"Bring back the run that was undone last ({pressed('redo')})",
+            self.redo.emit,
+        )
         self.kept = label(role="muted")
         self.changed = label(selectable=True)
         rows = column(self, 0)
@@ -43,14 +50,14 @@ class ResultBox(QWidget):
         rows.addLayout(row(self.slider, self.percent, stretch=0))
         rows.addWidget(self.overwrite)
         rows.addWidget(self.kept)
-        rows.addWidget(self.undo_button)
+        rows.addLayout(row(self.undo_button, self.redo_button))
         rows.addWidget(self.changed)
         self._quiet = QTimer(self)
         self._quiet.setSingleShot(True)
         self._quiet.setInterval(25)
         self._quiet.timeout.connect(lambda: self.blank.emit(self.threshold))
         self.slider.valueChanged.connect(self._moved)
-        self.show_state(0, 0, "")
+        self.show_state((0, 0), 0, "")
 
     @property
     def threshold(self) -> float:
@@ -71,9 +78,10 @@ class ResultBox(QWidget):
     def _tell(self, value: int) -> None:
         self.percent.setText(f"{value} %" if value else "off")
 
-    def show_state(self, runs: int, human: int, changed: str | None = None) -> None:
-        """How many runs can be undone, how many pixels are the person's, what changed."""
-        self.undo_button.setEnabled(runs > 0)
+    def show_state(self, runs: tuple[int, int], human: int, changed: str | None = None) -> None:
+        """Runs that can be undone and redone, pixels that are the person's, what changed."""
+        self.undo_button.setEnabled(runs[0] > 0)
+        self.redo_button.setEnabled(runs[1] > 0)
         self.kept.setText(
             f"{counted(human, 'pixel')} painted by you or opened from a file: kept by runs."
         )

@@ -1,7 +1,5 @@
 """What is going on, live, Run and Cancel; stays in view below the settings."""
 
-import time
-from dataclasses import replace
 from typing import Any
 
 from qtpy.QtCore import Signal
@@ -10,36 +8,7 @@ from qtpy.QtWidgets import QCheckBox, QProgressBar, QSizePolicy, QWidget
 from ..job import Progress
 from .keys import pressed
 from .parts import NoticeArea, Tone, Way, button, column, label, pressed_row
-
-STAGES = {
-    "models": "Loading the models",
-    "text": "Reading the words",
-    "encode": "Looking at the image: window",
-    "score": "Comparing with the words: window",
-    "purify": "Cleaning up: window",
-    "diffusion": "Looking at the image with the diffusion model",
-    "walk": "Following outlines",
-    "segment": "Cutting the image into segments",
-    "retrieve": "Comparing with the reference set",
-    "learn": "Learning from image",
-    "evaluate": "Checking: step",
-    "decide": "Deciding",
-}
-# Where in the bar each stage begins and ends, in per mille.
-SHARES = {
-    "models": (0, 50),
-    "text": (50, 100),
-    "encode": (100, 600),
-    "score": (600, 700),
-    "purify": (700, 970),
-    "diffusion": (600, 800),
-    "walk": (800, 970),
-    "segment": (100, 300),
-    "retrieve": (600, 970),
-    "learn": (50, 1000),
-    "evaluate": (50, 1000),
-    "decide": (970, 1000),
-}
+from .progress import RunClock, time_left, told, within
 
 
 class RunBar(QWidget):
@@ -75,7 +44,8 @@ class RunBar(QWidget):
         rows.addWidget(self.live_box)
         rows.addLayout(pressed_row(self.run_button, self.cancel_button))
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
-        self._clock = Clock()
+        self._clock = RunClock()
+        self._passing = ("", "")
         self.device.hide()
         self.say()
         self.idle("")
@@ -92,6 +62,21 @@ class RunBar(QWidget):
         """Say one sentence more."""
         self._area.add(tone, text)
 
+    def say_until(self, cause: str, tone: Tone, text: str) -> None:
+        """Replace the sentences by one that is true until something happens; see `over`."""
+        self._area.say((tone, text))
+        self._passing = (cause, text)
+
+    def follow(self, cause: str, *signals: Any) -> None:
+        """What happens when one of these signals comes."""
+        for signal in signals:
+            signal.connect(lambda *_: self.over(cause))
+
+    def over(self, cause: str) -> None:
+        """It happened: what was said until then is taken away."""
+        if self._passing[0] == cause and self.notices.texts == [self._passing[1]]:
+            self.say()
+
     def resizeEvent(self, event: Any) -> None:
         """Narrower sentences are higher ones."""
         super().resizeEvent(event)
@@ -99,6 +84,7 @@ class RunBar(QWidget):
 
     def busy(self) -> None:
         """A run has begun."""
+        self._clock = RunClock()
         self.run_button.setText("Running…")
         self.run_button.setEnabled(False)
         self.cancel_button.setEnabled(True)
@@ -127,38 +113,8 @@ class RunBar(QWidget):
 
     def progress(self, number: int, planes: int, step: Progress) -> None:
         """One step of plane `number` of `planes`."""
-        step = self._clock.timed(number, step)
-        low, high = SHARES[step.stage]
-        within = low + (high - low) * (step.done / step.total if step.total else 0)
-        self.bar.setValue(round((1000 * number + within) / planes))
-        self.stage.setText(_sentence(number, planes, step))
-
-
-class Clock:
-    """Tells how long a stage still takes where the engine does not, from its steps so far."""
-
-    def __init__(self) -> None:
-        self._stage: tuple[int, str, int] | None = None
-        self._began = 0.0
-        self._first = 0
-
-    def timed(self, number: int, step: Progress) -> Progress:
-        """The step of plane `number`, with seconds left once they can be told."""
-        now, stage = time.monotonic(), (number, step.stage, step.total)
-        if stage != self._stage or step.done < self._first:
-            self._stage, self._began, self._first = stage, now, step.done
-        steps = step.done - self._first
-        if step.seconds_left is not None or not steps or step.total < 2:
-            return step
-        return replace(step, seconds_left=(now - self._began) / steps * (step.total - step.done))
-
-
-def _sentence(number: int, planes: int, step: Progress) -> str:
-    text = step.message or STAGES[step.stage]
-    if step.total > 1 and not step.message:
-        text += f" {min(step.done + 1, step.total)} of {step.total}"
-    if planes > 1:
-        text = f"Slice {number + 1} of {planes}. {text}"
-    if step.seconds_left is not None and step.seconds_left >= 1:
-        text += f", about {step.seconds_left:.0f} s left"
-    return text
+        self.bar.setValue(round(1000 * (number + within(step)) / planes))
+        text = step.message or told(step)
+        if planes > 1:
+            text = f"Slice {number + 1} of {planes}: {text[:1].lower()}{text[1:]}"
+        self.stage.setText(text + time_left(self._clock.left(number, planes, step)))

@@ -38,9 +38,11 @@ class Seconds:
 
     answers: list[Second] = field(default_factory=list)
     _before: list[tuple[Any, list[Second]]] = field(default_factory=list)
+    _after: list[tuple[Any, list[Second]]] = field(default_factory=list)
 
     def put(self, step: Any, found: LabelMap, plane: Plane) -> None:
         """Take an answer of a run; `step` is what undoes the run."""
+        self._after = []
         if not self._before or self._before[-1][0] is not step:
             self._before = [*self._before[-4:], (step, list(self.answers))]
         new = Second(plane, found.origin, found.runner_up, found.vocabulary)
@@ -48,10 +50,17 @@ class Seconds:
 
     def undo(self, step: Any) -> None:
         """The answers before a run."""
-        if self._before and self._before[-1][0] is step:
-            self.answers = self._before.pop()[1]
-        else:
-            self.answers = []
+        now = self.answers
+        known = bool(self._before) and self._before[-1][0] is step
+        self.answers = self._before.pop()[1] if known else []
+        self._after.append((step, now))
+
+    def redo(self, step: Any) -> None:
+        """The answers after a run that was undone."""
+        known = bool(self._after) and self._after[-1][0] is step
+        now = self.answers
+        self.answers = self._after.pop()[1] if known else []
+        self._before.append((step, now))
 
     def ranked(self, plane: Plane, mask: Mask) -> list[str]:
         """Names that the pixels of a mask (Y, X) were second-best for, the commonest first.

@@ -3,11 +3,10 @@
 import math
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count
-from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -18,11 +17,11 @@ from ..errors import Cancelled, ImageError, PrelabelError, RunFailed, WorkerDied
 from ..job import Job, Progress
 from ..labels import LabelMap
 from ..vocabulary import Vocabulary
-from .annotation import Step
-from .images import Source, guess_channel_axis, placement
-from .opened import is_picture
+from .history import Step
+from .images import Source, placement
+from .lying import belongs
 from .parts import Tone, counted
-from .result import METADATA, SHARE_S, ResultLayer, dtype_for
+from .result import SHARE_S, ResultLayer, dtype_for
 from .runner import Plane, Runner
 from .strips import strips_of
 from .tally import histogram
@@ -36,7 +35,9 @@ _turns = count(1)
 class Task:
     """One press of Run: the job, where it goes, what has come back so far.
 
+    pixels : the image's array and how its values are shown, at the start.
     asked : the person, or a newer run of this dock, wished its end.
+    finished : planes that are done, those of an earlier press that this one goes on from included.
     """
 
     number: int
@@ -45,23 +46,41 @@ class Task:
     planes: int
     locked: frozenset[str]
     overwrite: bool
+    pixels: tuple[Any, ...]
     result: ResultLayer | None = None
     step: Step | None = None
     first: bool = True
     asked: bool = False
-    done: int = 0
+    finished: set[Plane] = field(default_factory=set)
     changed: Counter[tuple[str, str]] = field(default_factory=Counter)
     won: Counter[str] = field(default_factory=Counter)
     notices: list[str] = field(default_factory=list)
     last: LabelMap | None = None
+
+    @property
+    def done(self) -> int:
+        """How many planes are done."""
+        return len(self.finished)
+
+    def goes_on_from(self, other: "Task", planes: Collection[Plane]) -> bool:
+        """Whether this asks for nothing but what another task has left undone."""
+        return (
+            self.job.digest == other.job.digest
+            and self.source == other.source
+            and self.pixels[0] is other.pixels[0]
+            and self.pixels[1:] == other.pixels[1:]
+            and (self.locked, self.overwrite) == (other.locked, other.overwrite)
+            and other.finished < set(planes)
+        )
 
 
 class Session(QObject):
     """Runs jobs and shows their answers.
 
     started(Task), progressed(number, planes, Progress), shown(ResultLayer, Task) after every
-    answer, ended(Task, error or None), painted() when the person changed pixels. It holds no
-    list of results: they belong to their layers, so another session finds them, too.
+    answer, ended(Task, error or None), painted() when the person changed pixels, walked(sentence)
+    when an undo or redo of strokes met a run. It holds no list of results: they belong to their
+    layers, so another session finds them, too.
     """
 
     started = Signal(object)
@@ -69,6 +88,7 @@ class Session(QObject):
     shown = Signal(object, object)
     ended = Signal(object, object)
     painted = Signal()
+    walked = Signal(str)
 
     def __init__(self, viewer: Any, runner: Runner | None = None) -> None:
         super().__init__()
@@ -98,8 +118,12 @@ class Session(QObject):
         known = [r for r in self.results() if r.image() is image]
         result = max(known, key=lambda r: r.turn) if known else self._adopted(image)
         if result is not None:
-            result.listeners.add(self._told)
+            self._listen(result)
         return result
+
+    def _listen(self, result: ResultLayer) -> None:
+        result.listeners.add(self._told)
+        result.walked.add(self._walked)
 
     def results(self) -> list[ResultLayer]:
         """Every result in the viewer, in the order of its layers."""
@@ -115,8 +139,18 @@ class Session(QObject):
                     continue
         return None
 
+    def take_over(self, result: ResultLayer) -> None:
+        """Make labels that lay there those of their image: the next run goes into them."""
+        result.turn = next(_turns)
+        self._listen(result)
+        self.painted.emit()
+
     def _told(self) -> None:
         self.painted.emit()
+
+    def _walked(self, text: str) -> None:
+        self._viewer.status = text
+        self.walked.emit(text)
 
     def select(self, result: ResultLayer) -> None:
         """Make a result the layer that the brush works on."""
@@ -134,9 +168,22 @@ class Session(QObject):
     ) -> None:
         """Run a job on planes; an older task ends first, with what it has."""
         self._stop(Cancelled())
-        number = self.runner.start(job, source.view, planes)
-        self.task = Task(number, job, source, len(planes), locked, overwrite)
+        layer = source.layer
+        pixels = (layer.data, tuple(layer.contrast_limits), layer.gamma)
+        task = Task(0, job, source, len(planes), locked, overwrite, pixels)
+        result = self.result(source.layer)
+        left = result.unfinished if result is not None else None
+        if result is not None and left is not None and self._can_go_on(result, left, task, planes):
+            task = replace(left, asked=False)
+        rest = [plane for plane in planes if plane not in task.finished]
+        task.number = self.runner.start(job, source.view, rest)
+        self.task = task
         self.started.emit(self.task)
+
+    def _can_go_on(self, result: ResultLayer, left: Task, task: Task, planes: list[Plane]) -> bool:
+        """Whether slices that an earlier run has done can stay, undone with the rest."""
+        last = left.step is not None and result.annotation.is_last_run(left.step)
+        return last and left.result is result and task.goes_on_from(left, planes)
 
     def cancel(self) -> None:
         """Stop; slices that are done stay."""
@@ -156,12 +203,22 @@ class Session(QObject):
             self._stop(Cancelled())
         return result.undo_run()
 
+    def redo_run(self, image: Image | None) -> bool:
+        """Bring back the run on an image that was undone last.
+
+        False when there is none, while a run is under way, or in the middle of a stroke.
+        """
+        result = self.result(image)
+        under_way = self.task is not None and self.task.source.layer is image
+        return result is not None and not under_way and result.redo_run()
+
     def leave(self) -> None:
         """End the run and listen no more, for a dock that is closed; the layers stay."""
         self._stop(Cancelled())
         self._viewer.layers.events.removed.disconnect(self._removed)
         for result in self.results():
             result.listeners.discard(self._told)
+            result.walked.discard(self._walked)
 
     def _stop(self, error: Exception) -> None:
         """Give the task up now; what it has is finished as soon as no stroke is under way."""
@@ -180,7 +237,7 @@ class Session(QObject):
 
     def _progressed(self, batch: int, number: int, planes: int, step: Progress) -> None:
         if self.task is not None and batch == self.task.number:
-            self.progressed.emit(number, planes, step)
+            self.progressed.emit(self.task.planes - planes + number, self.task.planes, step)
 
     def _arrived(self, batch: int, plane: Plane, found: LabelMap) -> None:
         parts = _strips(found)
@@ -228,6 +285,7 @@ class Session(QObject):
         )  # fmt: skip
         _note(task, result, found, changed, whole)
         if whole is not None:
+            task.finished.add(plane)
             self.shown.emit(result, task)
 
     def _result_of(self, task: Task) -> ResultLayer:
@@ -261,8 +319,11 @@ class Session(QObject):
             **placement(source),
         )
         result = ResultLayer(layer, vocabulary, image)
-        result.listeners.add(self._told)
+        self._listen(result)
+        chosen = self._viewer.layers.selection.active
         self._viewer.add_layer(layer)
+        if _on_another(chosen, image):
+            self._viewer.layers.selection.active = chosen
         return result
 
     def _end(self, batch: int, error: Exception | None) -> None:
@@ -274,32 +335,15 @@ class Session(QObject):
         result = task.result
         if result is not None and task.step is not None and task.last is not None:
             result.finish(task.step, task.job.to_dict(), task.last.provenance)
+            result.unfinished = task if error is not None and task.done < task.planes else None
         self.ended.emit(task, error)
 
 
-def belongs(layer: Labels, image: Image, layers: Iterable[Any]) -> bool:
-    """Whether labels with our metadata, of no result yet, were made for an image.
-
-    They have its size, and name it or fit no other image.
-    """
-    told = layer.metadata.get(METADATA)
-    if ResultLayer.of(layer) or not isinstance(told, Mapping) or "classes" not in told:
-        return False
-    if not isinstance(layer.data, np.ndarray) or not _fits(layer, image):
-        return False
-    source = str(told.get("image") or "")
-    if image.name in (source, PurePath(source).stem, layer.name.removesuffix(" labels")):
-        return True
-    others = [x for x in layers if is_picture(x) and x is not image]
-    return not any(_fits(layer, other) for other in others)
-
-
-def _fits(layer: Labels, image: Image) -> bool:
-    shapes = [d.shape[: image.ndim] for d in (image.data if image.multiscale else [image.data])]
-    axis = guess_channel_axis(image)
-    if axis is not None:
-        shapes = [(*s[:axis], *s[axis + 1 :]) for s in shapes]
-    return layer.data.shape in [tuple(s) for s in shapes]
+def _on_another(layer: Any, image: Image) -> bool:
+    """Whether a person works on another image meanwhile, whose layers must stay selected."""
+    result = ResultLayer.of(layer) if isinstance(layer, Labels) else None
+    theirs = result.image() if result is not None else layer
+    return isinstance(theirs, Image) and theirs is not image
 
 
 def _strips(found: LabelMap) -> list[LabelMap]:
@@ -326,7 +370,6 @@ def _note(
     """Keep what the summary after the run needs."""
     names = {c.id: c.name for c in result.annotation.vocabulary.classes}
     if whole is not None:
-        task.done += 1
         task.last = whole
     task.changed.update(changed)
     counts = histogram(found.ids)
@@ -362,7 +405,8 @@ def _why(task: Task, error: Exception) -> tuple[Tone, str]:
             ended = "Another run took the worker over, so this one ended."
             return "failed", f"{ended}{_done(task)} Press Run to go on."
         if task.done:
-            return "info", f"Cancelled after {task.done} of {task.planes} slices, which stay."
+            done = f"Cancelled after {task.done} of {task.planes} slices, which stay."
+            return "info", f"{done} Press Run to go on."
         return "info", str(error)
     if task.done:
         return "failed", f"{_cause(error)}{_done(task)} Press Run to go on."

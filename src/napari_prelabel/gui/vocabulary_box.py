@@ -75,9 +75,9 @@ class VocabularyBox(QWidget):
         self.parsed.emit(self.vocabulary)
         self._quiet.start()
 
-    def settle_soon(self) -> None:
-        """Say `settled` again, once the box has been left alone."""
-        self._quiet.start()
+    def hush(self) -> None:
+        """Do not say `settled` of what was changed until now."""
+        self._quiet.stop()
 
     def _settle(self) -> None:
         if self.vocabulary is not None:

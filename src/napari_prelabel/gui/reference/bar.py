@@ -7,7 +7,7 @@ from qtpy.QtWidgets import QProgressBar, QSizePolicy, QWidget
 
 from ...job import Progress
 from ..parts import NoticeArea, Tone, button, column, label, pressed_row
-from ..run_bar import STAGES, Clock
+from ..progress import Clock, time_left, told
 
 
 class WorkBar(QWidget):
@@ -60,17 +60,13 @@ class WorkBar(QWidget):
 
     def progress(self, step: Progress) -> None:
         """One step of the work."""
-        step = self._clock.timed(0, step)
+        step = self._clock.timed(step)
         self.bar.setRange(0, max(step.total, 0) if step.total > 1 else 0)
         self.bar.setValue(step.done)
-        text = STAGES[step.stage]
-        if step.total > 1 or step.message:
-            text += f" {min(step.done + 1, step.total)} of {step.total}"
+        text = told(step)
         if step.message:
             text += f": {step.message}"
-        if step.seconds_left is not None and step.seconds_left >= 1:
-            text += f", about {step.seconds_left:.0f} s left"
-        self._tell(text)
+        self._tell(text + time_left(step.seconds_left))
 
     def _tell(self, text: str) -> None:
         self.stage.setText(text)

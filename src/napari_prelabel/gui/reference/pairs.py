@@ -14,9 +14,9 @@ from ...masks import black_and_white, filled, is_black_and_white, with_backgroun
 from ...vocabulary import Class, Vocabulary, key
 from ..annotation import planes_of
 from ..images import Source, guess_channel_axis
+from ..lying import belongs
 from ..opened import is_picture
 from ..result import METADATA, ResultLayer
-from ..session import belongs
 
 if TYPE_CHECKING:
     from ...engine.tasks import Reviewed
