@@ -31,7 +31,7 @@ class Key:
 
 TABLE = (
     Key("run", "Shift+R", "label the image from the words", CANVAS),
-    Key("undo", "Shift+U", "take the last run back; what you painted since stays", CANVAS),
+    Key("undo", "Shift+U", "take the last run back", CANVAS),
     Key("redo", "Shift+Y", "bring back the run that was undone", CANVAS),
     Key("next", "Shift+N", "give the region under the cursor its next best class", CANVAS),
     Key("scribble", "Shift+S", "take up Scribble, or put it down", CANVAS),
