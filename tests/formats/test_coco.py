@@ -8,6 +8,7 @@ from pycocotools.coco import COCO
 from napari_prelabel.errors import FileFormatError
 from napari_prelabel.formats import FORMATS, LabelImage, Options, coco, coco_read, export
 from napari_prelabel.formats.coco import read_coco, write_coco
+from napari_prelabel.formats.outlines import outlines
 from napari_prelabel.vocabulary import Vocabulary
 
 # pycocotools' own decode() is not yet written for NumPy 2.
@@ -276,3 +277,14 @@ def test_an_image_beyond_the_limit_is_not_written(image, tmp_path, monkeypatch):
     with pytest.raises(FileFormatError, match="204 pixels, more than the 203"):
         export([image], tmp_path, "coco")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_box_has_the_outline_of_any_other_region(tmp_path):
+    ids = np.zeros((9, 12), np.uint16)
+    ids[2:5, 3:9], ids[7, 0] = 1, 1
+    export([LabelImage(ids, Vocabulary.parse("tree"), "a")], tmp_path, "coco")
+    found = json.loads((tmp_path / "instances.json").read_text())["annotations"]
+    for entry, (y, x, height, width) in zip(found, [(2, 3, 3, 6), (7, 0, 1, 1)], strict=True):
+        (wanted,) = outlines(np.ones((height, width), bool))
+        shifted = [*np.reshape(wanted, (-1, 2)), x, y]
+        assert entry["segmentation"] == [shifted.ravel().tolist()]

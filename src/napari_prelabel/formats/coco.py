@@ -178,6 +178,10 @@ def _segmentation(
 ) -> list[list[float]] | dict[str, Any]:
     if options.segmentation == "rle":
         return run_lengths(mask, origin, shape)
+    if mask.all():  # specks are many, and a box is drawn as it is
+        left, top = float(origin[1]), float(origin[0])
+        right, foot = left + mask.shape[1], top + mask.shape[0]
+        return [[left, foot, left, top, right, top, right, foot]]
     polygons = outlines(mask)
     if options.segmentation == "auto" and not _gives_back(polygons, mask):
         return run_lengths(mask, origin, shape)
