@@ -128,8 +128,10 @@ def test_a_pair_without_strokes_is_not_ticked_by_itself(viewer, dock):
 def test_the_state_follows_learning_and_painting(made, two):
     state = made.learn._state
     assert {state(p) for p in made.learn.table.rows} == {"learned"}
+    assert made.bar.notices.texts[0].startswith("Learned")
     two[0][1].layer.paint((50, 60), 1)
     wait(lambda: {state(p) for p in made.learn.table.rows} == {"learned", "changed"})
+    wait(lambda: made.bar.notices.texts == [])  # what was said of the learning is over
 
 
 def test_cancel_leaves_things_as_they_were(dock, two, fake):

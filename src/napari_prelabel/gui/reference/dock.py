@@ -85,6 +85,7 @@ class ReferenceDock(Tab):
         self.answer = WhyAnswer(self.why, self.tool, self.shelf)
         self.places = Places(self.viewer, lambda: self.learn.table.rows)
         self.bar = WorkBar()
+        self._said = ""
         self._soon = QTimer(self)
         self._soon.setSingleShot(True)
         self._soon.setInterval(REFRESH_MS)
@@ -149,6 +150,7 @@ class ReferenceDock(Tab):
         self.answer.failed.connect(self._fail)
         self.new.fetcher.failed.connect(self._fail)
         self._soon.timeout.connect(self.learn.refresh)
+        self.learn.outdated.connect(self._outdated)
         for event in self._layer_events():
             event.connect(self._follow)
         self.viewer.events.theme.connect(self._restyle)
@@ -332,10 +334,17 @@ class ReferenceDock(Tab):
             f"{counted(found.images, 'image')}."
         )
         notices: list[tuple[Tone, str]] = [("info", text) for text in (told, *notes)]
+        self._said = told
         self.bar.idle("Done.")
         self.bar.say(*notices)
         self.shelf.open(Path(found.folder), f"{counted(images, 'image')} added")
         self.sections["content"].expand()
+
+    def _outdated(self) -> None:
+        """Labels changed after they were learned: what was said of it is over."""
+        if self.bar.notices.texts[:1] == [self._said]:
+            self.bar.idle("")
+            self.bar.say()
 
     def clean(self, cleaning: Any) -> None:
         """Apply cleaning settings to the open set."""

@@ -43,9 +43,11 @@ class Target:
 
 
 class LearnBox(QWidget):
-    """`changed` comes when other pairs are ticked."""
+    """`changed` comes when other pairs are ticked, `outdated` when labels differ from what was
+    learned of them."""
 
     changed = Signal()
+    outdated = Signal()
 
     def __init__(self, find: Callable[[], list[Pair]]) -> None:
         super().__init__()
@@ -97,6 +99,12 @@ class LearnBox(QWidget):
             widget.setVisible(bool(pairs))
         self.empty.setVisible(not pairs)
         self._tell()
+        if any(self._differs(pair) for pair in pairs):
+            self.outdated.emit()
+
+    def _differs(self, pair: Pair) -> bool:
+        told = self._learned.get(pair.key)
+        return told is not None and told != _state_of(pair)
 
     def is_ticked(self, pair: Pair) -> bool:
         return not pair.problem and self._ticked.get(pair.key, pair.touched())
@@ -123,7 +131,7 @@ class LearnBox(QWidget):
         if pair.problem:
             return "not usable"
         if pair.key in self._learned:
-            return "learned" if self._learned[pair.key] == _state_of(pair) else "changed"
+            return "changed" if self._differs(pair) else "learned"
         if pair.share is None:
             return "opened"
         return f"{_percent(pair.share)} yours" if pair.share else "not corrected"
