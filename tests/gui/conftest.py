@@ -9,6 +9,7 @@ from pathlib import Path
 import napari
 import numpy as np
 import pytest
+from napari import settings
 from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QApplication
 
@@ -46,6 +47,8 @@ def _apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pool: Pool) -> None:
     monkeypatch.setattr(runner, "_pool", pool)
     monkeypatch.setattr(remember, "_path", lambda: tmp_path / "config" / "dock.json")
     monkeypatch.setattr(kept, "folder", lambda: tmp_path / "kept")
+    monkeypatch.setattr(settings, "_CFG_PATH", str(tmp_path / "config" / "settings.yaml"))
+    settings._clear_plugin_settings_cache()
 
 
 @pytest.fixture(scope="session")

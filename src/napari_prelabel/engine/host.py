@@ -7,6 +7,7 @@ unguarded script again and open a second window. It ends as soon as its stdin cl
 import argparse
 import asyncio
 import contextlib
+import json
 import logging
 import os
 import queue
@@ -39,9 +40,17 @@ _SETTINGS: dict[str, Any] = {
 class Host:
     """One worker, one request at a time; the others wait in the order they came."""
 
-    def __init__(self, folder: Path, engine: str, patience: float, outbox: "Outbox") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        engine: str,
+        patience: float,
+        outbox: "Outbox",
+        arguments: dict[str, Any] | None = None,
+    ) -> None:
+        """arguments : keyword arguments of the engine."""
         self._folder = folder
-        self._engine = engine
+        self._engine = engine, arguments or {}
         self._patience = patience
         self._outbox = outbox
         self._waiting: dict[int, tuple[Any, Path]] = {}
@@ -66,7 +75,7 @@ class Host:
             ) as self._cluster, Client(
                 self._cluster, security=security, asynchronous=True
             ) as self._client:  # fmt: skip
-                await self._client.register_plugin(worker.EnginePlugin(self._engine))
+                await self._client.register_plugin(worker.EnginePlugin(*self._engine))
                 self._client.subscribe_topic(worker.TOPIC, self._on_event)
                 self._outbox.put("hello", os.getpid())
                 await self._warm()
@@ -216,7 +225,8 @@ def end(folder: Path) -> None:
 
 
 async def _main(stream: BinaryIO, outbox: Outbox, options: argparse.Namespace) -> None:
-    host = Host(options.folder, options.engine, options.patience, outbox)
+    arguments = json.loads(options.arguments)
+    host = Host(options.folder, options.engine, options.patience, outbox, arguments)
     loop = asyncio.get_running_loop()
     threading.Thread(target=_read, args=(stream, loop, host, options.folder), daemon=True).start()
     if os.name == "posix":
@@ -230,6 +240,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--engine", required=True)
     parser.add_argument("--patience", type=float, required=True)
+    parser.add_argument("--arguments", required=True)
     options = parser.parse_args()
     stream, out = claim_pipes()
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING)

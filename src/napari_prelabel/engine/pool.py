@@ -7,6 +7,7 @@ pool's threads, never on the caller's: a window must hand them on by a signal.
 
 import contextlib
 import itertools
+import json
 import logging
 import os
 import queue
@@ -16,7 +17,7 @@ import sys
 import tempfile
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
@@ -54,6 +55,18 @@ OnProgress = Callable[[Progress], None]
 OnDone = Callable[[Any], None]
 
 
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What a worker is started with.
+
+    arguments : keyword arguments of the engine, of what JSON holds.
+    environment : variables of its process beside those of this one.
+    """
+
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
 @dataclass(slots=True, eq=False)
 class Run:
     """A submitted job or task. `generation` grows with every submission to one pool."""
@@ -83,14 +96,21 @@ class Pool:
     """A worker process that holds the models and runs one job at a time.
 
     engine : "module:name" of what makes the engine, imported in the worker only.
+    setup : what the worker is started with; `change` takes another one.
     start_timeout : seconds until a worker that has not said hello is given up.
     patience : seconds a cancelled run has to stop before its process is replaced.
     """
 
     def __init__(
-        self, engine: str = ENGINE, *, start_timeout: float = 60.0, patience: float = 10.0
+        self,
+        engine: str = ENGINE,
+        setup: Setup | None = None,
+        *,
+        start_timeout: float = 60.0,
+        patience: float = 10.0,
     ) -> None:
         self._engine = engine
+        self._setup = setup or Setup()
         self._start_timeout = start_timeout
         self._patience = patience
         self._numbers = itertools.count(1)
@@ -110,6 +130,18 @@ class Pool:
     def start(self) -> None:
         """Start the worker ahead of the first run; returns at once."""
         self._later(self._ensure_host)
+
+    def change(self, setup: Setup) -> bool:
+        """Take another setup; a worker that is up starts again with it once nothing runs.
+
+        Returns whether there is such a worker; one that has not been started is not started.
+        """
+        with self._lock:
+            same, self._setup = setup == self._setup, setup
+        up = self._host is not None and self._host.alive
+        if up and not same:
+            self._later(self._renew)
+        return up and not same
 
     def submit(
         self,
@@ -208,10 +240,26 @@ class Pool:
         if self._host is not None:
             self._host.close()
 
+    def _outdated(self) -> bool:
+        """Whether the worker has another setup than the wanted one, and nothing to do."""
+        host = self._host
+        if host is None or not host.alive or host.setup == self._setup:
+            return False
+        return all(run._host is not host for run in list(self._runs.values()))
+
+    def _renew(self) -> None:
+        if self._outdated():
+            self._ensure_host()
+
     def _ensure_host(self) -> "_Host":
+        if self._outdated():
+            assert self._host is not None
+            self._host.close()
         if self._host is None or not self._host.alive:
             try:
-                self._host = _Host(self, self._engine, self._start_timeout, self._patience)
+                self._host = _Host(
+                    self, self._engine, self._setup, (self._start_timeout, self._patience)
+                )
             except OSError as error:
                 raise WorkerNotStarted(f"{error.strerror or error}.") from error
         return self._host
@@ -257,6 +305,9 @@ class Pool:
             run._future.set_exception(outcome)
         else:
             run._future.set_result(outcome)
+        if self._outdated():
+            with contextlib.suppress(WorkerNotStarted):
+                self._later(self._renew)
         if run._on_done is not None:
             _call(run._on_done, outcome)
 
@@ -269,7 +320,10 @@ class Pool:
 class _Host:
     """One host process and the thread that listens to it."""
 
-    def __init__(self, pool: Pool, engine: str, start_timeout: float, patience: float) -> None:
+    def __init__(self, pool: Pool, engine: str, setup: Setup, seconds: tuple[float, float]) -> None:
+        """seconds : until it is given up at its start, and what a cancelled run has to stop."""
+        start_timeout, patience = seconds
+        self.setup = setup
         self.folder = Path(tempfile.mkdtemp(prefix="prelabel-"))
         self.worker: dict[str, Any] = {}
         self._pool = pool
@@ -277,7 +331,7 @@ class _Host:
         self._lock = threading.Lock()
         self._log = self.folder / "log.txt"
         try:
-            self._process = _spawn(self.folder, self._log, engine, patience)
+            self._process = _spawn(self.folder, self._log, (engine, setup), patience)
         except BaseException:
             shutil.rmtree(self.folder, ignore_errors=True)
             raise
@@ -399,10 +453,14 @@ def _unforeseen(error: Exception) -> RunFailed:
     return RunFailed(cause, "".join(traceback.format_exception(error)))
 
 
-def _spawn(folder: Path, log: Path, engine: str, patience: float) -> "subprocess.Popen[bytes]":
+def _spawn(
+    folder: Path, log: Path, what: tuple[str, Setup], patience: float
+) -> "subprocess.Popen[bytes]":
+    engine, setup = what
     command = [
         sys.executable, "-P", "-m", "napari_prelabel.engine.host",
         "--folder", str(folder), "--engine", engine, "--patience", str(patience),
+        "--arguments", json.dumps(dict(setup.arguments)),
     ]  # fmt: skip
     # A session of its own: Ctrl+C in napari's terminal is napari's business.
     options: dict[str, Any] = (
@@ -412,8 +470,9 @@ def _spawn(folder: Path, log: Path, engine: str, patience: float) -> "subprocess
     )
     with log.open("wb") as errors:
         return subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, **options
-        )
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
+            env=os.environ | dict(setup.environment), **options,
+        )  # fmt: skip
 
 
 def _call(callback: Callable[[Any], None], value: Any) -> None:

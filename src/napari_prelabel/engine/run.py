@@ -60,7 +60,8 @@ class Engine:
     """Runs jobs; keeps models, encoded windows and words between runs. Not for several threads.
 
     device : "auto", "cpu", "cuda", "mps"; never changed behind a person's back.
-    cache : of encoded windows and crops; None keeps an eighth of the memory, 0.5 to 4 GiB.
+    cache : of encoded windows and crops, or the bytes it may hold; None keeps an eighth of the
+        memory, 0.5 to 4 GiB.
     words : of text rows; None keeps them in the user's cache folder as well.
     load : gives a Clip for (model name, device, precision).
     """
@@ -68,12 +69,13 @@ class Engine:
     def __init__(
         self,
         device: str = "auto",
-        cache: Encodings | None = None,
+        cache: Encodings | int | None = None,
         words: Encodings | None = None,
         load: Callable[[str, str, str], Clip] = load_clip,
     ) -> None:
         self._device = pick_device(device)
-        self._cache = Encodings(_cache_size()) if cache is None else cache
+        room = _cache_size() if cache is None else cache
+        self._cache = Encodings(room) if isinstance(room, int) else room
         self._words = _word_cache() if words is None else words
         self._load = load
         self._clips: OrderedDict[tuple[str, str], Clip] = OrderedDict()

@@ -29,12 +29,14 @@ class EnginePlugin(WorkerPlugin):  # type: ignore[misc]
 
     engine : "module:name" of a callable that returns an engine; imported with the first task,
         never before the process is up.
+    arguments : keyword arguments that it is called with.
     """
 
     name = PLUGIN
 
-    def __init__(self, engine: str) -> None:
+    def __init__(self, engine: str, arguments: dict[str, Any]) -> None:
         self._factory = engine
+        self._arguments = arguments
         self._engine: Any = None
         self._stopped: set[int] = set()
 
@@ -51,7 +53,7 @@ class EnginePlugin(WorkerPlugin):  # type: ignore[misc]
     def engine(self) -> Any:
         if self._engine is None:
             module, _, name = self._factory.partition(":")
-            self._engine = getattr(importlib.import_module(module), name)()
+            self._engine = getattr(importlib.import_module(module), name)(**self._arguments)
         return self._engine
 
     def stop(self, generation: int) -> None:

@@ -40,7 +40,7 @@ from .place_box import PlaceBox
 from .result import ResultLayer
 from .result_box import ResultBox
 from .run_bar import RunBar
-from .runner import Runner, shared_pool
+from .runner import Runner
 from .scribble import Desk, ScribbleTool
 from .scribble_asker import Settings
 from .scribble_box import ScribbleBox
@@ -53,6 +53,7 @@ from .undo import Undo
 from .unlike import Unlike
 from .vocabulary_box import TIP, VocabularyBox
 from .words_menu import Sentences, WordsMenu
+from .worker_line import WorkerLine
 
 WORDS = "prelabel_vocabulary"
 SENTENCES = "prelabel_descriptions"
@@ -155,8 +156,7 @@ class PrelabelDock(Tab):
     def _make_tools(self) -> None:
         """What works on the boxes and has none of its own."""
         self.files = JobFiles(self, self.job, self.show_job)
-        self._tick = QTimer(self)
-        self._tick.setInterval(1000)
+        self.worker = WorkerLine(self.session, self.bar)
         self._soon = QTimer(self)
         self._soon.setSingleShot(True)
         self.corrector = Corrector(
@@ -208,8 +208,7 @@ class PrelabelDock(Tab):
         self.session.progressed.connect(self.bar.progress)
         self.session.shown.connect(self._shown)
         self.session.ended.connect(self._ended)
-        self._soon.timeout.connect(self._warm_up)
-        self._tick.timeout.connect(self._show_device)
+        self._soon.timeout.connect(self.worker.warm_up)
         self.viewer.events.theme.connect(self._restyle)
         self._keys = {
             "run": self.run,
@@ -228,12 +227,6 @@ class PrelabelDock(Tab):
         boxes = (self.place, self.models, self.method)
         self.unlike = Unlike(self.session, boxes, self.bar, ways)
         self.suggester.held = self.unlike.holds
-
-    def _warm_up(self) -> None:
-        """Start the worker while the person still types; it loads its libraries by itself."""
-        if self.session.runner.pool is shared_pool:
-            shared_pool().start()
-            self._tick.start()
 
     def leave(self) -> None:
         """End the run and let go of the viewer; results stay, for the next dock to take up."""
@@ -298,7 +291,7 @@ class PrelabelDock(Tab):
 
     def _started(self, _: Task) -> None:
         self.bar.busy()
-        self._tick.start()
+        self.worker.follow()
 
     def _shown(self, result: ResultLayer, task: Task) -> None:
         self.legend.recolour(result)
@@ -309,7 +302,7 @@ class PrelabelDock(Tab):
         self.sections["result"].expand()
 
     def _ended(self, task: Task, error: Exception | None) -> None:
-        self._show_device()
+        self.worker.show()
         result = self.session.result(task.source.layer)
         if result is not None:
             self.legend.show(result, changed_text(task))
@@ -432,10 +425,6 @@ class PrelabelDock(Tab):
     def _choose_models(self) -> None:
         self.models.choose_full()
         self.show_section("models")
-
-    def _show_device(self) -> None:
-        pool = self.session.runner.pool()
-        self.bar.show_device(pool.device, pool.memory())
 
     def _fail(self, sentence: str) -> None:
         if not self.session.running:

@@ -17,6 +17,7 @@ from . import from_file
 from .background import Background
 from .images import pixel_size
 from .parts import Combo, Name, button, column, label, row
+from .preferences import Preferences, changes
 from .result import METADATA
 
 if TYPE_CHECKING:
@@ -51,9 +52,11 @@ class ExportBox(QWidget):
     written = Signal()
     save_job = Signal()
     load_job = Signal()
+    _preferred: Path | None
 
     def __init__(self) -> None:
         super().__init__()
+        self._offered, self._preferred = "", None
         self.format = Combo(FORMAT_TIP)
         self.folder = QLineEdit()
         self.folder.setPlaceholderText("Folder")
@@ -86,6 +89,8 @@ class ExportBox(QWidget):
         self.folder.textChanged.connect(self.over)
         self.format.currentIndexChanged.connect(self.over)
         self.replace.toggled.connect(self.over)
+        changes().changed.connect(self._prefer)
+        self._prefer(changes().follow())
         self._work = Background()
         self._work.done.connect(self._written)
         # The formats bring SciPy along, and napari's first Labels layer brings pandas: neither the
@@ -117,11 +122,21 @@ class ExportBox(QWidget):
         if chosen:
             self.folder.setText(chosen)
 
+    def _prefer(self, now: Preferences) -> None:
+        """Offer the folder of the Preferences from now on, where the person chose no other."""
+        folder = now.exports
+        if self.folder.text() == self._offered:
+            self.folder.clear()
+        self._preferred = folder
+        if folder is not None:
+            self.suggest(None)
+
     def suggest(self, source: str | None) -> None:
-        """Offer a folder beside the image, unless one is chosen already."""
+        """Offer the preferred folder, else one beside the image, unless one is chosen already."""
         if not self.folder.text():
-            beside = Path(source).parent if source else Path.home()
-            self.folder.setText(str(beside / "prelabel"))
+            beside = (Path(source).parent if source else Path.home()) / "prelabel"
+            self._offered = str(self._preferred or beside)
+            self.folder.setText(self._offered)
 
     def write(self, make: "Callable[[], tuple[LabelImage, Claim]]") -> None:
         """Write what `make` gives off the GUI thread; the receipt follows."""

@@ -10,6 +10,7 @@ from ..models import catalog
 from .fetch_row import Fetchable, FetchRow, megabytes
 from .method_diffusion import DiffusionRow, check_diffusion
 from .parts import Combo, Name, column, label, row
+from .preferences import changes
 
 HIDDEN = ("shape",)
 
@@ -39,6 +40,8 @@ class ModelsBox(QWidget):
         self.fetcher.busy.connect(lambda busy: self.models.setEnabled(not busy))
         self.fetcher.ended.connect(self._chosen)
         self.models.currentIndexChanged.connect(self._chosen)
+        changes().follow()
+        changes().changed.connect(self._chosen)  # the folder of models may be another
         self._chosen()
 
     @property

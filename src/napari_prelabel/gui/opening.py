@@ -107,3 +107,5 @@ class DockFrame(Tab):
 
 def _imported() -> None:
     importlib.import_module("napari_prelabel.gui.dock")
+    # napari reads all plugins' settings with the first of them, which takes a third of a second.
+    importlib.import_module("napari_prelabel.gui.preferences").preferences()

@@ -8,6 +8,7 @@ from typing import Any
 import platformdirs
 
 from . import remember
+from .preferences import preferences
 
 FILE = "reference.json"
 MOST = 12
@@ -46,7 +47,12 @@ def used(folder: Path, known: Iterable[Path]) -> list[Path]:
 
 
 def home() -> Path:
-    """The folder that new sets go to unless the person chooses another."""
+    """The folder that new sets go to unless the person chooses another.
+
+    The one of the Preferences, else that of the last set, else the user's data folder.
+    """
+    if chosen := preferences().reference_sets:
+        return chosen
     told = settings().get("home")
     return Path(told) if isinstance(told, str) and told else _default_home()
 

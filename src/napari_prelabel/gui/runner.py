@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QApplication
 from ..engine.pool import Pool, Run
 from ..errors import Cancelled, ImageError, PrelabelError
 from ..job import Job, Progress
+from .preferences import preferences
 
 if TYPE_CHECKING:
     from ..images.rgb import Shown
@@ -25,11 +26,16 @@ def shared_pool() -> Pool:
     """The one worker of this napari, started when it is first asked for."""
     global _pool
     if _pool is None:
-        _pool = Pool()
+        _pool = Pool(setup=preferences().setup)
         atexit.register(close_shared_pool)
         if app := QApplication.instance():
             app.aboutToQuit.connect(close_shared_pool)
     return _pool
+
+
+def renew_shared_pool() -> bool:
+    """Give the worker what the Preferences say; whether one is up that now starts again."""
+    return _pool is not None and _pool.change(preferences().setup)
 
 
 def close_shared_pool() -> None:

@@ -221,10 +221,9 @@ def bundle_of(name: str) -> Bundle:
 
 
 def model_dir(name: str) -> Path:
-    """Folder of a model's files: the sample data's, or one per model in the user's data folder.
+    """Folder of a model's files: the sample data's, or one per model in `models_home`.
 
-    The environment variable PRELABEL_MODELS names another parent folder, for instance one that
-    a group shares. Raises FileFormatError when the sample data lacks the demo model.
+    Raises FileFormatError when the sample data lacks the demo model.
     """
     return folder_of(name, entry_of(name).source)
 
@@ -233,9 +232,25 @@ def folder_of(name: str, source: str) -> Path:
     """`model_dir` of a model of any table, by its name and source."""
     if source == "sample":
         return sample_path("models", name)
+    return models_home() / name
+
+
+# At most one: what `keep_models` was told last.
+_kept: list[Path] = []
+
+
+def models_home() -> Path:
+    """Where models lie: the environment variable PRELABEL_MODELS, for instance a folder that a
+    group shares; else what `keep_models` was told; else the user's data folder."""
     home = os.environ.get(HOME_VARIABLE)
-    parent = Path(home) if home else platformdirs.user_data_path("napari-prelabel") / "models"
-    return parent / name
+    if home or _kept:
+        return Path(home) if home else _kept[0]
+    return platformdirs.user_data_path("napari-prelabel") / "models"
+
+
+def keep_models(folder: Path | None) -> None:
+    """Keep models in a folder of one's own from now on, or no longer."""
+    _kept[:] = [] if folder is None else [folder]
 
 
 def installed(name: str) -> bool:

@@ -239,7 +239,11 @@ def pick_device(device: str = "auto") -> torch.device:
         found = torch.device(device)
         torch.empty(1, device=found)
     except (RuntimeError, AssertionError, ValueError) as error:
-        raise ModelError(device, f"There is no device {device!r} here: choose auto.") from error
+        raise ModelError(
+            device,
+            f"There is no device {device!r} here: choose auto (--device on the command line, "
+            "Preferences > Prelabel in napari).",
+        ) from error
     return found
 
 

@@ -12,6 +12,7 @@ from ...models.catalog_visual import IN_WINDOWS
 from .. import recent_sets
 from ..fetch_row import FetchRow
 from ..parts import Combo, Name, button, column, counted, label, line, row
+from ..preferences import Preferences, changes
 from .clips import clips
 from .encoders import GET, choice, choices, fetchable, squashes
 from .pairs import Pair, Taken, grounded, take
@@ -165,7 +166,8 @@ class MakeBox(QWidget):
         told = recent_sets.settings()
         self.name = line(DEFAULT_NAME, "What the set is called", "Name of the set")
         self.parent_folder = line("", "Where the set's folder is made", "Folder of the set")
-        self.parent_folder.setText(str(recent_sets.home()))
+        self._home = str(recent_sets.home())
+        self.parent_folder.setText(self._home)
         browse = button("…", "Choose a folder", self._browse)
         browse.setFixedWidth(34)
         self.encoder = Combo("What compares segments of different images")
@@ -196,6 +198,8 @@ class MakeBox(QWidget):
         self.fetcher.busy.connect(lambda busy: self.encoder.setEnabled(not busy))
         self.fetcher.ended.connect(self._explain)
         self.refresh()
+        changes().follow()
+        changes().changed.connect(self._prefer)
 
     def _lay_out(self, browse: QWidget) -> None:
         self._new, self._worded = QWidget(), QWidget()
@@ -237,6 +241,13 @@ class MakeBox(QWidget):
         clip = self._clips.get(self.words.currentData())
         told = BY_NAME_NOTE if clip is None else f"{BY_CLIP_NOTE} {clip.note}"
         self.words_note.setText(told.strip())
+
+    def _prefer(self, _: Preferences) -> None:
+        """Other folders in napari's Preferences."""
+        if self.parent_folder.text() == self._home:
+            self._home = str(recent_sets.home())
+            self.parent_folder.setText(self._home)
+        self.refresh()
 
     def _browse(self) -> None:
         chosen = QFileDialog.getExistingDirectory(self, "Folder", self.parent_folder.text())
