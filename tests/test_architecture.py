@@ -10,11 +10,22 @@ import pytest
 import napari_prelabel
 
 ROOT = Path(napari_prelabel.__file__).parent
-VALUES = {"bases", "colours", "errors", "names", "vocabulary", "settings", "job", "labels"}
+VALUES = {
+    "bases",
+    "colours",
+    "errors",
+    "faults",
+    "names",
+    "vocabulary",
+    "settings",
+    "job",
+    "labels",
+}
 
 # Which of our own parts a part may import.
 MAY_USE = {
     "errors": set(),
+    "faults": {"errors"},
     "colours": set(),
     "vocabulary": {"colours", "errors"},
     "names": set(),

@@ -159,8 +159,10 @@ def test_background_words_are_told_to_name_no_pixels(pictures, tmp_path):
     classes = tmp_path / "classes.txt"
     classes.write_text("water\n- grass\n")
     where = (*files(pictures)[:4], "--classes", classes)
-    assert "nothing is learnt of id 0" in reference("build", tmp_path / "set", *where)
-    assert [e.phrase for e in ReferenceSet.open(tmp_path / "set").labels()] == ["water"]
+    told = reference("build", tmp_path / "set", *where, "--unlabelled-is-background")
+    assert "nothing is learnt of id 0" in told
+    words = {e.phrase for e in ReferenceSet.open(tmp_path / "set").labels()}
+    assert words == {"water", "background"}
     told = reference("evaluate", tmp_path / "set", *where)
     assert "nothing is learnt" not in told
     assert "3 images, percent" in told
@@ -179,8 +181,8 @@ def test_many_faults_are_counted_and_empty_labels_told(pictures, tmp_path):
     assert "and so for 2 more images" in told
     for path in (tmp_path / "labels").iterdir():
         Image.fromarray(np.zeros((36, 50), np.uint8)).save(path)
-    told = reference("build", tmp_path / "set", *files(tmp_path)[:6])
-    assert "The set is empty" in told
+    told = reference("build", tmp_path / "set", *files(tmp_path)[:6], code=SENTENCE)
+    assert "no region of at least 4 pixels has a label that counts" in told
 
 
 def test_a_run_without_words_is_told_those_of_the_set(built, pictures, tmp_path):

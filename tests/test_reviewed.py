@@ -35,14 +35,14 @@ def test_pairs_meet_by_name(folders):
     assert np.unique(pairs[1].ids).tolist() == [1, IGNORE]
     assert pairs[1].vocabulary == WORDS
     assert [p.name for p in pairs[1:]] == ["day/b"]
-    assert list(pairs.faults()) == []
+    assert pairs.usable()[1] == ()
 
 
 def test_ids_may_count_from_zero(folders):
     pairs, _ = find_pairs(*folders, WORDS, from_zero=True)
     assert [np.unique(p.ids).tolist() for p in pairs] == [[1, IGNORE], [2, IGNORE]]
     few, _ = find_pairs(*folders, Vocabulary.parse("sky"), from_zero=True)
-    assert [f.partition("holds")[2] for f in few.faults()] == [
+    assert [f.partition("holds")[2] for f in few.usable()[1]] == [
         " id 1, but from 0 on there are 1 classes: name all of them."
     ]
 
@@ -111,7 +111,8 @@ def test_labels_of_another_size_or_vocabulary(folders):
     Image.fromarray(np.ones((5, 6), np.uint8)).save(labels / "a.png")
     Image.fromarray(np.full((5, 7), 9, np.uint8)).save(labels / "day" / "b.png")
     pairs, _ = find_pairs(images, labels, WORDS)
-    size, strange = pairs.faults()
+    none, (size, strange) = pairs.usable()
+    assert len(none) == 0
     assert "choose the labels that belong to the image" in size
     assert "9" in strange
 

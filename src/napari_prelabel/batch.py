@@ -10,14 +10,8 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from .errors import (
-    DiskRefused,
-    FileFormatError,
-    ImageError,
-    OutOfMemory,
-    PrelabelError,
-    RunFailed,
-)
+from .errors import DiskRefused, FileFormatError, PrelabelError
+from .faults import ends_all, of_the_image, sentence_of
 from .formats import FORMATS, LabelImage, Options, Receipt, total
 from .formats.atomic import check_writable
 from .formats.folder import Claim, OutFolder, Spot
@@ -32,9 +26,6 @@ from .labels import LabelMap
 # it took, and at the end.
 FLUSH_SECONDS = 2.0
 _SHARE = 20.0
-# Errors of ours that are an image's own; others end the batch, for no image would fare better.
-_OF_THE_IMAGE = (ImageError, FileFormatError, OutOfMemory, RunFailed)
-_LONGEST = 300
 
 
 class Runner(Protocol):
@@ -94,7 +85,7 @@ def run_batch(
                 notices = (*sink.out.moved(spot), *notices)
                 sink.add(spot, images, Outcome(picture, "written", "", 0.0, notices), start)
             except BaseException as error:
-                if _ends_all(error):
+                if ends_all(error):
                     raise
                 yield Outcome(picture, "failed", sentence_of(error))
             yield from sink.flush(patient=True)
@@ -123,26 +114,6 @@ def is_labels(path: Path) -> bool:
     return any(FORMATS[name].recognises(path) for name in FORMATS)
 
 
-def sentence_of(error: BaseException) -> str:
-    """What is told of an image that this was raised for, in one line."""
-    text = str(error) if isinstance(error, PrelabelError) else _unforeseen(error)
-    text = text.replace("\n", "\\n").replace("\r", "\\r")
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
-
-
-def _unforeseen(error: BaseException) -> str:
-    if isinstance(error, MemoryError):
-        return "The image does not fit into memory: cut it into tiles, or close other programs."
-    try:
-        said = str(error)
-    except Exception:
-        said = ""
-    cause = f"{type(error).__name__}: {said[:160]}" if said else type(error).__name__
-    if isinstance(error, ImportError) and error.name:
-        return f"The image needs {error.name}, which is not installed: run pip install {error.name}"
-    return f"The image cannot be labelled ({cause}): save it in another format, and try again."
-
-
 def _checked(folder: Path) -> bool:
     """True if files can be written into the folder; DiskRefused before any work is done."""
     try:
@@ -150,15 +121,6 @@ def _checked(folder: Path) -> bool:
     except FileFormatError as error:
         raise DiskRefused(folder, str(error.__cause__ or error)) from error
     return True
-
-
-def _ends_all(error: BaseException) -> bool:
-    """Whether an error is no image's own: of the person, the run or the disk."""
-    if isinstance(error, DiskRefused):
-        return True
-    if isinstance(error, PrelabelError):
-        return not isinstance(error, _OF_THE_IMAGE)
-    return isinstance(error, (KeyboardInterrupt, SystemExit, GeneratorExit))
 
 
 def _claim(picture: Picture) -> Claim:
@@ -196,9 +158,7 @@ def _read(path: Path) -> Pixels:
     try:
         return read_image(path)
     except PrelabelError as error:
-        if isinstance(error, _OF_THE_IMAGE):
-            raise
-        raise ImageError(str(error)) from error
+        raise of_the_image(error) from error
 
 
 def _followed(
@@ -283,7 +243,7 @@ class _Sink:
             items = [(spot, images) for spot, images, _ in waiting]
             self.receipts.append(self.out.write(items, self._options))
         except BaseException as error:
-            if _ends_all(error):
+            if ends_all(error):
                 raise
             if len(waiting) == 1:
                 return [replace(waiting[0][2], state="failed", sentence=sentence_of(error))]

@@ -203,3 +203,15 @@ def relabel(ids: Ids, mapping: Mapping[int, int]) -> Ids:
     for old, new in mapping.items():
         table[old] = new
     return table[ids]
+
+
+def one_channel(values: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
+    """(Y, X) of a map (Y, X, C) that was saved in colours which are all grey; None of others.
+
+    C : 3 colours, 4 with opacity, 2 grey with opacity. What is wholly transparent is 0.
+    """
+    colours = values[..., :3] if values.shape[-1] > 2 else values[..., :1]
+    if (colours != colours[..., :1]).any():
+        return None
+    grey = colours[..., 0]
+    return np.where(values[..., -1] == 0, 0, grey) if values.shape[-1] in (2, 4) else grey

@@ -6,7 +6,7 @@ import io
 import json
 import time
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from string import Template
 from typing import Any, Protocol
@@ -21,6 +21,7 @@ from .batch import Runner
 from .bench.data import DataSet, Sample, load_synthetic
 from .bench.steps import finish
 from .engine.tasks import Learn, Learned, Reviewed
+from .faults import ends_all, sentence_of
 from .formats import LabelImage, Options, export
 from .formats.atomic import write_atomic
 from .job import Job, Reference
@@ -63,12 +64,16 @@ class Result:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Results:
-    """The demo's outcome: per method one result a scene, in the scenes' order."""
+    """The demo's outcome: per method one result a scene, in the scenes' order.
+
+    failed : why scenes are left out, by their names.
+    """
 
     data: DataSet
     base: str
     models: str
     methods: dict[str, tuple[Result, ...]]
+    failed: dict[str, str] = field(default_factory=dict)
 
     def title(self, method: str) -> str:
         return _TITLES[method].format(base=ABOUT[self.base].title)
@@ -91,7 +96,9 @@ def run_demo(
 ) -> Generator[tuple[str, str], None, Results]:
     """Segment every scene with every method and write labels, overlays and the report.
 
-    Files of an earlier demo in the folder are replaced. Yields (scene, method) before each run.
+    Files of an earlier demo in the folder are replaced. Yields (scene, method) before each run. A
+    scene for which something is raised is told in the results and left out of them, unless none is
+    left.
     """
     bundle = bundle_of(models)
     found: dict[str, list[Result]] = {method: [] for method in bundle.methods}
@@ -106,18 +113,37 @@ def run_demo(
     if "reme" in bundle.methods:
         yield f"{LEARNT} corrected scenes", "reme"
         start = replace(start, reference=_learn(runner, folder))
+    failed: dict[str, str] = {}
     for sample in data.samples:
-        for method in bundle.methods:
-            yield sample.name, method
-            job = replace(start, method=method)  # type: ignore[arg-type]
-            result = _run(runner, job, sample)
-            found[method].append(result)
-            _write(result, folder)
-    results = Results(data, bundle.base, models, {m: tuple(r) for m, r in found.items()})
+        try:
+            done = yield from _every_method(runner, start, bundle.methods, sample, folder)
+        except BaseException as error:
+            if ends_all(error) or len(failed) + 1 == len(data.samples):
+                raise
+            failed[sample.name] = sentence_of(error)
+            continue
+        for result in done:
+            found[result.method].append(result)
+    data = replace(data, samples=tuple(s for s in data.samples if s.name not in failed))
+    rows = {method: tuple(results) for method, results in found.items()}
+    results = Results(data, bundle.base, models, rows, failed)
     figures = json.dumps(figures_of(results), indent=1) + "\n"
     write_atomic(folder / FIGURES, figures.encode(), overwrite=True)
     write_atomic(folder / PAGE, page(results).encode(), overwrite=True)
     return results
+
+
+def _every_method(
+    runner: Runner, start: Job, methods: Sequence[str], sample: Sample, folder: Path
+) -> Generator[tuple[str, str], None, list[Result]]:
+    """A scene with every method, its files written."""
+    done = []
+    for method in methods:
+        yield sample.name, method
+        job = replace(start, method=method)  # type: ignore[arg-type]
+        done.append(_run(runner, job, sample))
+        _write(done[-1], folder)
+    return done
 
 
 def _learn(runner: Doer, folder: Path) -> Reference:

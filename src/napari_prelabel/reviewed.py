@@ -1,6 +1,7 @@
 """Two folders, images and their corrected label maps, as pairs to learn from or to measure on."""
 
 import functools
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,20 +9,26 @@ from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from .engine.tasks import Reviewed
 from .errors import FileFormatError, ImageError, PrelabelError
+from .faults import ends_all, one_line, sentence_of
 from .formats import FORMATS, LabelImage, png, tiff
 from .formats.folder import Claim
 from .formats.record import Record, file_content
 from .images.find import Picture, find_images
 from .images.read import read_image
-from .masks import black_and_white, filled, is_black_and_white, told, with_background
-from .names import key
+from .labels import one_channel
+from .masks import Two, black_and_white, filled, told, two_values, with_background
+from .names import key, written
 from .vocabulary import IGNORE, Class, Vocabulary
 
 # Formats of one file an image, by the suffixes of their files.
 _READERS = {".png": "png", ".tif": "tiff", ".tiff": "tiff"}
+# Formats that others save masks in, and those of them that change values.
+_LOSSY = (".jpg", ".jpeg")
+_PLAIN = (".bmp", ".gif", *_LOSSY)
 # Their records are read whatever the classes.
 _NONE = Vocabulary((Class(1, "any"),))
 
@@ -65,13 +72,7 @@ class ReviewedFiles(Sequence[Reviewed]):
     def __getitem__(self, index: slice) -> "ReviewedFiles": ...
     def __getitem__(self, index: int | slice) -> "Reviewed | ReviewedFiles":
         if isinstance(index, slice):
-            return ReviewedFiles(
-                self.files[index],
-                self._vocabulary,
-                from_zero=self._from_zero,
-                ground=self._ground,
-                two=self._two,
-            )
+            return self._with(self.files[index])
         files = self.files[index]
         pixels = read_image(files.picture.path)
         if len(pixels.planes) != 1:
@@ -82,8 +83,8 @@ class ReviewedFiles(Sequence[Reviewed]):
         image, labels = pixels.plane(0), self._labels(files.labels)
         if labels.ids.shape != image.shape[:2]:
             raise ImageError(
-                f"{files.labels} has {labels.ids.shape} pixels, {files.picture.path.name} "
-                f"{image.shape[:2]}: choose the labels that belong to the image."
+                f"{files.labels} has {_size(labels.ids)} pixels, {files.picture.path.name} "
+                f"{_size(image)}: choose the labels that belong to the image."
             )
         ids, vocabulary = labels.ids, labels.vocabulary
         if self._ground:
@@ -91,13 +92,30 @@ class ReviewedFiles(Sequence[Reviewed]):
             ids = filled(ids, number)
         return Reviewed(files.picture.name, image, ids, vocabulary)
 
-    def faults(self) -> Iterator[str]:
-        """A sentence for every pair that cannot be used; reads all files."""
-        for number in range(len(self)):
+    def usable(self) -> tuple["ReviewedFiles", tuple[str, ...]]:
+        """The pairs that can be used, and a sentence for each of the others; reads all files."""
+        good, faults = [], []
+        for number, files in enumerate(self.files):
             try:
                 self[number]
-            except PrelabelError as error:
-                yield str(error)
+            except BaseException as error:
+                if not isinstance(error, PrelabelError) and ends_all(error):
+                    raise
+                told = sentence_of(error, "used")
+                mine = isinstance(error, PrelabelError)
+                faults.append(told if mine else one_line(f"{written(str(files.labels))}: {told}"))
+            else:
+                good.append(files)
+        return self._with(good), tuple(faults)
+
+    def _with(self, files: Sequence[Files]) -> "ReviewedFiles":
+        return ReviewedFiles(
+            files,
+            self._vocabulary,
+            from_zero=self._from_zero,
+            ground=self._ground,
+            two=self._two,
+        )
 
     def _labels(self, path: Path) -> LabelImage:
         if self._two and self._vocabulary is not None:
@@ -105,7 +123,7 @@ class ReviewedFiles(Sequence[Reviewed]):
                 _values(path), self._vocabulary, str(path), from_zero=self._from_zero
             )
             return LabelImage(ids, self._vocabulary, path.stem)
-        (found,) = FORMATS[_READERS[path.suffix.lower()]].read(path, self._vocabulary)
+        found = self._read(path)
         if not self._from_zero:
             return found
         highest = int(np.where(found.ids == IGNORE, 0, found.ids).max(initial=0))
@@ -116,6 +134,21 @@ class ReviewedFiles(Sequence[Reviewed]):
             )
         ids = np.where(found.ids == IGNORE, np.uint16(IGNORE), found.ids + np.uint16(1))
         return LabelImage(ids, found.vocabulary, found.name, found.source)
+
+    def _read(self, path: Path) -> LabelImage:
+        suffix = path.suffix.lower()
+        if suffix not in _PLAIN:
+            (found,) = FORMATS[_READERS[suffix]].read(path, self._vocabulary)
+            return found
+        if self._vocabulary is None or suffix in _LOSSY:
+            raise FileFormatError(
+                path,
+                f"{path} cannot hold ids of classes: save the labels as PNG, or black and white "
+                "for one class that is named.",
+            )
+        values = plain_pixels(path)
+        ids = np.where(values == 255, np.uint16(IGNORE), values.astype(np.uint16))
+        return LabelImage(ids, self._vocabulary, path.stem)
 
 
 def find_pairs(
@@ -138,7 +171,7 @@ def find_pairs(
             raise FileFormatError(
                 folder, f"{folder} is no folder: give one of images, one of labels."
             )
-    there = _label_files(labels)
+    there = _label_files(labels, plain=not labels.samefile(images))
     pictures = [
         p
         for p in find_images([str(images)], leave_out=labels)
@@ -153,38 +186,65 @@ def find_pairs(
             "labels/a.png.",
         )
     notes = [*_partners(pictures, met, there, images, labels)]
-    two = vocabulary is not None and _of_two(pair.labels for pair in pairs)
-    if two and vocabulary is not None and (note := told(vocabulary, from_zero)):
+    two: Two = _of_two(pair.labels for pair in pairs) if vocabulary is not None else ""
+    if two and vocabulary is not None and (note := told(vocabulary, from_zero, two)):
         notes.append(note)
-    found = ReviewedFiles(pairs, vocabulary, from_zero=from_zero, ground=ground, two=two)
+    found = ReviewedFiles(pairs, vocabulary, from_zero=from_zero, ground=ground, two=bool(two))
     return found, tuple(notes)
 
 
-def _of_two(paths: Iterable[Path]) -> bool:
-    """Whether label files hold 0 and 255 alone, 255 somewhere; looks no further than it must."""
+def _of_two(paths: Iterable[Path]) -> Two:
+    """Whether label files hold 0 and 255 alone or nearly, 255 somewhere; looks no further than it
+    must."""
     white = False
+    every: Two = "exact"
     for path in paths:
         try:
             values = _values(path)
-        except PrelabelError:
+        except Exception:
             continue  # told with the faults of all files
-        if not is_black_and_white(values):
-            return False
+        two = two_values(values)
+        if not two:
+            return ""
+        every = "near" if "near" in (two, every) else "exact"
         white |= bool(values.max(initial=0) > 1)
-    return white
+    return every if white else ""
 
 
 def _values(path: Path) -> npt.NDArray[Any]:
     """What a label file holds, as it is stored."""
-    return png.pixels(path)[0] if path.suffix.lower() == ".png" else tiff.pixels(path)
+    suffix = path.suffix.lower()
+    if suffix in _PLAIN:
+        return plain_pixels(path)
+    return png.pixels(path)[0] if suffix == ".png" else tiff.pixels(path)
 
 
-def _label_files(folder: Path) -> dict[Path, Record | None]:
-    """Label files of a folder in order, and whose labels they hold."""
+def plain_pixels(path: Path) -> npt.NDArray[Any]:
+    """(Y, X) uint8 of a mask in a format that we write no labels in; FileFormatError."""
+    try:
+        with Image.open(path) as picture:
+            values = np.asarray(picture)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise FileFormatError(path, f"{path} is damaged or no image: {error}.") from error
+    grey = values if values.ndim == 2 else one_channel(values)
+    if grey is None:
+        raise FileFormatError(path, f"{path} is a colour picture, not a label map: save a PNG.")
+    return grey
+
+
+def _label_files(folder: Path, plain: bool) -> dict[Path, Record | None]:
+    """Label files of a folder, the best formats first, and whose labels they hold.
+
+    plain : whether pictures in other formats are masks, too.
+    """
     found: dict[Path, Record | None] = {}
-    for path in sorted(folder.rglob("*")):
+    for path in sorted(folder.rglob("*"), key=lambda p: (p.suffix.lower() in _PLAIN, p)):
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.suffix.lower() in _READERS and not hidden and path.is_file():
+        if hidden or not path.is_file():
+            continue
+        if plain and path.suffix.lower() in _PLAIN:
+            found[path] = None
+        elif path.suffix.lower() in _READERS:
             chosen = FORMATS[_READERS[path.suffix.lower()]]
             found[path] = next(iter(chosen.records(path, _NONE).values()), None)
     return found
@@ -209,17 +269,31 @@ def _met(
     paired = set(met.values())
     lost = {r.content: p for p, r in there.items() if r and r.content and p not in paired}
     named = {
-        key(path.relative_to(labels).with_suffix("").as_posix()): path
+        _stem(path.relative_to(labels).as_posix()): path
         for path, record in reversed(list(there.items()))
         if record is None
     }
+    stems = Counter(_stem(picture.relative) for picture in pictures)
     for picture in pictures:
         if picture not in met:
             file = lost.get(content(picture.path)) if lost else None
-            file = file or named.get(key(picture.name))
+            stem = _stem(picture.relative)
+            file = file or named.get(stem if stems[stem] == 1 else key(picture.name))
             if file is not None and file != picture.path:
                 met[picture] = file
     return met
+
+
+def _size(pixels: npt.NDArray[Any]) -> str:
+    """Width and height, as people say them; all axes of a stack."""
+    shape = pixels.shape[:2] if pixels.shape[2:] in ((), (3,)) else pixels.shape
+    return " x ".join(map(str, shape[::-1]))
+
+
+def _stem(relative: str) -> str:
+    """What an image and its labels have in common in their folders, whatever their suffixes."""
+    head, dot, tail = relative.rpartition(".")
+    return key(head if dot and "/" not in tail else relative)
 
 
 def _partners(

@@ -117,6 +117,8 @@ def names_are_fit(out):
     seen = set()
     for path in out.rglob("*"):
         name = path.name
+        if name == atomic.LOCK:
+            continue
         assert not set(name) & set('<>:"/\\|?*')
         assert name.isprintable()
         assert name[0] != "."
@@ -193,7 +195,8 @@ def test_images_that_come_one_by_one_keep_their_labels(files, kind, prelabel, tm
 
 
 def contents(folder):
-    return {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    files = (p for p in folder.rglob("*") if p.is_file() and p.name != atomic.LOCK)
+    return {p: p.read_bytes() for p in files}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -455,7 +458,7 @@ def test_a_disk_that_is_full_ends_the_run_in_a_sentence(
     assert f"cannot be written ({os.strerror(number)})" in result.stderr
     assert "written" in result.stdout
     assert found(tmp_path / "out", kind) == {"a.png": 1}
-    assert not list((tmp_path / "out").glob(".*"))
+    assert [p.name for p in (tmp_path / "out").glob(".*")] in ([], [atomic.LOCK])
 
 
 def test_a_place_that_takes_no_files_is_told_before_the_first_run(prelabel, tmp_path):
@@ -528,3 +531,51 @@ def test_names_that_the_terminal_lacks_end_nothing(tmp_path):
     assert "caf%E9.png: " in told
     assert "\\u65e5\\u672c.png: " in told
     assert "Traceback" not in told
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_two_processes_that_write_one_folder_lose_no_image(kind, tmp_path):
+    """Fifty images: twenty of each process alone, ten of both."""
+    for number in range(50):
+        image = Image.new("RGB", (8, 6), (grey(number % 8 + 1),) * 3)
+        path = tmp_path / ("one" if number < 20 else "two" if number < 40 else "both")
+        path.mkdir(exist_ok=True)
+        image.save(path / f"{number:02}.png")
+    code = (
+        "import sys; sys.path.insert(0, sys.argv.pop(1)); from brightness import Brightness; "
+        "from napari_prelabel import batch, cli; cli.screen.engine = lambda _: Brightness(); "
+        "batch.FLUSH_SECONDS = batch._SHARE = 0.0; cli.app()"
+    )
+    given = ["--out", "out", "--classes", WORDS, "--method", "base", "--format", kind]
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, str(Path(__file__).parents[1]), "run", *folders, *given],
+            cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )
+        for folders in (["one", "both"], ["both", "two"])
+    ]  # fmt: skip
+    for process in started:
+        told, _ = process.communicate(timeout=240)
+        assert process.returncode == 0, told.decode(errors="replace")
+    wanted = {f"{number:02}.png": number % 8 + 1 for number in range(50)}
+    assert found(tmp_path / "out", kind) == wanted
+
+
+def test_a_folder_that_another_process_holds_is_told(prelabel, tmp_path, monkeypatch):
+    monkeypatch.setattr(atomic, "PATIENCE", 0.2)
+    image, out = paint(tmp_path / "a.png", 1), tmp_path / "out"
+    out.mkdir()
+    code = (
+        "import sys, filelock; held = filelock.FileLock(sys.argv[1]).acquire(); print(flush=True); "
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", f"{code}sys.stdin.read()", str(out / atomic.LOCK)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    with holder:
+        holder.stdout.readline()
+        result = prelabel(image, "--out", out)
+        holder.stdin.close()
+    assert result.exit_code == 1
+    assert "Another process has been writing into" in result.stderr
+    assert prelabel(image, "--out", out).exit_code == 0

@@ -116,7 +116,7 @@ def test_damaged_and_foreign_files_get_one_sentence(image, vocabulary, tmp_path)
             read_png(tmp_path / name, vocabulary)
     with pytest.raises(FileFormatError, match="is not there"):
         read_png(tmp_path / "nowhere.png", vocabulary)
-    Image.new("RGB", (2, 2)).save(tmp_path / "rgb.png")
+    Image.new("RGB", (2, 2), "red").save(tmp_path / "rgb.png")
     with pytest.raises(FileFormatError, match="colour picture"):
         read_png(tmp_path / "rgb.png", vocabulary)
     Image.fromarray(np.full((2, 2), 9, np.uint8)).save(tmp_path / "nine.png")

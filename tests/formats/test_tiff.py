@@ -71,13 +71,14 @@ def test_wrong_files_get_one_sentence(image, vocabulary, tmp_path):
             read_tiff(tmp_path / name, vocabulary)
     with pytest.raises(FileFormatError, match="is not there"):
         read_tiff(tmp_path / "nowhere.tif")
-    tifffile.imwrite(tmp_path / "f.tif", np.zeros((2, 2), np.float32))
+    tifffile.imwrite(tmp_path / "f.tif", np.full((2, 2), 0.5, np.float32))
     with pytest.raises(FileFormatError, match="holds float32"):
         read_tiff(tmp_path / "f.tif", vocabulary)
     tifffile.imwrite(tmp_path / "n.tif", np.full((2, 2), -3, np.int16))
     with pytest.raises(FileFormatError, match="not a map of ids"):
         read_tiff(tmp_path / "n.tif", vocabulary)
-    tifffile.imwrite(tmp_path / "rgb.tif", np.zeros((4, 4, 3), np.uint8), photometric="rgb")
+    red = np.full((4, 4, 3), (255, 0, 0), np.uint8)
+    tifffile.imwrite(tmp_path / "rgb.tif", red, photometric="rgb")
     with pytest.raises(FileFormatError, match="colour picture"):
         read_tiff(tmp_path / "rgb.tif", vocabulary)
     tifffile.imwrite(

@@ -2,6 +2,7 @@
 
 import json
 
+import dask.array as da
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
@@ -396,6 +397,27 @@ def test_all_slices_are_one_step(dock, viewer):
     assert not labels(viewer).data.any()
 
 
+def test_a_slice_that_cannot_be_read_does_not_end_the_others(dock, viewer):
+    layer = stack_of(viewer, 4)
+    data = layer.data
+
+    def read(block, block_info=None):
+        at = block_info[None]["array-location"][0][0]
+        if at in (1, 2):
+            raise OSError("a bad sector")
+        return data[at : at + 1]
+
+    layer._data = da.zeros(data.shape, np.uint8, chunks=(1, 30, 40)).map_blocks(
+        read, dtype=np.uint8, meta=np.zeros((0, 0, 0), np.uint8)
+    )
+    dock.words.set_text(WORDS)
+    dock.place.region.choose("slices")
+    run(dock)
+    assert (labels(viewer).data > 0).all(axis=(1, 2)).tolist() == [True, False, False, True]
+    (told,) = [text for text in dock.bar.notices.texts if "bad sector" in text]
+    assert told.startswith("Not labelled, slices 1, 2: ")
+
+
 def test_the_current_slice_alone_is_labelled(dock, viewer):
     stack_of(viewer)
     dock.words.set_text(WORDS)
@@ -433,8 +455,6 @@ def test_channels_are_offered_for_a_five_channel_image(dock, viewer):
 
 
 def test_an_image_that_cannot_be_read_is_a_sentence(dock, viewer):
-    import dask.array as da
-
     def broken(block):
         raise OSError("the disk is gone")
 

@@ -181,12 +181,44 @@ def test_folders_that_cannot_be_are_a_sentence(dock, two, fake, tmp_path):
     assert not fake.asked
 
 
-def test_an_image_that_cannot_be_read_is_a_sentence(viewer, dock, two, fake):
+def test_images_that_cannot_be_read_are_told_and_the_others_learnt(viewer, dock, two, fake):
     two[0][1].source = Unreadable(two[0][0])
+    strange = viewer.add_labels(np.full((60, 80), 99, np.uint8), name="second by others")
+    wait(lambda: len(dock.learn.table.rows) == 3)
+    dock.learn.every.click()
+    make(dock)
+    assert [p.name for p in fake.asked[0].pairs] == ["second"]
+    told = dock.bar.notices.texts
+    assert "of 1 image in" in told[0]
+    (disk,) = [text for text in told if "the disk is gone" in text]
+    assert disk.startswith("first: The image cannot be learnt from (OSError: ")
+    states = {p.image.name: dock.learn._state(p) for p in dock.learn.table.rows if p.result}
+    assert states["second"] == "learned"
+    assert states["first"] != "learned"
+    viewer.layers.remove(strange)
+    viewer.layers.remove(two[1][1].layer)
+    wait(lambda: len(dock.learn.table.rows) == 1)
     dock.bar.button.click()
     wait(lambda: not dock.asker.busy)
     assert "the disk is gone" in dock.bar.notices.texts[0]
-    assert not fake.asked
+    assert len(fake.asked) == 1
+
+
+def test_what_is_unlabelled_becomes_background_when_asked(viewer, dock, fake):
+    """The box as a person ticks it: one word alone has nothing to be told from."""
+    _, result = add_image(viewer, "first", 1)
+    result.layer.data = np.where(result.layer.data == 2, 0, result.layer.data).astype(np.uint16)
+    wait(lambda: bool(dock.learn.table.rows))
+    dock.learn.every.click()
+    make(dock)
+    (plain,) = fake.asked[0].pairs
+    assert set(np.unique(plain.ids)) == {0, 1}
+    dock.learn.ground.click()
+    make(dock)
+    (whole,) = fake.asked[1].pairs
+    assert whole.vocabulary.names == ("dark", "bright", "background")
+    np.testing.assert_array_equal(whole.ids == 3, plain.ids == 0)
+    np.testing.assert_array_equal(whole.ids == 1, plain.ids == 1)
 
 
 class Unreadable:

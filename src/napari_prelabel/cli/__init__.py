@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from . import bench, models, reference, run, screen
+from . import bench, caption, models, reference, run, screen
 
 __all__ = ["app"]
 
@@ -19,6 +19,7 @@ app = typer.Typer(
 app.add_typer(run.app)
 app.add_typer(bench.app, name="bench")
 app.add_typer(models.app, name="models")
+reference.app.add_typer(caption.app)
 app.add_typer(reference.app, name="reference")
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.progress import track
 
 from . import screen
 
@@ -111,8 +110,9 @@ def build(
         return
     if crops:
         raise FileFormatError(images, "--crops counts with --captions only: leave it away.")
-    pairs = _pairs(images, labels, classes, from_zero, ground=ground)
-    _learn(Learn(place, encoder, pairs, name, text, author, licence, None, position), device)
+    pairs, failed = _pairs(images, labels, classes, from_zero, ground=ground)
+    given = Learn(place, encoder, pairs, name, text, author, licence, None, position)
+    _learn(given, device, failed)
 
 
 @app.command()
@@ -145,8 +145,8 @@ def add(
     if text or crops:
         which = "--text" if text else "--crops"
         raise FileFormatError(images, f"{which} counts with --captions only: leave it away.")
-    pairs = _pairs(images, labels, classes, from_zero, ground=ground)
-    _learn(Learn(place, encoder, pairs, author=author, licence=licence), device)
+    pairs, failed = _pairs(images, labels, classes, from_zero, ground=ground)
+    _learn(Learn(place, encoder, pairs, author=author, licence=licence), device, failed)
 
 
 @app.command()
@@ -241,7 +241,8 @@ def evaluate(
     from ..job import Job
     from ..settings import Reference
 
-    pairs = _pairs(images, labels, classes, from_zero, learn=False)[:limit]
+    every, failed = _pairs(images, labels, classes, from_zero, learn=False)
+    pairs = every[:limit]
     job = Job(pairs[0].vocabulary, "reme", reference=Reference(str(folder)))
     found = _do(Evaluate(str(folder), pairs, job), device)
     screen.print_table(
@@ -263,6 +264,7 @@ def evaluate(
             "notes": list(found.notes),
         },
     )
+    screen.end(failed)
 
 
 @app.command()
@@ -285,38 +287,6 @@ def merge(
     _tell_size(held)
     if new and any(s.cleaned is not None for s in (held, *given)):
         screen.out.print("What came was not cleaned: run 'prelabel reference clean' again.")
-
-
-@app.command()
-def caption(
-    images: Annotated[Path, typer.Argument(help="Folder of images.")],
-    out_file: Annotated[Path, typer.Option("--out", help="JSON lines for build --captions.")],
-    model: Annotated[
-        str, typer.Option(help="llava-1.5-7b or blip2-opt-2.7b: see 'prelabel models list'.")
-    ] = "llava-1.5-7b",
-    device: screen.Device = "auto",
-    overwrite: Annotated[bool, typer.Option(help="Write over the file.")] = False,
-) -> None:
-    """Let a model describe every image; read the captions over before you build from them."""
-    import json
-
-    from ..formats.atomic import write_atomic
-    from ..images.find import find_images
-    from ..images.read import read_image
-    from ..models.captioner import load_captioner
-    from ..models.clip import pick_device
-
-    pictures = find_images([str(images)])
-    place = pick_device(device)
-    half = "float32" if place.type == "cpu" else "float16"
-    captioner = load_captioner(model, str(place), half)
-    lines = []
-    for picture in track(pictures, description="captions", console=screen.err):
-        told = captioner.caption(read_image(picture.path).plane(0))
-        name = picture.relative
-        lines.append(json.dumps({"image": name, "caption": told}, ensure_ascii=False))
-    write_atomic(out_file, ("\n".join(lines) + "\n").encode(), overwrite=overwrite)
-    screen.out.print(f"{len(lines)} captions: {screen.plain(str(out_file))}")
 
 
 @app.command()
@@ -347,7 +317,7 @@ def _pairs(
     learn: bool = True,
     ground: bool = False,
 ) -> Any:
-    """Reviewed files of two folders, all of them checked; tells which have no partner."""
+    """Reviewed files of two folders that can be used, and how many cannot; tells the others."""
     from ..errors import FileFormatError
     from ..jobs import vocabulary_of
     from ..reviewed import find_pairs
@@ -361,15 +331,20 @@ def _pairs(
     pairs, notes = find_pairs(images, labels, vocabulary, from_zero=from_zero, ground=ground)
     for note in notes:
         screen.out.print(f"[yellow]note:[/yellow] {screen.plain(note)}")
-    faults = list(pairs.faults())
-    for fault in faults[1:_FAULTS]:
+    good, faults = pairs.usable()
+    hint = "" if classes else " Name the ids 1, 2, ... with --classes 'sky, tree'."
+    for fault in faults[not good : _FAULTS]:
         screen.err.print(f"[red]error:[/red] {screen.plain(fault)}")
     if len(faults) > _FAULTS:
         screen.err.print(f"[red]error:[/red] and so for {len(faults) - _FAULTS:,} more images.")
-    if faults:
-        hint = "" if classes else " Name the ids 1, 2, ... with --classes 'sky, tree'."
+    if not good:
         raise FileFormatError(labels, faults[0] + hint)
-    return pairs
+    if faults:
+        screen.err.print(
+            f"{len(faults):,} of {len(pairs):,} images cannot be used and are left out."
+            + screen.plain(hint)
+        )
+    return good, len(faults)
 
 
 def _from_zero(classes: str, asked: bool) -> bool:
@@ -412,7 +387,8 @@ def _captions(path: Path, images: Path, author: str, licence: str) -> Sequence[A
     ]
 
 
-def _learn(task: Any, device: str) -> None:
+def _learn(task: Any, device: str, failed: int = 0) -> None:
+    """Learn and sum up; `failed` images could not be used before."""
     if hasattr(task, "bundle"):
         screen.check_models(task.bundle)
     done = _do(task, device)
@@ -425,9 +401,9 @@ def _learn(task: Any, device: str) -> None:
     if done.doubled:
         screen.out.print(f"{done.doubled:,} images came twice: the later labels are kept.")
     for fault in done.unread[:_FAULTS]:
-        screen.err.print(f"[yellow]note:[/yellow] {screen.plain(fault)}")
+        screen.err.print(f"[red]error:[/red] {screen.plain(fault)}")
     if done.unread:
-        screen.out.print(f"{len(done.unread):,} images could not be read and are left out.")
+        screen.out.print(f"{len(done.unread):,} images could not be learnt and are left out.")
     if done.stacks:
         screen.out.print(
             f"{done.stacks:,} files hold several planes, of which the first was learnt: save the "
@@ -440,6 +416,7 @@ def _learn(task: Any, device: str) -> None:
             "The set is empty: all pixels are unlabelled or ignored. Where id 0 is a class of its "
             "own, give --from-zero and name it first."
         )
+    screen.end(failed + len(done.unread))
 
 
 def _do(task: Any, device: str) -> Any:

@@ -94,8 +94,7 @@ def run(
     runner = screen.engine(device)
     steps = run_batch(runner, wanted, pictures, out_folder, format_name, options)
     failed = _follow(steps, len(pictures), out_folder)
-    if failed:
-        raise typer.Exit(screen.SOME_FAILED)
+    screen.end(failed)
 
 
 def _follow(steps: Generator[Any, None, Any], count: int, folder: Path) -> int:
@@ -217,9 +216,12 @@ def demo(
                 break
             bar.update(task, description=f"{name} {method}")
             bar.advance(task)
+    for name, sentence in results.failed.items():
+        screen.err.print(f"[red]{screen.plain(name)}:[/red] {screen.plain(sentence)}")
     screen.print_table("Mean over the sample scenes", report.HEAD, report.table(results))
     screen.out.print(f"Report: {screen.plain(str((out_folder / report.PAGE).resolve()))}")
     if window and screen.has_display():
         from ..gui.launch import launch
 
         launch(**report.for_napari(results))
+    screen.end(len(results.failed))

@@ -129,6 +129,12 @@ def write_json(path: Path | None, figures: dict[str, Any]) -> None:
         out.print(f"Figures: {plain(str(path))}")
 
 
+def end(failed: int) -> None:
+    """End a command; its status tells whether images failed."""
+    if failed:
+        raise typer.Exit(SOME_FAILED)
+
+
 def names(text: str) -> list[str]:
     names = [word.strip() for word in text.split(",") if word.strip()]
     if not names:

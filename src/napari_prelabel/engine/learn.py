@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import Cancelled, PrelabelError
+from ..errors import Cancelled, ImageError, PrelabelError
+from ..faults import ends_all, one_line, sentence_of
 from ..images.rgb import content_hash
 from ..job import Progress
 from ..masks import check_told_apart
@@ -23,6 +24,7 @@ from ..reference.metric import fit_set
 from ..reference.shards import MAX_ROWS
 from ..reference.store import ReferenceSet
 from ..reference.values import Addition, Cleaned, Cleaning, EncoderId, Rows, Source
+from ..vocabulary import Vocabulary
 from .embed import Looker, embed
 from .tasks import Clean, Learn, LearnCaptions, Learned, Reviewed
 from .timing import Stopwatch
@@ -39,10 +41,11 @@ def learn(
 ) -> Generator[Progress, None, Learned]:
     """Add the reviewed images of a task to its set, which is made where there is none.
 
-    All of it is one step of the set's `undo`; a task that ends early changes nothing.
+    All of it is one step of the set's `undo`; a task that ends early changes nothing. Whatever is
+    raised for one image is told of it, and the others are learnt.
 
-    Raises EncoderMismatch, ReferenceSetError, ImageError (a set that would know one word, too),
-    ModelError, Cancelled.
+    Raises the first of these errors when no image could be learnt; EncoderMismatch,
+    ReferenceSetError, ImageError (a set that would know one word, too), ModelError, Cancelled.
     """
     started = time.perf_counter()
     yield Progress("models", 0, 1)
@@ -50,12 +53,11 @@ def learn(
         looker = engine.looker(task.encoder, None, watch)
     with learning(engine, task, looker) as held:
         learner = Learner(held, looker, task.author, task.licence)
-        for done, pair in enumerate(task.pairs):
+        for done in range(len(task.pairs)):
             if cancelled():
                 raise Cancelled
-            yield Progress("learn", done, len(task.pairs), message=pair.name)
-            learner.take(pair)
-        learner.commit()
+            yield from _taken(learner, task.pairs, done)
+        learner.finish()
         check_told_apart((label.phrase for label in held.labels()), task.name or held.folder.name)
         yield Progress("learn", len(task.pairs), len(task.pairs))
         if task.cleaning is not None:
@@ -68,8 +70,27 @@ def learn(
         learner.added,
         learner.skipped,
         time.perf_counter() - started,
+        unread=tuple(learner.unread),
         doubled=learner.doubled,
     )
+
+
+def _taken(
+    learner: "Learner", pairs: Sequence[Reviewed], number: int
+) -> Generator[Progress, None, None]:
+    """Learn one image, or note why not."""
+    name = ""
+    try:
+        pair = pairs[number]
+        name = pair.name
+        yield Progress("learn", number, len(pairs), message=name)
+        corrected = learner.corrected(pair)
+    except BaseException as error:
+        if ends_all(error):
+            raise
+        learner.leave_out(name or f"image {number + 1}", error)
+        return
+    learner.take(corrected, pair.vocabulary)
 
 
 def clean(
@@ -85,7 +106,8 @@ class Learner:
     """Turns corrected images into additions of one set and commits them, many at a time.
 
     added : segments of all images so far; skipped : regions too small to learn from; doubled :
-    images that came again, in place of what they had brought before.
+    images that came again, in place of what they had brought before; unread : a sentence for each
+    image that could not be learnt.
     """
 
     def __init__(
@@ -95,25 +117,39 @@ class Learner:
         self.added = 0
         self.skipped = 0
         self.doubled = 0
+        self.unread: list[str] = []
+        self._first: BaseException | None = None
         self._seen: dict[str, int] = {}
         self._looker = looker
         self._told = (author, licence)
         self._waiting: list[Addition] = []
         self._synonyms: dict[str, tuple[str, ...]] = {}
 
-    def take(self, pair: Reviewed) -> None:
-        """Encode an image and keep its segments for the next commit."""
-        corrected = self._corrected(pair)
+    def take(self, corrected: correct.Corrected, vocabulary: Vocabulary) -> None:
+        """Keep the segments of an image for the next commit."""
         name, count = corrected.addition.source.hash, len(corrected.addition.segments)
         self.skipped += corrected.skipped
         self.added += count - self._seen.get(name, 0)
         self.doubled += name in self._seen
         self._seen[name] = count
         self._waiting.append(corrected.addition)
-        for word, others in correct.declared(pair.vocabulary).items():
+        for word, others in correct.declared(vocabulary).items():
             self._synonyms[word] = (*self._synonyms.get(word, ()), *others)
         if sum(len(a.segments) for a in self._waiting) >= MAX_ROWS:
             self.commit()
+
+    def leave_out(self, name: str, error: BaseException) -> None:
+        """Note an image that cannot be learnt."""
+        self._first = self._first or error
+        self.unread.append(one_line(f"{name}: {sentence_of(error, 'learnt from')}"))
+
+    def finish(self) -> None:
+        """Add the rest; raises what befell the first image where none could be learnt."""
+        if self._first is not None and not self._seen:
+            if isinstance(self._first, PrelabelError):
+                raise self._first
+            raise ImageError(self.unread[0]) from self._first
+        self.commit()
 
     def commit(self) -> None:
         """Add what waits, with its synonyms and the metric of the set as it is then.
@@ -126,7 +162,8 @@ class Learner:
         self.held.declare(self._synonyms)
         self.held.put_metric(fit_set(self.held))
 
-    def _corrected(self, pair: Reviewed) -> correct.Corrected:
+    def corrected(self, pair: Reviewed) -> correct.Corrected:
+        """The segments of an image, encoded."""
         name = content_hash(pair.image)
         author, licence = self._told
         reviewed = datetime.now(UTC).isoformat(timespec="seconds")

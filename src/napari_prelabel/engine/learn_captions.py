@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import Cancelled, FileFormatError, ImageError, JobError
+from ..errors import Cancelled, JobError, PrelabelError
+from ..faults import ends_all, of_the_image, one_line, sentence_of
 from ..images.read import read_image
 from ..images.rgb import content_hash
 from ..job import Progress
@@ -101,25 +102,40 @@ class _Namer:
     def take(self, captioned: Captioned, proposals: Proposals) -> Generator[Progress, None, None]:
         """Name the segments of an image and keep them for the next commit."""
         try:
-            pixels = read_image(captioned.path)
-            image = pixels.plane(0)
-        except (FileFormatError, ImageError) as error:
-            self.unread.append(f"{captioned.name}: {error}")
+            paired = yield from self._named(captioned, proposals)
+        except BaseException as error:
+            if ends_all(error):
+                raise
+            told = f"{storable(captioned.name)}: {sentence_of(error, 'learnt from')}"
+            self.unread.append(one_line(told))
             return
-        name = content_hash(image)
-        if name in self._corrected:
+        if paired is None:
             self.kept += 1
             return
-        self.stacks += len(pixels.planes) > 1
-        look = yield from self._models.looker.look(image, name, proposals)
-        found = _Found(image, name, look.segments, captioned)
-        paired = _paired(self._held, found, self._models)
         self.skipped += paired.discarded
         self.added += len(paired.addition.segments)
         if paired.addition.segments:
             self._waiting.append(paired.addition)
         if sum(len(a.segments) for a in self._waiting) >= MAX_ROWS:
             self._commit()
+
+    def _named(
+        self, captioned: Captioned, proposals: Proposals
+    ) -> Generator[Progress, None, pairing.Paired | None]:
+        """An image's segments with their words; None where an annotator corrected the image."""
+        try:
+            pixels = read_image(captioned.path)
+            image = pixels.plane(0)
+        except PrelabelError as error:
+            raise of_the_image(error) from error
+        name = content_hash(image)
+        if name in self._corrected:
+            return None
+        look = yield from self._models.looker.look(image, name, proposals)
+        found = _Found(image, name, look.segments, captioned)
+        paired = _paired(self._held, found, self._models)
+        self.stacks += len(pixels.planes) > 1
+        return paired
 
     def finish(self) -> None:
         """Commit the rest; raises JobError when nothing was named."""

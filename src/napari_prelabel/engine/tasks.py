@@ -86,7 +86,7 @@ class Learned:
     skipped : regions too small to learn from, or segments that no phrase names.
     kept : images that captions did not replace, because an annotator had corrected them.
     stacks : captioned files of several planes, of which the first alone was learnt.
-    unread : a sentence for each captioned image that could not be read.
+    unread : a sentence for each image that could not be learnt.
     doubled : images that came twice, of which the later labels are kept.
     """
 

@@ -8,10 +8,16 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
+import filelock
+
 from ..errors import DiskRefused, FileFormatError
 
 # What the disk says when no file at all can be written on it.
 _OF_THE_DISK = {errno.ENOSPC, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC)}
+
+LOCK = ".prelabel.lock"
+# Seconds that another process may hold a folder.
+PATIENCE = 60.0
 
 Fill = bytes | Callable[[BinaryIO], None]
 
@@ -46,6 +52,29 @@ def write_together(files: Mapping[Path, Fill], *, overwrite: bool = False) -> No
         for part in parts.values():
             with contextlib.suppress(OSError):
                 part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold a folder of labels while files are looked at and written; other processes wait.
+
+    In it lies a hidden, empty lock file, which a process that dies lets go of; within one thread
+    the folder may be held again. Raises FileFormatError when others hold it for very long.
+    """
+    path = Path(os.path.realpath(folder)) / LOCK
+    lock = filelock.FileLock(path, timeout=PATIENCE, is_singleton=True)
+    with contextlib.ExitStack() as held:
+        with _told(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                held.enter_context(lock)
+            except filelock.Timeout as error:
+                raise FileFormatError(
+                    folder,
+                    f"Another process has been writing into {folder} for {PATIENCE:.0f} seconds: "
+                    "wait for its end, or choose another folder.",
+                ) from error
+        yield
 
 
 def check_writable(folder: Path) -> None:

@@ -13,7 +13,7 @@ from .. import __version__
 from ..errors import FileFormatError
 from ..labels import Ids, Mask
 from ..vocabulary import IGNORE, Vocabulary
-from .atomic import write_atomic
+from .atomic import alone, write_atomic
 from .coco_read import is_own, read_document, read_images
 from .outlines import outlines, pixels, rasterise, run_lengths
 from .receipt import compare
@@ -37,6 +37,12 @@ def write_coco(images: Sequence[LabelImage], path: Path, options: Options) -> Re
         raise FileFormatError(path, f"{path}: COCO holds (Y, X) maps; export to a folder.")
     for image in images:
         check_pixels(path, image.ids.size, MAX_PLANE, "cut the image into tiles, or write a TIFF")
+    with alone(path.parent):
+        _add(images, path, options)
+    return _receipt(images, path)
+
+
+def _add(images: Sequence[LabelImage], path: Path, options: Options) -> None:
     document = _opened(path, images, options.overwrite)
     known = {entry["id"] for entry in document["images"]}
     number = max(known, default=0)
@@ -49,7 +55,6 @@ def write_coco(images: Sequence[LabelImage], path: Path, options: Options) -> Re
             annotation += 1
             document["annotations"].append({"id": annotation, "image_id": number, **record})
     write_atomic(path, dump(document, path, indent=None), overwrite=True)
-    return _receipt(images, path)
 
 
 def _receipt(images: Sequence[LabelImage], path: Path) -> Receipt:

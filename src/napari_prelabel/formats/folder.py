@@ -15,6 +15,7 @@ from ..errors import FileFormatError
 from ..names import Names, distinct, key, mark_of, names_of, plane_source, safe, stack_name
 from ..vocabulary import Vocabulary
 from . import FORMATS, Format, target
+from .atomic import alone
 from .record import Record, file_content
 from .values import LabelImage, Options, Receipt, total
 
@@ -153,6 +154,12 @@ class OutFolder:
 
         Raises FileFormatError when a file of another image has come into the way meanwhile.
         """
+        with alone(self.folder):
+            return self._write(items, options)
+
+    def _write(
+        self, items: Sequence[tuple[Spot, Sequence[LabelImage]]], options: Options
+    ) -> Receipt:
         known = self._in_file() if self._format.file else None
         pieces = [
             piece

@@ -17,7 +17,7 @@ from PIL.PngImagePlugin import PngImageFile, PngInfo
 
 from ..colours import BLACK, distinct, rgb_of
 from ..errors import FileFormatError
-from ..labels import Ids
+from ..labels import Ids, one_channel
 from ..vocabulary import IGNORE, UNLABELLED, Vocabulary
 from .atomic import Fill, refuse_existing, write_atomic, write_together
 from .receipt import compare
@@ -173,7 +173,10 @@ def _indexed(image: LabelImage) -> Image.Image:
 
 
 def pixels(path: Path) -> tuple[npt.NDArray[Any], str | None]:
-    """(Y, X) uint8 or uint16 values of a one-channel PNG, and what ties it to its table."""
+    """(Y, X) uint8 or uint16 values of a PNG, and what ties it to its table.
+
+    Colours must be greys: red, green and blue alike.
+    """
     try:
         # Image.open has a limit of its own, a third of ours.
         with path.open("rb") as file, PngImageFile(file) as picture:
@@ -185,6 +188,8 @@ def pixels(path: Path) -> tuple[npt.NDArray[Any], str | None]:
                 return np.asarray(picture, np.uint8), mark
             if mode in ("I;16", "I;16B", "I"):
                 return np.asarray(picture).astype(np.uint16), mark
+            if (grey := one_channel(_colours(picture, path))) is not None:
+                return grey, mark
     except FileNotFoundError as error:
         raise FileFormatError(path, f"{path} is not there.") from error
     except MemoryError as error:
@@ -196,3 +201,12 @@ def pixels(path: Path) -> tuple[npt.NDArray[Any], str | None]:
         f"{path} is a colour picture (mode {mode}), not a label map: choose the indexed or grey "
         f"PNG. Pixels there must be ids from {UNLABELLED} up.",
     )
+
+
+def _colours(picture: PngImageFile, path: Path) -> npt.NDArray[Any]:
+    """(Y, X, C) of a picture in colours or with opacity; Pillow halves those of 16 bits."""
+    if ";16" not in str(picture.tile[0][3]):
+        return np.asarray(picture)
+    import imagecodecs
+
+    return np.asarray(imagecodecs.png_decode(path.read_bytes()))

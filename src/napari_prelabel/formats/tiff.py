@@ -8,7 +8,7 @@ import numpy as np
 import tifffile
 
 from ..errors import FileFormatError, PrelabelError
-from ..labels import Ids
+from ..labels import Ids, one_channel
 from ..vocabulary import IGNORE, Vocabulary
 from .atomic import refuse_existing, write_atomic
 from .receipt import compare
@@ -27,6 +27,7 @@ from .table import (
 )
 from .values import LabelImage, Options, Receipt
 
+_HIGHEST = 2**32 - 1
 # Lengths that TIFF can express, in centimetres.
 _CENTIMETRES = {
     "nm": 1e-7,
@@ -86,7 +87,8 @@ def read_tiff(path: Path, vocabulary: Vocabulary | None = None) -> tuple[LabelIm
     if not _are_ids(values):
         raise FileFormatError(
             path,
-            f"{path} holds {values.dtype} of shape {values.shape}, not a map of ids 0..65535.",
+            f"{path} holds {values.dtype} of shape {values.shape}, not a map of ids 0..65535: save "
+            "one channel of whole numbers, a number for each class.",
         )
     ids: Ids = values.astype(np.uint16)
     if vocabulary is not None:
@@ -99,8 +101,19 @@ def read_tiff(path: Path, vocabulary: Vocabulary | None = None) -> tuple[LabelIm
 
 
 def pixels(path: Path) -> np.ndarray[Any, Any]:
-    """The values of a one-channel TIFF as they are stored; raises FileFormatError."""
+    """The values of a TIFF, (Y, X) or a stack; raises FileFormatError.
+
+    Colours must be greys; whole numbers that are stored as floats are integers.
+    """
     return _pages(path, wanted=False)[0]
+
+
+def _whole(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Numbers with a decimal point that are whole and no less than 0, as integers."""
+    if not np.issubdtype(values.dtype, np.floating) or not values.size:
+        return values
+    fit = np.isfinite(values).all() and values.min() >= 0 and values.max() <= _HIGHEST
+    return values.astype(np.uint32) if fit and (values == np.floor(values)).all() else values
 
 
 def _are_ids(values: np.ndarray[Any, Any]) -> bool:
@@ -138,15 +151,19 @@ def _pages(path: Path, wanted: bool) -> tuple[np.ndarray[Any, Any], str]:
     try:
         with tifffile.TiffFile(path) as file:
             page = file.pages[0]
-            if page.photometric == tifffile.PHOTOMETRIC.RGB or page.samplesperpixel > 1:
-                raise FileFormatError(path, f"{path} is a colour picture, not a label map.")
             if wanted and KIND not in page.description:
                 raise FileFormatError(
                     path,
                     f"{path} holds no table of classes: choose the vocabulary it was made with.",
                 )
             check_pixels(path, file.series[0].size, MAX_FILE, "cut the stack into parts")
-            return file.asarray(), page.description
+            values = file.asarray()
+            if page.photometric == tifffile.PHOTOMETRIC.RGB or page.samplesperpixel > 1:
+                last = page.planarconfig == tifffile.PLANARCONFIG.CONTIG
+                values = one_channel(values if last else np.moveaxis(values, 0, -1))
+                if values is None:
+                    raise FileFormatError(path, f"{path} is a colour picture, not a label map.")
+            return _whole(values), page.description
     except PrelabelError:
         raise
     except FileNotFoundError as error:

@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QApplication
 
 from ..engine.pool import Pool, Run
 from ..errors import Cancelled, ImageError, PrelabelError
+from ..faults import ends_all
 from ..job import Job, Progress
 from .preferences import preferences
 
@@ -64,11 +65,13 @@ class Runner(QObject):
     """Runs a job on planes one after another; every signal arrives in the GUI thread.
 
     progressed(batch, plane number, planes, Progress), arrived(batch, plane, LabelMap),
-    ended(batch, error or None). Signals of an older batch are to be dropped by their number.
+    missed(batch, plane, error) for a plane that cannot be labelled while others can, ended(batch,
+    error or None). Signals of an older batch are to be dropped by their number.
     """
 
     progressed = Signal(int, int, int, object)
     arrived = Signal(int, object, object)
+    missed = Signal(int, object, object)
     ended = Signal(int, object)
 
     def __init__(self, pool: Callable[[], Pool] = shared_pool) -> None:
@@ -102,9 +105,16 @@ class Runner(QObject):
 
     def _work(self, batch: _Batch, job: Job, load: Load, planes: list[Plane]) -> None:
         error: Exception | None = None
+        missed: list[Exception] = []
         try:
             for number, plane in enumerate(planes):
-                self._one(batch, job, load, plane, (number, len(planes)))
+                try:
+                    self._one(batch, job, load, plane, (number, len(planes)))
+                except Exception as caught:
+                    missed.append(caught)
+                    if ends_all(caught) or len(missed) == len(planes):
+                        raise
+                    self._say(self.missed, batch.number, plane, caught)
         except Exception as caught:
             error = caught
         self._say(self.ended, batch.number, error)

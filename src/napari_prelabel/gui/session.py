@@ -14,6 +14,7 @@ from napari.layers import Image, Labels
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from ..errors import Cancelled, ImageError, PrelabelError, RunFailed, WorkerDied
+from ..faults import sentence_of
 from ..job import Job, Progress
 from ..labels import LabelMap
 from ..vocabulary import Vocabulary
@@ -38,6 +39,7 @@ class Task:
     pixels : the image's array and how its values are shown, at the start.
     asked : the person, or a newer run of this dock, wished its end.
     finished : planes that are done, those of an earlier press that this one goes on from included.
+    missed : planes that cannot be labelled, by the sentence that says why.
     """
 
     number: int
@@ -55,6 +57,7 @@ class Task:
     changed: Counter[tuple[str, str]] = field(default_factory=Counter)
     won: Counter[str] = field(default_factory=Counter)
     notices: list[str] = field(default_factory=list)
+    missed: dict[str, list[Plane]] = field(default_factory=dict)
     last: LabelMap | None = None
 
     @property
@@ -104,6 +107,7 @@ class Session(QObject):
         self._retry.timeout.connect(self._drain)
         self.runner.progressed.connect(self._progressed)
         self.runner.arrived.connect(self._arrived)
+        self.runner.missed.connect(self._missed)
         self.runner.ended.connect(self._ended)
         viewer.layers.events.removed.connect(self._removed)
 
@@ -246,6 +250,10 @@ class Session(QObject):
             self._inbox.append(partial(self._show, batch, plane, part, whole))
         self._drain()
 
+    def _missed(self, batch: int, plane: Plane, error: Exception) -> None:
+        if self.task is not None and batch == self.task.number:
+            self.task.missed.setdefault(sentence_of(error), []).append(plane)
+
     def _ended(self, batch: int, error: Exception | None) -> None:
         self._inbox.append(lambda: self._end(batch, error))
         self._drain()
@@ -383,6 +391,7 @@ def summary(task: Task, error: Exception | None) -> list[tuple[Tone, str]]:
     said: list[tuple[Tone, str]] = []
     if error is not None:
         said.append(_why(task, error))
+    said += [("failed", _left_out(why, planes)) for why, planes in task.missed.items()]
     said += [("warning", notice) for notice in task.notices]
     if task.done and error is None:
         losers = [n for n in task.job.vocabulary.names if not task.won[n]]
@@ -413,6 +422,12 @@ def _why(task: Task, error: Exception) -> tuple[Tone, str]:
     if isinstance(error, PrelabelError):
         return "failed", str(error)
     return "failed", f"The run failed: {error}. Nothing was changed; please report this."
+
+
+def _left_out(why: str, planes: list[Plane]) -> str:
+    """Which slices were not labelled, called as napari's sliders count them."""
+    listed = _listed([", ".join(map(str, plane)) for plane in planes], 5)
+    return f"Not labelled, slice{'s' * (len(planes) > 1)} {listed}: {why}"
 
 
 def _cause(error: Exception) -> str:

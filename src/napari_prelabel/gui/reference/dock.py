@@ -4,7 +4,7 @@ The main path: `make` takes the ticked pairs, the worker adds them to the set, `
 Sets are read in a thread of their own (`Shelf`); what computes runs in the worker (`Asker`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +34,7 @@ from .learn_box import MakeBox
 from .odd_box import OddBox
 from .pairs import Pair, Taken, find_pairs
 from .places import Places
-from .questions import CaptionsQuestion, evaluate_task, explain_task, learn_task
+from .questions import CaptionsQuestion, LearnQuestion, evaluate_task, explain_task
 from .set_box import SetBox
 from .shelf import Overview, Shelf
 from .trust_box import TrustBox
@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from ...engine.tasks import Evaluation, Learned
 
 REFRESH_MS, REVEAL_MS = 120, 60
+# Images that could not be used, of which each has a line.
+FAULTS = 3
 SO_FAR = "What it had learned until then is in the set: press the button to add the rest."
 
 
@@ -285,13 +287,14 @@ class ReferenceDock(Tab):
                     Path(target.folder),
                 )
             else:
-                pairs, taken = self.learn.ticked, self.learn.taken()
+                pairs = self.learn.ticked
                 # What a person corrected is trusted until they ask for cleaning.
-                make = learn_task(taken, target, cleaned.settings if cleaned is not None else None)
+                settings = cleaned.settings if cleaned is not None else None
+                question = LearnQuestion(*self.learn.taken(), target, settings)
                 self._ask(
                     "Reading the images",
-                    make,
-                    lambda found: self._learned(found, pairs),
+                    question,
+                    lambda found: self._learned(found, pairs, question),
                     Path(target.folder),
                 )
         except PrelabelError as error:
@@ -299,15 +302,18 @@ class ReferenceDock(Tab):
             return
         self.new.remember()
 
-    def _learned(self, found: "Learned", pairs: list[Pair]) -> None:
-        """Corrected images are in the set."""
+    def _learned(self, found: "Learned", pairs: list[Pair], asked: LearnQuestion) -> None:
+        """Corrected images are in the set, all but those that the faults name."""
+        faults = [*asked.faults, *found.unread]
+        pairs = [p for p in pairs if not any(_is_of(fault, p) for fault in faults)]
         small = counted(found.skipped, "region")
         notes = [f"{small} were too small to learn from."] if found.skipped else []
         if found.doubled:
             images = counted(found.doubled, "image")
             notes.append(f"{images} came twice: the labels further down in the list are kept.")
+        notes += asked.notices
         self.learn.learned(pairs)
-        self._added(found, len(pairs), notes)
+        self._added(found, len(pairs), notes, faults)
 
     def _named(self, found: "Learned", asked: CaptionsQuestion) -> None:
         """Images with captions are in the set."""
@@ -316,18 +322,18 @@ class ReferenceDock(Tab):
             notes.append(f"The captions have no word for {counted(found.skipped, 'segment')}.")
         if found.kept:
             notes.append(f"{counted(found.kept, 'image')} stayed as you had corrected them.")
-        if found.unread:
-            files = counted(len(found.unread), "image")
-            notes.append(f"Left out {files} that cannot be read; {found.unread[0]}")
         if found.stacks:
             files = counted(found.stacks, "file")
             notes.append(f"{files} of several planes: only the first plane was learned.")
         if asked.faults:
             lines = counted(len(asked.faults), "line")
             notes.append(f"Left out {lines} of the captions; {asked.faults[0]}")
-        self._added(found, asked.images - found.kept, notes)
+        images = asked.images - found.kept - len(found.unread)
+        self._added(found, images, notes, found.unread)
 
-    def _added(self, found: "Learned", images: int, notes: list[str]) -> None:
+    def _added(
+        self, found: "Learned", images: int, notes: list[str], faults: Sequence[str]
+    ) -> None:
         told = (
             f"Learned {counted(found.added, 'segment')} of {counted(images, 'image')} in "
             f"{found.seconds:.1f} s. The set holds {counted(found.segments, 'segment')} of "
@@ -336,7 +342,7 @@ class ReferenceDock(Tab):
         notices: list[tuple[Tone, str]] = [("info", text) for text in (told, *notes)]
         self._said = told
         self.bar.idle("Done.")
-        self.bar.say(*notices)
+        self.bar.say(*notices, *_left_out(faults))
         self.shelf.open(Path(found.folder), f"{counted(images, 'image')} added")
         self.sections["content"].expand()
 
@@ -363,7 +369,7 @@ class ReferenceDock(Tab):
         """Measure the set on the ticked images."""
         overview = self.shelf.overview
         try:
-            taken = self.learn.taken()
+            taken, faults = self.learn.taken()
         except PrelabelError as error:
             self._fail(sentence(error))
             return
@@ -371,12 +377,13 @@ class ReferenceDock(Tab):
             base = self._base_job(taken)
             self._ask(
                 "Reading the images",
-                lambda: evaluate_task(overview, taken, base),
-                self._evaluated,
+                lambda: evaluate_task(overview, taken, base, faults),
+                lambda found: self._evaluated(found, faults),
             )
 
-    def _evaluated(self, found: "Evaluation") -> None:
+    def _evaluated(self, found: "Evaluation", faults: list[str]) -> None:
         self.bar.idle("Evaluated.")
+        self.bar.say(*_left_out(faults))
         self.trust.show_evaluation(found)
 
     def _base_job(self, taken: list[Taken]) -> Any:
@@ -443,6 +450,19 @@ class ReferenceDock(Tab):
         if not self.asker.busy:
             self.bar.idle("")
         self.bar.say(("failed", text))
+
+
+def _left_out(faults: Sequence[str]) -> list[tuple[Tone, str]]:
+    """A line for each of the first images that could not be used."""
+    told = list(faults[:FAULTS])
+    if len(faults) > FAULTS:
+        told.append(f"And so for {counted(len(faults) - FAULTS, 'more image')}.")
+    return [("failed", fault) for fault in told]
+
+
+def _is_of(fault: str, pair: Pair) -> bool:
+    """Whether a sentence is on an image of the list, or on a plane of it."""
+    return fault.startswith((f"{pair.image.name}: ", f"{pair.image.name} ["))
 
 
 def _why(error: Exception) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QCompleter, QFileDialog, QWidget
 
-from ...errors import FileFormatError, ImageError
+from ...errors import FileFormatError, ImageError, PrelabelError
 from ...models.catalog_visual import IN_WINDOWS
 from .. import recent_sets
 from ..fetch_row import FetchRow
@@ -15,7 +15,7 @@ from ..parts import Combo, Name, button, column, counted, label, line, row
 from ..preferences import Preferences, changes
 from .clips import clips
 from .encoders import GET, choice, choices, fetchable, squashes
-from .pairs import Pair, Taken, grounded, take
+from .pairs import Pair, Taken, fault, grounded, take
 from .shelf import Overview
 from .table import Column, Table
 
@@ -148,14 +148,26 @@ class LearnBox(QWidget):
         self._learned.clear()
         self.table.model_.tell()
 
-    def taken(self) -> list[Taken]:
-        """The labels of the ticked pairs; raises a PrelabelError naming what is missing."""
+    def taken(self) -> tuple[list[Taken], list[str]]:
+        """The labels of the ticked pairs, and a sentence for each that cannot be used.
+
+        Raises a PrelabelError naming what is missing, or why none can be used.
+        """
         pairs = self.ticked
         if not pairs:
             told = "Tick at least one image" if self.table.rows else "Open and label an image"
             raise ImageError(f"{told} under “Learn” first.")
-        found = [take(pair, self.mine_only.isChecked()) for pair in pairs]
-        return [*map(grounded, found)] if self.ground.isChecked() else found
+        found, faults = [], []
+        for pair in pairs:
+            try:
+                taken = take(pair, self.mine_only.isChecked())
+            except PrelabelError as error:
+                faults.append(fault(pair.image.name, error))
+                if len(faults) == len(pairs):
+                    raise
+                continue
+            found.append(grounded(taken) if self.ground.isChecked() else taken)
+        return found, faults
 
 
 class MakeBox(QWidget):

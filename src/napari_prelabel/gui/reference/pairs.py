@@ -9,8 +9,9 @@ import numpy.typing as npt
 from napari.layers import Image, Labels
 
 from ...errors import ImageError, VocabularyError
-from ...labels import MODEL, Ids, relabel
-from ...masks import black_and_white, filled, is_black_and_white, with_background
+from ...faults import one_line, sentence_of
+from ...labels import MODEL, Ids, one_channel, relabel
+from ...masks import Two, black_and_white, filled, told, two_values, with_background
 from ...vocabulary import Class, Vocabulary, key
 from ..annotation import planes_of
 from ..images import Source, guess_channel_axis
@@ -62,6 +63,7 @@ class Taken:
     ids : (..., Y, X) uint16 of `vocabulary`, or dask's of any whole numbers, read later, too.
     labels : name of their layer.
     ground : id of the class that what is unlabelled belongs to; 0 for none.
+    notice : what values of black and white are taken for; "" for ids.
     """
 
     name: str
@@ -70,6 +72,7 @@ class Taken:
     vocabulary: Vocabulary
     labels: str = ""
     ground: int = 0
+    notice: str = ""
 
     def plane(self, plane: Plane) -> Ids:
         """(Y, X) uint16 of one plane; raises VocabularyError for labels without a word."""
@@ -92,6 +95,8 @@ def find_pairs(layers: Sequence[Any], typed: Vocabulary | None = None) -> list[P
         image = _image_of(layer, images, layers)
         if image is not None:
             found.append(_pair(image, layer, typed))
+        elif (meant := _meant(layer, images)) is not None:
+            found.append(Pair(meant, layer, problem=_other_size(layer, meant)))
     return found
 
 
@@ -104,6 +109,20 @@ def _image_of(layer: Labels, images: list[Image], layers: Iterable[Any]) -> Imag
     ours = [image for image in fitting if belongs(layer, image, layers)]
     near = sorted(fitting, key=lambda image: not layer.name.startswith(image.name))
     return next(iter([*ours, *near]), None)
+
+
+def _meant(layer: Labels, images: list[Image]) -> Image | None:
+    """The image that labels of another size were probably made for, by their name."""
+    if ResultLayer.of(layer) is not None:
+        return None
+    return next((image for image in images if layer.name.startswith(image.name)), None)
+
+
+def _other_size(labels: Labels, image: Image) -> str:
+    """Why labels do not lie over an image, with the cure."""
+    data = image.data[0] if image.multiscale else image.data
+    sizes = (" x ".join(map(str, shape)) for shape in (labels.data.shape, data.shape))
+    return f"It has {next(sizes)} pixels and the image {next(sizes)}: open labels of its size."
 
 
 def _pair(image: Image, layer: Labels, typed: Vocabulary | None) -> Pair:
@@ -148,7 +167,10 @@ def _source(image: Image, labels: Labels) -> Source | None:
     levels = range(len(image.data)) if image.multiscale else range(1)
     sources = [Source(image, level, a) for level in levels for a in dict.fromkeys((axis, None))]
     shape = tuple(labels.data.shape)
-    return next((s for s in sources if s.shape == shape), None)
+    found = next((s for s in sources if s.shape == shape), None)
+    if found is None and len(shape) == 3 and shape[-1] in (3, 4):
+        return next((s for s in sources if s.shape == shape[:2]), None)
+    return found
 
 
 def source_of(pair: Pair) -> Source:
@@ -175,10 +197,16 @@ def take(pair: Pair, mine_only: bool = False) -> Taken:
     source = source_of(pair)
     if pair.result is None:
         ids: Any = pair.labels.data
+        notice = ""
         if isinstance(ids, np.ndarray) or not hasattr(ids, "compute"):
-            ids = np.asarray(ids)
-            ids = _plain(ids, pair.labels.name, pair.vocabulary)
-        return Taken(pair.image.name, source, ids, pair.vocabulary, pair.labels.name)
+            stored = np.asarray(ids)
+            if stored.shape != source.shape:
+                stored = _grey(pair)
+            two = _two_of(stored, pair.vocabulary)
+            notice = f"{pair.labels.name}: {told(pair.vocabulary, False, two)}" if two else ""
+            ids = _plain(stored, pair.labels.name, pair.vocabulary)
+        named = pair.labels.name
+        return Taken(pair.image.name, source, ids, pair.vocabulary, named, notice=notice)
     notes = pair.result.annotation
     notes.found_different(pair.labels.data)
     ids, vocabulary = notes.named()
@@ -193,10 +221,27 @@ def grounded(taken: Taken) -> Taken:
     return replace(taken, vocabulary=vocabulary, ground=number)
 
 
+def _two_of(data: npt.NDArray[Any], vocabulary: Vocabulary) -> Two:
+    """Whether labels are a mask of black and white, and no ids of the vocabulary."""
+    known = len(vocabulary.classes)
+    return two_values(data) if known <= 2 and data.size and data.max() > known else ""
+
+
+def _grey(pair: Pair) -> npt.NDArray[Any]:
+    """Labels that were made of a picture in colours which are all grey."""
+    grey = one_channel(np.asarray(pair.labels.data))
+    if grey is None:
+        raise ImageError(
+            f"{pair.labels.name!r} was a colour picture: labels have one number a pixel. Save it "
+            "as a grey or indexed PNG, a number for each class."
+        )
+    return grey
+
+
 def _plain(data: npt.NDArray[Any], name: str, vocabulary: Vocabulary) -> Ids:
     """A copy as uint16; raises VocabularyError for labels without a word."""
     known = len(vocabulary.classes)
-    if known <= 2 and data.size and data.max() > known and is_black_and_white(data):
+    if _two_of(data, vocabulary):
         return black_and_white(data, vocabulary, repr(name))
     lowest, highest = int(data.min(initial=0)), int(data.max(initial=0))
     if lowest < 0 or highest > known:
@@ -207,17 +252,38 @@ def _plain(data: npt.NDArray[Any], name: str, vocabulary: Vocabulary) -> Ids:
     return data.astype(np.uint16)
 
 
-def reviewed(taken: Iterable[Taken]) -> "Iterator[Reviewed]":
-    """Read the images, plane by plane where something is labelled; off the GUI thread."""
-    from ...engine.tasks import Reviewed
+def reviewed(taken: Iterable[Taken], faults: list[str] | None = None) -> "Iterator[Reviewed]":
+    """Read the images, plane by plane where something is labelled; off the GUI thread.
 
+    faults : takes a sentence for each plane that cannot be read; without it the error is raised.
+    """
     for item in taken:
         for plane in planes_of((), item.ids.shape):
-            ids = item.plane(plane)
-            if ids.any():
-                name = item.name + "".join(f" [{i}]" for i in plane)
-                whole = filled(ids, item.ground) if item.ground else ids
-                yield Reviewed(name, item.source.plane(plane), whole, item.vocabulary)
+            name = item.name + "".join(f" [{i}]" for i in plane)
+            try:
+                one = _reviewed(item, plane, name)
+            except Exception as error:
+                if faults is None:
+                    raise
+                faults.append(fault(name, error))
+                continue
+            if one is not None:
+                yield one
+
+
+def _reviewed(item: Taken, plane: Plane, name: str) -> "Reviewed | None":
+    from ...engine.tasks import Reviewed
+
+    ids = item.plane(plane)
+    if not ids.any():
+        return None
+    whole = filled(ids, item.ground) if item.ground else ids
+    return Reviewed(name, item.source.plane(plane), whole, item.vocabulary)
+
+
+def fault(name: str, error: Exception) -> str:
+    """What is told of an image that cannot be learnt from."""
+    return one_line(f"{name}: {sentence_of(error, 'learnt from')}")
 
 
 def joined(vocabularies: Iterable[Vocabulary]) -> Vocabulary:

@@ -22,27 +22,42 @@ if TYPE_CHECKING:
 Plane = tuple[int, ...]
 
 
-def learn_task(
-    taken: Sequence[Taken], target: Target, cleaning: "Cleaning | None"
-) -> "Callable[[], Learn]":
-    """What makes the task of learning from corrected images; reads them when it is called."""
+class LearnQuestion:
+    """What makes the task of learning from corrected images; reads them when it is called.
 
-    def make() -> "Learn":
+    faults : a sentence for each image that was left out, those that cannot be read included once
+    the task is made; each begins with the image's name. notices : what masks are taken for.
+    """
+
+    def __init__(
+        self,
+        taken: Sequence[Taken],
+        faults: Sequence[str],
+        target: Target,
+        cleaning: "Cleaning | None",
+    ) -> None:
+        self._taken, self._target, self._cleaning = taken, target, cleaning
+        self.faults = list(faults)
+        self.notices = [t.notice for t in taken if t.notice]
+
+    def __call__(self) -> "Learn":
         from ...engine.tasks import Learn
 
+        target = self._target
+        pairs = tuple(reviewed(self._taken, self.faults))
+        if not pairs and self.faults:
+            raise ImageError(self.faults[0])
         return Learn(
             target.folder,
             target.encoder,
-            tuple(reviewed(taken)),
+            pairs,
             target.name,
             target.text,
             target.author,
             target.licence,
-            cleaning,
+            self._cleaning,
             target.position,
         )
-
-    return make
 
 
 class CaptionsQuestion:
@@ -78,9 +93,12 @@ class CaptionsQuestion:
         )
 
 
-def evaluate_task(overview: Overview, taken: Sequence[Taken], base: Job | None) -> "Evaluate":
+def evaluate_task(
+    overview: Overview, taken: Sequence[Taken], base: Job | None, faults: list[str]
+) -> "Evaluate":
     """Evaluate the open set on these images; reads them, so call it off the GUI thread.
 
+    faults : takes a sentence for each image that cannot be read.
     base : a job whose settings are taken over, None for the standard ones.
     """
     from ...engine.tasks import Evaluate
@@ -90,7 +108,9 @@ def evaluate_task(overview: Overview, taken: Sequence[Taken], base: Job | None) 
     job = Job(vocabulary, method="reme", reference=reference)
     if base is not None:
         job = replace(base, vocabulary=vocabulary, method="reme", reference=reference, region=None)
-    pairs = tuple(in_words_of(item, vocabulary) for item in reviewed(taken))
+    pairs = tuple(in_words_of(item, vocabulary) for item in reviewed(taken, faults))
+    if not pairs and faults:
+        raise ImageError(faults[0])
     return Evaluate(str(overview.folder), pairs, job)
 
 
