@@ -6,7 +6,8 @@ import os
 import napari
 import numpy as np
 import pytest
-from napari.layers import Labels
+import tifffile
+from napari.layers import Image, Labels
 from PIL import Image as PillowImage
 from qtpy.QtCore import QEvent, QTimer
 
@@ -145,6 +146,41 @@ def test_another_images_labels_are_never_replaced(replace, kind, done, viewer, t
         assert sorted(i.ids.shape for i in found) == [(3, 4), labels(viewer).data.shape]
 
 
+@pytest.mark.parametrize("kind", ["png", "coco"])
+def test_layers_of_one_file_have_labels_of_their_own(kind, dock, viewer, tmp_path):
+    """Two channels that napari split, with *Replace files that exist*, in turn and once more."""
+    wait(lambda: dock.exporter.format.count())
+    file, out = tmp_path / "cells.tif", tmp_path / "out"
+    ramp = np.repeat(np.linspace(0, 255, 80, dtype=np.uint8)[None], 60, 0)
+    planes = np.stack([ramp, ramp[:, ::-1]])
+    tifffile.imwrite(file, planes, metadata={"axes": "CYX"}, photometric="minisblack")
+    (whole,) = viewer.open(file, plugin="napari")
+    source = whole.source
+    viewer.layers.clear()
+    dock.words.set_text(WORDS)
+    dock.exporter.format.choose(kind)
+    dock.exporter.folder.setText(str(out))
+    dock.exporter.replace.setChecked(True)
+    layers = [Image(p, name=f"cells [{n}]", contrast_limits=(0, 255)) for n, p in enumerate(planes)]
+    for layer in layers:
+        layer._set_source(source)
+    for layer in layers:
+        viewer.add_layer(layer)
+    for layer in layers * 2:
+        viewer.layers.selection.active = layer
+        wait(lambda layer=layer: dock.place.layer is layer)
+        run(dock)
+        dock.export()
+        wait(lambda: dock.exporter.button.isEnabled())
+        assert "as on the screen" in dock.exporter.receipt.text()
+    files = [
+        p for p in out.iterdir() if p.suffix == FORMATS[kind].suffix and "labels" not in p.name
+    ]
+    found = [i for p in files for i in FORMATS[kind].read(p, None)]
+    assert sorted(int(i.ids[0, 0]) for i in found) == [1, 2]
+    assert {i.source for i in found} == {"cells [0].tif", "cells [1].tif"}
+
+
 def test_an_image_file_is_called_in_the_dock_as_on_the_command_line(tmp_path):
     file = tmp_path / "day: 1.x.jpg"
     PillowImage.new("RGB", (8, 6)).save(file, "JPEG")
@@ -260,6 +296,15 @@ def test_a_reopened_dock_takes_up_the_layer_and_its_strokes(done, viewer, pool, 
     assert layer.data[30, 70] == 1
 
 
+def open_ours(viewer, path):
+    """*File > Open*, with a dock open: napari's reader or ours, and Labels in the end."""
+    there = set(viewer.layers)
+    viewer.open(path, plugin=None)
+    wait(lambda: any(isinstance(x, Labels) for x in set(viewer.layers) - there))
+    (opened,) = set(viewer.layers) - there
+    return opened
+
+
 @pytest.mark.parametrize("kind", ["png", "tiff", "coco"])
 def test_exported_labels_are_taken_up_corrected_and_exported(done, viewer, tmp_path, kind):
     wait(lambda: done.exporter.format.count())
@@ -271,7 +316,7 @@ def test_exported_labels_are_taken_up_corrected_and_exported(done, viewer, tmp_p
     (path,) = [
         p for p in tmp_path.iterdir() if p.name in ("ramp.png", "ramp.tif", "instances.json")
     ]
-    (opened,) = viewer.open(path, plugin="napari-prelabel")
+    opened = open_ours(viewer, path)
     before = opened.data.copy()
     run(done)
     np.testing.assert_array_equal(opened.data, before)  # what was opened is kept
@@ -292,7 +337,7 @@ def test_ignored_pixels_of_a_file_stay_ignored(dock, image, viewer, tmp_path):
     ids[:, 40:] = 65535
     told = {"metadata": {"prelabel": {"classes": Vocabulary.parse("dark").to_dict()}}}
     io.write("tiff", str(tmp_path / "ramp.tif"), ids, told)
-    (opened,) = viewer.open(tmp_path / "ramp.tif", plugin="napari-prelabel")
+    opened = open_ours(viewer, tmp_path / "ramp.tif")
     dock.words.set_text("x\ndark")
     run(dock)
     assert np.unique(opened.data).tolist() == [2, 65535]

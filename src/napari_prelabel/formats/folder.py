@@ -54,6 +54,16 @@ def claim_of_file(path: Path) -> Claim:
     return Claim(names, mark, functools.cache(lambda: file_content(path)))
 
 
+def claim_of_part(path: Path, name: str, content: str) -> Claim:
+    """The claim of one channel or series of an image file; `name` is its layer's, `content` has
+    digits of its pixels."""
+    told = mark_of(f"{content} {name}") + mark_of(f"{name} {content}")
+    mark = mark_of(f"{path} {told}")
+    own = name if name.startswith(path.stem) else f"{path.stem} {name}"
+    parted = own.removesuffix(path.suffix).replace("/", "_")
+    return Claim(names_of(f"{parted}{path.suffix}", path.parent.name, mark), mark, lambda: told)
+
+
 def claim_of_array(name: str, content: str) -> Claim:
     """The claim of an image without a file; `content` has digits of its pixels."""
     outputs = (safe(name), safe(name, f"-{content[:8]}"), safe(name, f"-{content}"))

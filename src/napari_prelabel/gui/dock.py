@@ -442,7 +442,7 @@ class PrelabelDock(Tab):
             return
         result.take_unseen()
         ids, vocabulary = result.annotation.named()
-        facts = label_facts(result.layer, self.place.source.layer)
+        facts = label_facts(result.layer, self.place.source.layer, self.viewer.layers)
         self.keeper.exporting(result)
         self.exporter.write(lambda: label_image(ids, vocabulary, facts))
 

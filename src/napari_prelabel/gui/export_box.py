@@ -3,6 +3,7 @@
 import hashlib
 import importlib
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +22,6 @@ from .preferences import Preferences, changes
 from .result import METADATA
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ..formats import LabelImage, Receipt
     from ..formats.folder import Claim
 
@@ -200,14 +199,18 @@ def _export(
     return export_one(image, claim, folder, name, Options(**how))
 
 
-def label_facts(layer: Labels, image: Image) -> dict[str, Any]:
-    """The image that labels are of, pixel size and provenance that go into the files."""
+def label_facts(layer: Labels, image: Image, layers: Sequence[Any] = ()) -> dict[str, Any]:
+    """The image that labels are of, pixel size and provenance that go into the files.
+
+    layers : of the viewer: images of one file are parts of it, each with labels of its own.
+    """
     scale, unit = pixel_size(layer), str(layer.units[-1])
     if (scale, unit) == ((1.0, 1.0), "pixel"):  # napari's own reader asks no file for its size
         scale, unit = from_file.pixel_size_of(image) or (scale, unit)
     return {
         "path": image.source.path,
         "name": image.name,
+        "part": from_file.is_part(image, layers),
         "data": image.data[0] if image.multiscale else image.data,
         "scale": scale,
         "unit": unit,
@@ -220,12 +223,14 @@ def label_image(
 ) -> "tuple[LabelImage, Claim]":
     """What is exported and whose it is, once the formats are loaded; reads the image."""
     from ..formats import LabelImage
-    from ..formats.folder import claim_of_array, claim_of_file
+    from ..formats.folder import claim_of_array, claim_of_file, claim_of_part
 
     facts = dict(facts)
+    part = facts.pop("part", False)
     path, name, data = (facts.pop(key) for key in ("path", "name", "data"))
     if path and "://" not in str(path):
-        claim = claim_of_file(Path(os.path.abspath(path)))
+        whole = Path(os.path.abspath(path))
+        claim = claim_of_part(whole, name, _digits(data)) if part else claim_of_file(whole)
     else:
         claim = claim_of_array(name, _digits(data))
     return LabelImage(ids, vocabulary, claim.names.outputs[0], **facts), claim

@@ -4,6 +4,7 @@ A layer's array alone does not tell opacity from infrared, no-data from depth, o
 """
 
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -27,6 +28,26 @@ def head_of(layer: Image) -> "Head | None":
     if layer not in _heads:
         _heads[layer] = _read_head(layer)
     return _heads[layer]
+
+
+def is_part(layer: Image, layers: Iterable[Any]) -> bool:
+    """Whether a layer shows one channel, series or position of its file, and not the whole.
+
+    layers : among which others of the same file may be.
+    """
+    path = layer.source.path
+    if not path:
+        return False
+    if any(x is not layer and isinstance(x, Image) and x.source.path == path for x in layers):
+        return True
+    head = head_of(layer)
+    data = layer.data[0] if layer.multiscale else layer.data
+    shape = head.shape if head is not None else None
+    return shape is not None and _long_axes(shape) > _long_axes(data.shape)
+
+
+def _long_axes(shape: Iterable[int]) -> int:
+    return sum(n > 1 for n in shape)
 
 
 def channel_axis_of(layer: Image) -> tuple[bool, int | None]:
