@@ -50,8 +50,13 @@ class ResultLayer:
     """
 
     def __init__(
-        self, layer: Labels, vocabulary: Vocabulary, image: Image | None = None, owner: int = HUMAN
+        self,
+        layer: Labels,
+        vocabulary: Vocabulary,
+        image: Image | None = None,
+        owner: int | None = HUMAN,
     ) -> None:
+        """owner : of the labels that the layer holds; None where it is known to hold none."""
         self.layer = layer
         self.image: Callable[[], Image | None] = ref(image) if image is not None else _nothing
         self.place: tuple[int, int | None] | None = None
@@ -59,7 +64,7 @@ class ResultLayer:
         self.turn = 0
         self.kept: Path | None = None
         self.annotation = Annotation(layer.data.shape, vocabulary)
-        if layer.data.any():
+        if owner is not None and layer.data.any():
             self.annotation.adopt(np.asarray(layer.data), owner)
             self._copy()
         self.kept_at = self.annotation.edits

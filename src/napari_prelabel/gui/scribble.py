@@ -103,7 +103,8 @@ class ScribbleTool(QObject):
         self._held = result, source
         layer = result.layer
         self._viewer.layers.selection.active = layer
-        layer.visible = True
+        if not layer.visible:  # napari slices a layer anew even where it is visible already
+            layer.visible = True
         layer.mode = "pan_zoom"
         layer.mouse_pan = False
         layer.mouse_drag_callbacks.append(self._press)
@@ -197,7 +198,6 @@ class ScribbleTool(QObject):
         if self._strokes is None:
             result.annotation.found_different(result.layer.data, plane)
             self._strokes, self._plane = Strokes(result.layer.data.shape[-2:]), plane
-            self._preview = Preview(self._viewer, result.layer, plane)
             self._asker.read(plane, lambda: source.plane(plane))
         label = int(result.layer.selected_label)
         ink = ink or Ink(label, result.annotation.name_of(label))
@@ -278,7 +278,7 @@ class ScribbleTool(QObject):
             self._apply(wish, answer)
 
     def _draw(self) -> None:
-        if self._held is None or self._strokes is None or self._preview is None:
+        if self._held is None or self._strokes is None:
             return
         layer, inks, taken = self._held[0].layer, self._strokes.inks, None
         if self._answer is not None:
@@ -286,7 +286,11 @@ class ScribbleTool(QObject):
             keeps = [0, *(0 if ink.keeps else n for n, ink in enumerate(inks, 1))]
             taken = wish.box, np.asarray(keeps, np.uint16)[answer.ids], answer.reach
         box = self._strokes.box(0)
-        self._preview.show(self._strokes.codes, box, taken, [colour_of(i, layer) for i in inks])
+        drawn = self._strokes.codes, box, taken, [colour_of(i, layer) for i in inks]
+        if self._preview is None:
+            self._preview = Preview(self._viewer, layer, self._plane, *drawn)
+        else:
+            self._preview.show(*drawn)
 
     # The end
 

@@ -18,43 +18,57 @@ _NOT = (0.95, 0.15, 0.15, 1.0)
 _ERASED = (0.75, 0.75, 0.75, 0.8)
 Plane = tuple[int, ...]
 Colour = tuple[float, float, float, float]
+# Box, ids and reach of the worker's answer.
+Taken = tuple[Box, npt.NDArray[Any], npt.NDArray[np.bool_]]
 
 
 class Preview:
     """A Labels layer of one plane, lying exactly over `layer`; it is never saved or exported."""
 
-    def __init__(self, viewer: Any, layer: Labels, plane: Plane) -> None:
+    def __init__(
+        self,
+        viewer: Any,
+        layer: Labels,
+        plane: Plane,
+        strokes: Codes,
+        box: Box | None,
+        taken: Taken | None,
+        colours: Sequence[Colour],
+    ) -> None:
+        """Add the layer with what `show` would draw, so that napari draws it once."""
         self._viewer = viewer
         self.plane = plane
-        shape = (*(1 for _ in plane), *layer.data.shape[-2:])
+        self._picture = np.zeros(layer.data.shape[-2:], np.uint8)
+        self._box: Box | None = None
+        self._dress = tuple(colours)
+        self._draw(strokes, box, taken)
         # A plane at an offset, placed by one matrix whatever the layer's own transforms are.
         matrix = np.asarray(layer._data_to_world.affine_matrix)
         offset = np.eye(layer.ndim + 1)
         offset[: len(plane), -1] = plane
         self.layer = Labels(
-            np.zeros(shape, np.uint8), name=NAME, opacity=0.9, metadata={MARK: True},
-            colormap=_colours(()),
+            self._picture[(np.newaxis,) * len(plane)], name=NAME, opacity=0.9,
+            metadata={MARK: True}, colormap=_colours(self._dress),
             affine=matrix @ offset, units=layer.units, axis_labels=layer.axis_labels,
         )  # fmt: skip
-        self._dress: tuple[Colour, ...] = ()
-        self._box: Box | None = None
         chosen = viewer.layers.selection.active
         viewer.add_layer(self.layer)
         viewer.layers.selection.active = chosen
 
     def show(
-        self,
-        strokes: Codes,
-        box: Box | None,
-        taken: tuple[Box, npt.NDArray[Any], npt.NDArray[np.bool_]] | None,
-        colours: Sequence[Colour],
+        self, strokes: Codes, box: Box | None, taken: Taken | None, colours: Sequence[Colour]
     ) -> None:
         """Draw anew.
 
         strokes : (H, W) numbers of inks. box : around them, None where nothing is drawn.
         taken : box, ids and reach of the worker's answer. colours : of the inks.
         """
-        picture = self.layer.data.reshape(self.layer.data.shape[-2:])
+        self._draw(strokes, box, taken)
+        self._colour(tuple(colours))
+        self.layer.refresh(extent=False)
+
+    def _draw(self, strokes: Codes, box: Box | None, taken: Taken | None) -> None:
+        picture = self._picture
         if self._box is not None:
             picture[self._box] = 0
         self._box = box if box is None or taken is None else around(box, taken[0])
@@ -67,8 +81,6 @@ class Preview:
         if box is not None:
             drawn = strokes[box] > 0
             picture[box][drawn] = 2 * strokes[box][drawn] + 1
-        self._colour(tuple(colours))
-        self.layer.refresh(extent=False)
 
     def _colour(self, colours: tuple[Colour, ...]) -> None:
         if colours == self._dress:

@@ -326,7 +326,7 @@ class Session(QObject):
             opacity=0.6,
             **placement(source),
         )
-        result = ResultLayer(layer, vocabulary, image)
+        result = ResultLayer(layer, vocabulary, image, owner=None)
         self._listen(result)
         chosen = self._viewer.layers.selection.active
         self._viewer.add_layer(layer)
