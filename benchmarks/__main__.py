@@ -16,13 +16,17 @@ def main(arguments: list[str]) -> int:
     bench.add_argument("--megapixels", type=float, default=24.0)
     bench.add_argument("--repeats", type=int, default=5)
     bench.add_argument("--only", nargs="*", choices=stalls.NAMES, help="these actions alone")
+    bench.add_argument("--settle", type=float, default=stalls.SETTLE_S, metavar="SECONDS",
+                       help="leave the window alone so long around an action")  # fmt: skip
     bench.add_argument("--json", type=Path, help="write the figures here, too")
     child = benches.add_parser(opening.CHILD, help="used by `stalls`: one opening of a dock")
     child.add_argument("who", choices=opening.WHO)
+    child.add_argument("settle", type=float)
     given = parser.parse_args(arguments)
     if given.bench == opening.CHILD:
-        opening.child(given.who)
-    rows = stalls.measure(given.megapixels, given.repeats, given.only or stalls.NAMES)
+        opening.child(given.who, given.settle)
+    names = given.only or stalls.NAMES
+    rows = stalls.measure(given.megapixels, given.repeats, names, given.settle)
     print(stalls.table(rows, given.megapixels))
     if given.json is not None:
         given.json.write_text(json.dumps(stalls.as_json(rows, given.megapixels), indent=1) + "\n")

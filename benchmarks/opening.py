@@ -10,19 +10,18 @@ from typing import Any, NoReturn
 from .watch import Felt, felt, quiet
 
 CHILD, WHO = "opening", ("napari", "ours")
-SETTLE_S = 2.0
 
 
-def once(who: str) -> Felt:
+def once(who: str, settle_s: float) -> Felt:
     """Open a napari, then a dock: an empty widget, or ours."""
     told = subprocess.run(
-        [sys.executable, "-m", "benchmarks", CHILD, who],
+        [sys.executable, "-m", "benchmarks", CHILD, who, str(settle_s)],
         capture_output=True, text=True, check=True, timeout=300,
     )  # fmt: skip
     return Felt(**json.loads(told.stdout.splitlines()[-1]))
 
 
-def child(who: str) -> NoReturn:
+def child(who: str, settle_s: float) -> NoReturn:
     """What the process of `once` does; nothing of ours was imported but this package."""
     import napari
     from qtpy.QtWidgets import QWidget
@@ -40,9 +39,9 @@ def child(who: str) -> NoReturn:
         viewer.window.add_dock_widget(QWidget(), name="empty", area="right")
 
     value = (
-        felt([ours], SETTLE_S, lambda: is_whole(viewer))
+        felt([ours], settle_s, lambda: is_whole(viewer))
         if who == "ours"
-        else felt([empty], SETTLE_S)
+        else felt([empty], settle_s)
     )
     if who == "ours" and not is_whole(viewer):
         raise SystemExit("The dock did not come.")

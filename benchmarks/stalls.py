@@ -1,11 +1,11 @@
 """Stalls of the window: what our actions cost the GUI thread beyond napari's own of the kind."""
 
 import gc
-import json
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,20 +42,25 @@ class Row:
         return round(mine[figure]["median"] - own[figure]["median"], 1)
 
 
-def measure(megapixels: float, repeats: int, names: Sequence[str] = NAMES) -> list[Row]:
-    """Do every action several times, napari's own and ours in turn."""
+def measure(
+    megapixels: float, repeats: int, names: Sequence[str] = NAMES, settle_s: float = SETTLE_S
+) -> list[Row]:
+    """Do every action several times, napari's own and ours in turn.
+
+    settle_s : how long the window is left alone before and after an action.
+    """
     rows = []
     inside = [name for name in NAMES if name in names and name != OPENING]
     if OPENING in names:
-        rows.append(_row(OPENING, min(repeats, 3), opening.once))
+        rows.append(_row(OPENING, min(repeats, 3), lambda who: opening.once(who, settle_s)))
     if inside:
         from .window import Room
 
         with tempfile.TemporaryDirectory() as folder:
-            room = Room(megapixels, Path(folder))
+            room = Room(megapixels, Path(folder), settle_s)
             try:
-                rows += [_row(name, repeats, lambda who, n=name: _once(room, n, who))
-                         for name in inside]  # fmt: skip
+                for name in inside:
+                    rows.append(_row(name, repeats, partial(_once, room, settle_s, name)))
             finally:
                 room.close()
     return sorted(rows, key=lambda row: NAMES.index(row.name))
@@ -68,10 +73,10 @@ def _row(name: str, repeats: int, once: Callable[[str], Felt]) -> Row:
     return row
 
 
-def _once(room: Any, name: str, who: str) -> Felt:
+def _once(room: Any, settle_s: float, name: str, who: str) -> Felt:
     steps = room.prepare(name, who)
     gc.collect()
-    value = felt(steps, SETTLE_S, room.settled)
+    value = felt(steps, settle_s, room.settled)
     room.check(name, who)
     return value
 
@@ -98,7 +103,7 @@ def table(rows: Sequence[Row], megapixels: float) -> str:
 
 def as_json(rows: Sequence[Row], megapixels: float) -> dict[str, Any]:
     """The figures as plain values."""
-    made = {
+    made: dict[str, Any] = {
         "megapixels": megapixels,
         "actions": {
             row.name: {
@@ -110,4 +115,4 @@ def as_json(rows: Sequence[Row], megapixels: float) -> dict[str, Any]:
             for row in rows
         },
     }
-    return json.loads(json.dumps(made))
+    return made

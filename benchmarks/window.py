@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import napari
 import numpy as np
@@ -70,17 +70,18 @@ def _answer(task: Any) -> Any:
 class Room:
     """A window of 1400 x 900 with an image; `prepare` makes fresh layers for every action."""
 
-    def __init__(self, megapixels: float, folder: Path) -> None:
+    def __init__(self, megapixels: float, folder: Path, settle_s: float) -> None:
         # Nothing of the person's is read or written, and no models need be here.
-        dock.check_diffusion = lambda _: None
+        cast(Any, dock).check_diffusion = lambda _: None
         remember._path = lambda: folder / "dock.json"
         kept.folder = lambda: folder / "kept"
+        self._settle_s = settle_s
         height = max(64, round((megapixels * 1e6 / 1.5) ** 0.5))
         self.shape = (height, round(1.5 * height))
         self.pool = Pool()
         self.viewer = napari.Viewer()
         self.viewer.window.resize(1400, 900)
-        self.dock = PrelabelDock(self.viewer, Runner(lambda: self.pool))
+        self.dock = PrelabelDock(self.viewer, Runner(lambda: cast(Any, self.pool)))
         self.viewer.window.add_dock_widget(self.dock, name="Pre-label", area="right")
         rng = np.random.default_rng(0)
         self.image = rng.integers(0, 256, (*self.shape, 3), np.uint8)
@@ -108,7 +109,7 @@ class Room:
         quiet(0.5)
         make = getattr(self, "_" + name.replace(" ", "_").lower())
         steps: Steps = make(who == "ours")
-        quiet(2.0)
+        quiet(self._settle_s)
         return steps
 
     def check(self, name: str, who: str) -> None:
