@@ -2,10 +2,13 @@
 
 A run lasts from the click to the arrival of the result; putting it into the layer is measured
 beside it. A machine that is busy with other things stalls every window, so the best of a few
-runs counts, and what the GUI thread itself computed in its longest gap is printed, too.
+runs counts, and where the machine has more to do than it has processors, what this process computed
+between two beats counts in place of the clock: the GUI thread, and what it may have waited for in
+our other threads. What the GUI thread itself computed in its longest gap is printed, too.
 """
 
 import gc
+import os
 import time
 
 import numpy as np
@@ -16,17 +19,26 @@ from gui_steps import run, wait  # isort: skip
 BEAT_MS, MOST_MS, TRIES = 5, 50, 10
 
 
-class Heart:
-    """Beats in the GUI thread and remembers when, and how much the thread had computed."""
+def overloaded() -> bool:
+    """Whether more processes than there are processors have been ready in the last minute."""
+    return os.getloadavg()[0] > (os.cpu_count() or 1)
 
-    def __init__(self) -> None:
-        self.beats: list[tuple[float, float]] = []
+
+class Heart:
+    """Beats in the GUI thread and remembers when, and what thread and process had computed.
+
+    loaded : whether the process's computing counts, in place of the clock.
+    """
+
+    def __init__(self, loaded: bool) -> None:
+        self.loaded = loaded
+        self.beats: list[tuple[float, float, float]] = []
         self._timer = QTimer()
         self._timer.setTimerType(Qt.TimerType.PreciseTimer)
         self._timer.timeout.connect(self.beat)
 
     def beat(self) -> None:
-        self.beats.append((time.perf_counter(), time.thread_time()))
+        self.beats.append((time.perf_counter(), time.thread_time(), time.process_time()))
 
     def __enter__(self) -> "Heart":
         gc.collect()
@@ -40,8 +52,8 @@ class Heart:
     def longest(self, end: float) -> tuple[float, float]:
         """Longest gap until `end` in ms, and the longest computation of the thread in a gap."""
         beats = np.array([b for b in self.beats if b[0] <= end])
-        gaps = np.diff(beats, axis=0) * 1000
-        return float(gaps[:, 0].max()), float(gaps[:, 1].max())
+        clock, own, process = np.diff(beats, axis=0).T * 1000
+        return float((process if self.loaded else clock).max()), float(own.max())
 
 
 def test_the_window_lives_during_a_run(dock, viewer, capsys):
@@ -59,7 +71,8 @@ def test_the_window_lives_during_a_run(dock, viewer, capsys):
         shown.append((start, (time.perf_counter() - start) * 1000))
 
     dock.session._show = timed
-    with Heart() as heart:
+    loaded = overloaded()
+    with Heart(loaded) as heart:
         end = time.perf_counter() + 1.0
         wait(lambda: time.perf_counter() > end)
     idle, _ = heart.longest(time.perf_counter())
@@ -67,14 +80,14 @@ def test_the_window_lives_during_a_run(dock, viewer, capsys):
     for i in range(TRIES):
         dock.words.set_text("\n".join(f"class {i + k}" for k in range(12)))
         wait(lambda: not dock.words._quiet.isActive())
-        with Heart() as heart:
+        with Heart(loaded) as heart:
             run(dock)
         gaps.append(heart.longest(shown[-1][0]))
         if i and min(gaps)[0] <= MOST_MS:
             break
     with capsys.disabled():
         wall, own = min(gaps)
-        print(f"\nlongest gap of the window: {wall:.0f} ms in a run (own work {own:.0f} ms), ")
+        print(f"\n{'process, ' if loaded else ''}longest gap of the window: {wall:.0f} ms in a run (own work {own:.0f} ms), ")
         print(
             f"{idle:.0f} ms without one; all runs: {[round(w) for w, _ in gaps]} ms; at 512 x 512"
         )
