@@ -16,8 +16,10 @@ def once(who: str, settle_s: float) -> Felt:
     """Open a napari, then a dock: an empty widget, or ours."""
     told = subprocess.run(
         [sys.executable, "-m", "benchmarks", CHILD, who, str(settle_s)],
-        capture_output=True, text=True, check=True, timeout=300,
+        capture_output=True, text=True, timeout=300,
     )  # fmt: skip
+    if told.returncode:
+        raise RuntimeError(f"The window of {who} ended: {told.stderr}")
     return Felt(**json.loads(told.stdout.splitlines()[-1]))
 
 

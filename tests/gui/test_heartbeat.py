@@ -87,7 +87,8 @@ def test_the_window_lives_during_a_run(dock, viewer, capsys):
             break
     with capsys.disabled():
         wall, own = min(gaps)
-        print(f"\n{'process, ' if loaded else ''}longest gap of the window: {wall:.0f} ms in a run (own work {own:.0f} ms), ")
+        of = "process" if loaded else "window"
+        print(f"\nlongest gap of the {of}: {wall:.0f} ms in a run (own work {own:.0f} ms), ")
         print(
             f"{idle:.0f} ms without one; all runs: {[round(w) for w, _ in gaps]} ms; at 512 x 512"
         )
