@@ -286,5 +286,5 @@ def test_a_box_has_the_outline_of_any_other_region(tmp_path):
     found = json.loads((tmp_path / "instances.json").read_text())["annotations"]
     for entry, (y, x, height, width) in zip(found, [(2, 3, 3, 6), (7, 0, 1, 1)], strict=True):
         (wanted,) = outlines(np.ones((height, width), bool))
-        shifted = [*np.reshape(wanted, (-1, 2)), x, y]
+        shifted = np.reshape(wanted, (-1, 2)) + np.array([x, y])
         assert entry["segmentation"] == [shifted.ravel().tolist()]
