@@ -17,6 +17,7 @@ from . import remember
 FILE = "keys.json"
 PREFIX = "napari-prelabel:"
 CANVAS, SCRIBBLE, WINDOW, NAPARI = "On the canvas", "While scribbling", "Anywhere", "napari's own"
+DOCK = "In the dock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,8 @@ TABLE = (
     Key("", "Esc", "drop the strokes; once more puts the tool down", SCRIBBLE),
     Key("", "[ and ]", "how far from a stroke pixels may change", SCRIBBLE),
     Key("", "Space, held", "move the picture", SCRIBBLE),
+    Key("", "Ctrl+Enter", "in the words: label the image", DOCK),
+    Key("", "Esc", "leave a field: keys go to the canvas again", DOCK),
     Key("keys", "?", "show these keys", WINDOW),
     Key("", "Ctrl+Z", "take back what came last: a stroke, a correction, a run", NAPARI),
     Key("", "Ctrl+Shift+Z", "bring back what was undone last", NAPARI),
