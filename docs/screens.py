@@ -11,8 +11,13 @@ from pathlib import Path
 
 import napari
 import numpy as np
+import psutil
+import screenshots_reference
+from napari import settings
+from napari._qt.dialogs.preferences_dialog import PreferencesDialog
+from napari._qt.qt_resources import get_stylesheet
 from PIL import Image
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QEvent, Qt
 from qtpy.QtWidgets import QApplication, QWidget
 from skimage import data
 
@@ -48,28 +53,29 @@ class Camera:
         """The whole window as `name-theme-size.png`."""
         for theme, size in self._settings():
             made = self.viewer.screenshot(canvas_only=False, flash=False)
-            self._save(Image.fromarray(made).convert("RGB"), f"{name}-{theme}-{size}")
+            picture = Image.fromarray(made).convert("RGB")
+            picture.save(self.folder / f"{name}-{theme}-{size}.png")
+        print(name, flush=True)
 
     def shoot_widget(self, make: Callable[[], QWidget], name: str) -> None:
-        """A dialog of its own."""
-        for theme, size in self._settings():
+        """A dialog of its own, which has one size."""
+        for theme in THEMES:
+            self.viewer.theme = theme
             widget = make()
-            pause(0.3)
-            path = self.folder / f"{name}-{theme}-{size}.png"
-            widget.grab().save(str(path))
+            pause(0.2)
+            widget.grab().save(str(self.folder / f"{name}-{theme}.png"))
             widget.close()
+            QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+        print(name, flush=True)
 
     def _settings(self) -> Iterator[tuple[str, str]]:
-        for theme in THEMES:
+        """Each of both, from the theme that is there: to dress a window takes long."""
+        for theme in sorted(THEMES, key=lambda t: t != self.viewer.theme):
             self.viewer.theme = theme
             for size, pixels in SIZES.items():
                 self.viewer.window.resize(*pixels)
-                pause(0.3)
+                pause(0.15)
                 yield theme, size
-
-    def _save(self, picture: Image.Image, name: str) -> None:
-        picture.save(self.folder / f"{name}.png")
-        print(name, flush=True)
 
 
 def show_only(dock: QWidget, name: str) -> None:
@@ -91,27 +97,80 @@ def label_scene(camera: Camera, dock: PrelabelDock, folder: Path) -> None:
     dock.words.edit.setPlainText("sky\nsea, lake")
     camera.shoot("03-wrong-line")
     dock.words.set_text(viewer.layers[0].metadata["prelabel_vocabulary"])
-    dock.bar.run_button.click()
-    wait(lambda: dock.bar.bar.value() > 100 or not dock.session.running)
-    wait(lambda: not dock.session.running)
+    dock.method.method.choose("base")
+    run_held(camera, dock)
     camera.shoot("04-done")
     for name in dock.sections:
         show_only(dock, name)
         camera.shoot(f"05-{name}")
+    show_only(dock, "result")
+    dock.undo_run()
+    camera.shoot("06-undone")
+    dock.redo_run()
     dock.method.method.choose("nerve")
     show_only(dock, "models")
-    camera.shoot("06-nerve")
-    dock.method.method.choose("freecp")
+    camera.shoot("07-nerve")
+    dock.method.method.choose("base")
     dock.exporter.folder.setText(str(folder / "labels"))
     dock.export()
     wait(lambda: dock.exporter.button.isEnabled())
     show_only(dock, "export")
-    camera.shoot("07-exported")
+    camera.shoot("08-exported")
     dock.scroll.verticalScrollBar().setValue(0)
     dock.scribble_box.button.click()
     wait(lambda: not dock.scribble._asker.busy)
-    camera.shoot("08-scribble")
+    camera.shoot("09-scribble")
     dock.scribble_box.button.click()
+
+
+def run_held(camera: Camera, dock: PrelabelDock) -> None:
+    """A run, with the worker held in its middle for a picture."""
+    pool = runner.shared_pool()
+    wait(lambda: pool.ready)
+    worker = psutil.Process(pool._host.worker["pid"])
+    held = dock.bar.bar.valueChanged.connect(lambda value: value > 0 and worker.suspend())
+    dock.bar.run_button.click()
+    wait(lambda: worker.status() == psutil.STATUS_STOPPED or not dock.session.running)
+    dock.bar.bar.valueChanged.disconnect(held)
+    camera.shoot("04-running")
+    worker.resume()
+    wait(lambda: not dock.session.running)
+
+
+def others(camera: Camera, dock: PrelabelDock) -> None:
+    """Labels of others, a 16-bit image, and our page of napari's Preferences."""
+    viewer = camera.viewer
+    viewer.layers.clear()
+    dock.words.set_text("ground\nroof")
+    grey = (PHOTOGRAPH().astype(np.uint16).sum(2) * 40).astype(np.uint16)
+    viewer.add_image(grey, name="sixteen bits")
+    camera.shoot("10-sixteen-bits")
+    viewer.add_labels((grey > 12000).astype(np.uint8) + 1, name="of others")
+    pause(0.5)
+    camera.shoot("11-labels-of-others")
+    viewer.layers.clear()
+
+    def page() -> QWidget:
+        made = PreferencesDialog(viewer.window._qt_window)
+        made.setStyleSheet(get_stylesheet(viewer.theme))
+        made.show()
+        made._list.setCurrentRow(made._list.count() - 1)
+        return made
+
+    camera.shoot_widget(page, "12-preferences")
+    camera.shoot_widget(lambda: show_keys(viewer), "13-keys")
+
+
+def reference(camera: Camera) -> None:
+    """Every tab of the Reference dock, empty and with a set of two corrected images."""
+    viewer = camera.viewer
+    _, empty = viewer.window.add_plugin_dock_widget(PLUGIN, REFERENCE)
+    camera.shoot("20-reference-empty")
+    viewer.window.remove_dock_widget(empty)
+    with tempfile.TemporaryDirectory() as sets:
+        screenshots_reference.picture(
+            viewer, Path(sets), wait, lambda _, name: camera.shoot(f"21-{name}")
+        )
 
 
 def fail(camera: Camera, dock: PrelabelDock) -> None:
@@ -119,14 +178,14 @@ def fail(camera: Camera, dock: PrelabelDock) -> None:
     viewer = camera.viewer
     dock.words.set_text("")
     dock.bar.run_button.click()
-    camera.shoot("09-failed")
+    camera.shoot("14-failed")
     viewer.layers.clear()
     dock.words.set_text("cat\nbasket")
     viewer.add_image(PHOTOGRAPH(), name="photograph", rgb=True)
     wait(lambda: bool(dock.bar.notices.texts))
-    camera.shoot("10-photograph")
+    camera.shoot("15-photograph")
     dock.unlike._choose()
-    camera.shoot("11-choose-models")
+    camera.shoot("16-choose-models")
     dock.models.apply("demo")
     long = "IMG_20261127_183003_panorama_of_the_northern_field_after_rain_edited_final(2)"
     viewer.layers.clear()
@@ -135,7 +194,7 @@ def fail(camera: Camera, dock: PrelabelDock) -> None:
     dock.words.set_text("\n".join(names))
     dock.table.classes.set_counts(dict.fromkeys(names, 100_000_000))
     dock.bar.say(*[("failed", f"{n}. {long}.tif could not be read; save it anew.") for n in "123"])
-    camera.shoot("12-long")
+    camera.shoot("17-long")
     viewer.layers.clear()
     dock.bar.say()
 
@@ -145,16 +204,18 @@ def main(folder: Path) -> None:
     remember.save = remember.update = lambda *_: None
     apart = tempfile.TemporaryDirectory()
     kept.folder = lambda: Path(apart.name) / "kept"
+    settings._CFG_PATH = str(Path(apart.name) / "settings.yaml")
     viewer = napari.Viewer()
     camera = Camera(viewer, folder)
     wrapper, frame = viewer.window.add_plugin_dock_widget(PLUGIN, DOCK)
     dock = frame.dock
     viewer.window._qt_window.resizeDocks([wrapper], [370], Qt.Orientation.Horizontal)
+    wait(lambda: frame.whole)
     label_scene(camera, dock, Path(apart.name))
     fail(camera, dock)
-    camera.shoot_widget(lambda: show_keys(viewer), "13-keys")
-    viewer.window.add_plugin_dock_widget(PLUGIN, REFERENCE)
-    camera.shoot("14-reference-empty")
+    others(camera, dock)
+    viewer.window.remove_dock_widget(frame)
+    reference(camera)
     runner.close_shared_pool()
     viewer.close()
     apart.cleanup()

@@ -121,7 +121,7 @@ def full(viewer, pool):
     made.words.set_text("\n".join([CLASS, *(f"{CLASS[:36]} {i}" for i in range(9)), "a, b"]))
     made.words.set_text("\n".join([CLASS, *(f"{CLASS[:36]} {i}" for i in range(9))]))
     made.table.classes.set_counts({r.entry.name: 100_000_000 for r in made.table.classes.rows})
-    made.results.show_state(3, 100_000_000, f"100,000,000 pixels changed:\n{CLASS} → {CLASS}   9")
+    made.results.show_state((3, 1), 100_000_000, f"100,000,000 pixels changed:\n{CLASS} → {CLASS}   9")
     made.keeper.text.setText(f"You worked on {LONG} on 27 November at 18:30: 100,000,000 pixels.")
     made.keeper.show()
     made.exporter.fail(f"{LONG}.png exists already: tick Replace files that exist.")
@@ -200,3 +200,17 @@ def test_the_dock_has_the_whole_height_of_its_frame(viewer, sized, qapp):
     settle(qapp)
     assert dock.isVisible()
     assert dock.height() == frame.height() > 500
+
+
+def test_a_notice_that_goes_gives_its_room_back(full, viewer, sized, qapp):
+    sized(SIZES[0])
+    full.bar.idle("")
+    full.bar.say()
+    settle(qapp)
+    low = full.bar.height()
+    full.bar.ask("warning", THREE_LINES, *[(f"Way {n}", "", lambda: None) for n in range(3)])
+    settle(qapp)
+    assert full.bar.height() > low + 80
+    full.bar.say()
+    settle(qapp)
+    assert full.bar.height() == low

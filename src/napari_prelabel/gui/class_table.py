@@ -14,6 +14,7 @@ from ..vocabulary import Class, key
 from .history import KEPT
 
 COLUMNS = ("", "id", "class", "pixels", "show", "only", "lock")
+SHORT_FROM = 10_000_000
 COLOUR, ID, NAME, PIXELS, SHOW, ONLY, LOCK = range(7)
 TIPS = (
     "Click to choose the colour of this class",
@@ -234,7 +235,7 @@ class ClassTable(QTableView):
         for at, wide in (
             (COLOUR, 2.8),
             (ID, 3.5),
-            (PIXELS, 8.5),
+            (PIXELS, 9),
             (SHOW, 5),
             (ONLY, 4.8),
             (LOCK, 4.8),
@@ -285,11 +286,18 @@ def _text(row: Row, at: int) -> str | None:
     if at == NAME:
         return f"{row.entry.name.removesuffix(KEPT)}{KEPT}" if row.kept else row.entry.name
     if at == PIXELS:
-        return "" if row.pixels is None else f"{row.pixels:,}"
+        return "" if row.pixels is None else _short(row.pixels)
     return None
 
 
+def _short(pixels: int) -> str:
+    """A count that fits its column; the tooltip has the whole of a large one."""
+    return f"{pixels:,}" if pixels < SHORT_FROM else f"{pixels / 1e6:,.1f} M"
+
+
 def _tip(row: Row, at: int) -> str:
+    if at == PIXELS and row.pixels is not None and row.pixels >= SHORT_FROM:
+        return f"{row.pixels:,}\n{TIPS[at]}"
     if at != NAME:
         return TIPS[at]
     if row.kept:
