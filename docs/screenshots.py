@@ -59,6 +59,7 @@ def photograph(viewer: napari.Viewer, dock: PrelabelDock) -> None:
     viewer.add_image(data.cat(), name="cat", rgb=True)
     wait(lambda: bool(dock.bar.notices.texts))
     shoot(viewer, "dock-photograph")
+    dock.words.set_text("")  # the next sample brings its own
 
 
 def main(theme: str) -> None:

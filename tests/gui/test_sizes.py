@@ -121,7 +121,9 @@ def full(viewer, pool):
     made.words.set_text("\n".join([CLASS, *(f"{CLASS[:36]} {i}" for i in range(9)), "a, b"]))
     made.words.set_text("\n".join([CLASS, *(f"{CLASS[:36]} {i}" for i in range(9))]))
     made.table.classes.set_counts({r.entry.name: 100_000_000 for r in made.table.classes.rows})
-    made.results.show_state((3, 1), 100_000_000, f"100,000,000 pixels changed:\n{CLASS} → {CLASS}   9")
+    made.results.show_state(
+        (3, 1), 100_000_000, f"100,000,000 pixels changed:\n{CLASS} → {CLASS}   9"
+    )
     made.keeper.text.setText(f"You worked on {LONG} on 27 November at 18:30: 100,000,000 pixels.")
     made.keeper.show()
     made.exporter.fail(f"{LONG}.png exists already: tick Replace files that exist.")

@@ -237,8 +237,8 @@ class ClassTable(QTableView):
             (ID, 3.5),
             (PIXELS, 9),
             (SHOW, 5),
-            (ONLY, 4.8),
-            (LOCK, 4.8),
+            (ONLY, 4.3),
+            (LOCK, 4.3),
         ):
             self.setColumnWidth(at, round(em * wide))
         self.clicked.connect(self._clicked)

@@ -43,9 +43,10 @@ QWidget#prelabel QTableView {{
 }}
 QWidget#prelabel QTableView::item {{ padding: 0px 4px; border: none; }}
 QWidget#prelabel QTableView::indicator {{ width: 13px; height: 13px; }}
-QWidget#prelabel QTableView::indicator:unchecked {{
+QWidget#prelabel QTableView::indicator:unchecked, QWidget#prelabel QTableView::indicator:checked {{
     border: 1px solid {muted}; border-radius: 2px; background: transparent;
 }}
+QWidget#prelabel QTableView::indicator:checked {{ image: url("theme_{id}:/check.svg"); }}
 QWidget#prelabel QHeaderView::section {{
     background-color: {field}; color: {muted}; border: none; padding: 3px 4px;
 }}
@@ -84,6 +85,7 @@ def sheet(theme_id: str) -> str:
     back, text = _rgb(theme.background), _rgb(theme.text)
     accent: Rgb = (62, 126, 193) if dark else (36, 102, 173)
     return _SHEET.format(
+        id=theme.id,
         text=_css(text),
         muted=_css(_blend(text, back, 0.35)),
         error=_css((255, 122, 112) if dark else (176, 32, 24)),
