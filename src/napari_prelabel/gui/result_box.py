@@ -50,7 +50,9 @@ class ResultBox(QWidget):
         rows.addLayout(row(self.slider, self.percent, stretch=0))
         rows.addWidget(self.overwrite)
         rows.addWidget(self.kept)
-        rows.addLayout(row(self.undo_button, self.redo_button))
+        runs = row(self.undo_button, self.redo_button)
+        runs.setStretch(0, 1)  # both alike
+        rows.addLayout(runs)
         rows.addWidget(self.changed)
         self._quiet = QTimer(self)
         self._quiet.setSingleShot(True)
