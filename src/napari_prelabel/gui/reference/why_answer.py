@@ -100,7 +100,7 @@ def grouped(entries: Sequence[Entry], causes: "Sequence[Cause]") -> list[Group]:
 def _line(entry: Entry, cause: "Cause") -> Line:
     y0, x0, y1, x1 = entry.record.segment.box
     head = f"{percent(cause.weight)}  {', '.join(cause.words)}"
-    return Line(entry, head, f"{x1 - x0} × {y1 - y0} pixels at ({y0}, {x0})")
+    return Line(entry, head, f"{x1 - x0} × {y1 - y0} px at ({y0}, {x0})")
 
 
 def percent(weight: float) -> str:
