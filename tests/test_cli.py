@@ -186,6 +186,14 @@ def test_demo_opens_napari_when_there_is_a_display(prelabel, tmp_path, monkeypat
     assert len(given) == 1
 
 
+def test_demo_without_a_window_to_open_says_so(prelabel, tmp_path, monkeypatch):
+    monkeypatch.setattr(cli.screen, "has_display", lambda: True)
+    monkeypatch.setitem(sys.modules, "napari_prelabel.gui.launch", None)
+    result = prelabel("demo", "--out", tmp_path / "demo", "--limit", 1)
+    assert result.exit_code == 0
+    assert "napari-prelabel[gui]" in result.output
+
+
 def test_displays(monkeypatch):
     for name in ("CI", "DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)

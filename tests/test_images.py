@@ -7,6 +7,7 @@ import tifffile
 from PIL import ExifTags, Image
 
 from napari_prelabel.errors import FileFormatError, ImageError
+from napari_prelabel.images import picture
 from napari_prelabel.images.find import Picture, find_images
 from napari_prelabel.images.read import read_head, read_image
 
@@ -309,3 +310,12 @@ def test_a_line_is_no_image(tmp_path, monkeypatch):
 def test_a_picture_knows_its_source(tmp_path):
     assert Picture(tmp_path / "a.jpg", "x/a", "x/a.jpg").source == "x/a.jpg"
     assert Picture(tmp_path / "a.jpg", "a").source == "a.jpg"
+
+
+def test_many_large_pictures_in_one_file_are_refused(tmp_path, monkeypatch):
+    frames = [Image.new("RGB", (40, 30), (50 * n, 0, 0)) for n in range(5)]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:], duration=50)
+    count = len(read_image(tmp_path / "a.gif").planes)
+    monkeypatch.setattr(picture, "MOST", count * 40 * 30 - 1)
+    with pytest.raises(ImageError, match=f"{count} pictures of 40 x 30 pixels"):
+        read_image(tmp_path / "a.gif")

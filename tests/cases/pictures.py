@@ -194,6 +194,15 @@ def lab(folder):
 
 
 @kind
+def icclab(folder):
+    """The same patches in ICC's form, whose a and b are counted from 128."""
+    path, right = lab(folder)
+    data = tifffile.imread(path)
+    data[..., 1:] ^= 128
+    return tiff(folder, data, right, photometric="icclab")
+
+
+@kind
 def near_infrared(folder):
     data = np.dstack([RGB, GREY])
     return tiff(folder, data, Right((RGB,)), photometric="rgb", extrasamples=["unspecified"])

@@ -242,3 +242,20 @@ def test_provenance_must_be_plain_json(vocabulary, tmp_path):
     image = LabelImage(np.ones((2, 2), np.uint16), vocabulary, "a", provenance={"x": object()})
     with pytest.raises(FileFormatError, match="not plain JSON"):
         export([image], tmp_path, "png")
+
+
+def test_a_plain_png_that_fails_leaves_the_old_pair(image, tmp_path, monkeypatch):
+    path = tmp_path / "a.png"
+    write_png([image], path, Options())
+    monkeypatch.setattr(Image.Image, "save", _full)
+    with pytest.raises(FileFormatError):
+        png.write_plain(image.ids, path)
+    monkeypatch.undo()
+    (back,) = read_png(path)
+    assert back.vocabulary.names == image.vocabulary.names
+    png.write_plain(image.ids, path)
+    assert not table_path(path).exists()
+
+
+def _full(*_, **__):
+    raise OSError(28, "No space left on device")

@@ -221,7 +221,20 @@ def demo(
     screen.print_table("Mean over the sample scenes", report.HEAD, report.table(results))
     screen.out.print(f"Report: {screen.plain(str((out_folder / report.PAGE).resolve()))}")
     if window and screen.has_display():
-        from ..gui.launch import launch
-
-        launch(**report.for_napari(results))
+        _show(results)
     screen.end(len(results.failed))
+
+
+def _show(results: Any) -> None:
+    """Open napari with the results, where there is one that can show a window."""
+    from .. import report
+
+    try:
+        from ..gui.launch import launch
+    except (ImportError, RuntimeError):  # qtpy without a binding raises a RuntimeError
+        screen.note(
+            "No window was opened: napari or its Qt is not installed. "
+            'pip install "napari-prelabel[gui]" brings both.'
+        )
+        return
+    launch(**report.for_napari(results))

@@ -58,11 +58,12 @@ def write_together(files: Mapping[Path, Fill], *, overwrite: bool = False) -> No
 def alone(folder: Path) -> Iterator[None]:
     """Hold a folder of labels while files are looked at and written; other processes wait.
 
-    In it lies a hidden, empty lock file, which a process that dies lets go of; within one thread
-    the folder may be held again. Raises FileFormatError when others hold it for very long.
+    In it lies a hidden, empty lock file, which a process that dies lets go of and every user of the
+    folder may take; within one thread the folder may be held again. Raises FileFormatError when
+    others hold it for very long.
     """
     path = Path(os.path.realpath(folder)) / LOCK
-    lock = filelock.FileLock(path, timeout=PATIENCE, is_singleton=True)
+    lock = filelock.FileLock(path, timeout=PATIENCE, mode=0o666, is_singleton=True)
     with contextlib.ExitStack() as held:
         with _told(folder):
             folder.mkdir(parents=True, exist_ok=True)

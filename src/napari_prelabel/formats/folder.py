@@ -340,6 +340,8 @@ def export_one(
             f"{path.name} exists already and has labels of this image: tick Replace files that "
             "exist, or choose another folder.",
         )
+    if spot.state == "part":  # what an export that was cut off left is older than these labels
+        options = replace(options, overwrite=True)
     image = replace(
         image, name=spot.name, source=spot.source, content=claim.content(), place=claim.place
     )

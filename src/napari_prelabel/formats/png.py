@@ -83,13 +83,14 @@ def write_png(images: Sequence[LabelImage], path: Path, options: Options) -> Rec
 
 def write_plain(ids: Ids, path: Path) -> None:
     """Write ids (Y, X) uint16 as 16-bit grey without names, over a file and a table that exist."""
-    if recognises_png(path):
-        table_path(path).unlink()
+    named = recognises_png(path)
 
     def fill(file: BinaryIO) -> None:
         Image.fromarray(ids).save(file, format="PNG", compress_level=1)
 
     write_atomic(path, fill, overwrite=True)
+    if named:
+        table_path(path).unlink(missing_ok=True)
 
 
 _GREY = (

@@ -37,7 +37,8 @@ def record_of(table: Any, path: Path) -> Record | None:
     if not isinstance(table, dict) or table.get("format") != KIND:
         return None
     classes = table.get("classes")
-    names = [c.get("name") for c in classes if isinstance(c, dict)] if classes else []
+    listed = classes if isinstance(classes, list) else []
+    names = [c.get("name") for c in listed if isinstance(c, dict)]
     return image_record(table.get("image"), table, tuple(map(str, names)), path)
 
 

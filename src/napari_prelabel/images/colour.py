@@ -36,6 +36,7 @@ def to_rgb_space(planes: npt.NDArray[Any], meaning: Meaning) -> npt.NDArray[np.u
         "cmyk": (_from_cmyk, 4),
         "ycbcr": (_from_ycbcr, 3),
         "lab": (_from_lab, 3),
+        "icclab": (_from_icclab, 3),
     }[meaning.space]
     if planes.shape[2] < samples:
         raise ImageError(
@@ -77,6 +78,14 @@ def _from_lab(planes: npt.NDArray[Any], _: Meaning) -> npt.NDArray[np.uint8]:
     linear = np.clip(xyz @ _FROM_XYZ.T, 0, 1)
     curved = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
     return _rounded(curved * 255)
+
+
+def _from_icclab(planes: npt.NDArray[Any], meaning: Meaning) -> npt.NDArray[np.uint8]:
+    """a and b of ICC's form are counted from half their range: their first bit is turned round."""
+    turned = planes.copy()
+    if planes.dtype.kind == "u":
+        turned[..., 1:] ^= planes.dtype.type(1 << (8 * planes.dtype.itemsize - 1))
+    return _from_lab(turned, meaning)
 
 
 def _bytes(planes: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:

@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-Space = Literal["measured", "rgb", "palette", "cmyk", "ycbcr", "lab"]
+Space = Literal["measured", "rgb", "palette", "cmyk", "ycbcr", "lab", "icclab"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -14,7 +14,8 @@ class Meaning:
     """What the samples (..., C) of a plane stand for; a plane without that axis has one.
 
     space : "measured": each sample is a quantity of its own, one alone is a grey value.
-        "lab" is CIE L*a*b* with signed a and b; "cmyk" counts ink, 0 is none.
+        "lab" is CIE L*a*b* with signed a and b, "icclab" with both counted from half their range;
+        "cmyk" counts ink, 0 is none.
     alpha : number of the sample that is opacity, None without; at 0 there is no picture.
     associated : whether the colours are multiplied by the opacity already.
     white_is_zero : the lowest grey value is white.

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, ImageSequence
 
+from ..errors import ImageError
 from .meaning import Meaning
 from .pixels import TURNED, Head, Pixels, Plane
 
@@ -21,6 +22,8 @@ _MEANINGS = {
 }
 _CONVERTED = {"YCbCr": "RGB", "HSV": "RGB", "PA": "RGBA", "La": "LA", "RGBa": "RGBA"}
 _PPM = re.compile(rb"P6" + rb"(?:\s|#[^\n]*\n)+(\d+)" * 3 + rb"\s")
+# Pixels of all pictures of one animated file, which are held at once.
+MOST = 1 << 28
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -67,6 +70,12 @@ def _frames(picture: Image.Image) -> list[Plane]:
     """Every frame of an animation, all in the colours of the richest."""
     if getattr(picture, "n_frames", 1) == 1:
         return [_plane(picture)]
+    pixels = picture.n_frames * picture.width * picture.height
+    if pixels > MOST:
+        raise ImageError(
+            f"The file has {picture.n_frames} pictures of {picture.width} x {picture.height} "
+            f"pixels, more than {MOST:,} in all: save them as files of their own."
+        )
     frames = [_expanded(frame).copy() for frame in ImageSequence.Iterator(picture)]
     modes = {frame.mode for frame in frames}
     if len(modes) > 1:

@@ -21,9 +21,9 @@ _SPACES: dict[Any, Space] = {
     tifffile.PHOTOMETRIC.SEPARATED: "cmyk",
     tifffile.PHOTOMETRIC.YCBCR: "ycbcr",
     tifffile.PHOTOMETRIC.CIELAB: "lab",
-    tifffile.PHOTOMETRIC.ICCLAB: "lab",
+    tifffile.PHOTOMETRIC.ICCLAB: "icclab",
 }
-_SAMPLES = {"measured": 1, "rgb": 3, "palette": 1, "cmyk": 4, "ycbcr": 3, "lab": 3}
+_SAMPLES = {"measured": 1, "rgb": 3, "palette": 1, "cmyk": 4, "ycbcr": 3, "lab": 3, "icclab": 3}
 # Compressions whose codecs hand out RGB where the tag says YCbCr: JPEG, JPEG 2000, WebP, XL, XR.
 _RGB_CODECS = {6, 7, 33007, 34712, 34892, 34927, 50001, 34934, 22610, 50002, 52546}
 # Images of a slide scanner that are no images of the specimen.
