@@ -68,12 +68,12 @@ def is_turned(picture: Image.Image) -> bool:
 
 def _frames(picture: Image.Image) -> list[Plane]:
     """Every frame of an animation, all in the colours of the richest."""
-    if getattr(picture, "n_frames", 1) == 1:
+    count = getattr(picture, "n_frames", 1)
+    if count == 1:
         return [_plane(picture)]
-    pixels = picture.n_frames * picture.width * picture.height
-    if pixels > MOST:
+    if count * picture.width * picture.height > MOST:
         raise ImageError(
-            f"The file has {picture.n_frames} pictures of {picture.width} x {picture.height} "
+            f"The file has {count} pictures of {picture.width} x {picture.height} "
             f"pixels, more than {MOST:,} in all: save them as files of their own."
         )
     frames = [_expanded(frame).copy() for frame in ImageSequence.Iterator(picture)]
