@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from napari_prelabel.gui import history as module
 from napari_prelabel.gui.annotation import Annotation
-from napari_prelabel.gui.history import Step, plain
+from napari_prelabel.gui.history import Step, Stroke, plain
 from napari_prelabel.labels import HUMAN, MODEL, LabelMap
 from napari_prelabel.vocabulary import Vocabulary
 
@@ -248,7 +248,7 @@ TestShortMemory.settings = HOW
 
 def test_bytes_are_bounded_and_the_last_run_stays(monkeypatch):
     notes = Annotation((10, 10), Vocabulary.parse("a\nb"))
-    monkeypatch.setattr(module, "KEPT_BYTES", 900)  # one run holds 400 bytes
+    monkeypatch.setattr(module, "KEPT_BYTES", 700)  # one run holds 400 bytes
     for value in (1, 2, 1):
         ids = np.full((10, 10), value, np.uint16)
         found = LabelMap(ids, np.ones((10, 10), np.float16), ids * 0, Vocabulary.parse("a\nb"))
@@ -256,13 +256,48 @@ def test_bytes_are_bounded_and_the_last_run_stays(monkeypatch):
     assert len(notes.history.runs) == 2
     monkeypatch.setattr(module, "KEPT_BYTES", 1)
     notes.painted(np.full((1, 1), 2, np.uint16), (slice(0, 1), slice(0, 1)))
-    assert [type(e) for e in notes.history.done] == [Step]
+    assert [type(e) for e in notes.history.done] == [Step, Stroke]
     assert notes.undo_run()
     assert notes.shown[0, 0] == 2
     assert (notes.shown.ravel()[1:] == 2).all()
     assert notes.redo_run()
     assert notes.shown[0, 0] == 2
     assert (notes.shown.ravel()[1:] == 1).all()
+
+
+def test_strokes_after_a_run_of_a_huge_image_are_undone_and_redone(monkeypatch):
+    notes = Annotation((10, 10), Vocabulary.parse("a\nb"))
+    monkeypatch.setattr(module, "KEPT_BYTES", 100)  # one run holds 400 bytes, a stroke 7
+    ids = np.ones((10, 10), np.uint16)
+    score = np.ones((10, 10), np.float16)
+    notes.put(notes.begin(), LabelMap(ids, score, ids * 0, notes.vocabulary))
+    for x in range(5):
+        notes.painted(np.full((1, 1), 2, np.uint16), (slice(0, 1), slice(x, x + 1)))
+    assert notes.undo_run()
+    assert notes.redo_run()
+    for left in (4, 3, 2):
+        notes.undo(notes.history.next_undo)
+        assert (notes.shown == 2).sum() == left
+    notes.redo(notes.history.next_redo)
+    assert (notes.shown == 2).sum() == 3
+
+
+def test_undone_runs_are_bounded_too(monkeypatch):
+    notes = Annotation((10, 10), Vocabulary.parse("a\nb"))
+    for value in (1, 2, 1):
+        ids = np.full((10, 10), value, np.uint16)
+        found = LabelMap(ids, np.ones((10, 10), np.float16), ids * 0, notes.vocabulary)
+        notes.put(notes.begin(), found)
+    for _ in range(3):
+        assert notes.undo_run()
+    monkeypatch.setattr(module, "KEPT_BYTES", 500)
+    notes.painted(np.full((1, 1), 2, np.uint16), (slice(0, 1), slice(0, 1)))
+    assert len(notes.history.undone_runs) == 2
+    assert notes.history.next_redo is None
+    assert notes.redo_run()
+    assert notes.redo_run()
+    assert not notes.redo_run()
+    assert (notes.shown == 2).all()
 
 
 @pytest.mark.parametrize("move", ["undo_run", "redo_run"])

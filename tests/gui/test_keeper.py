@@ -13,9 +13,10 @@ from napari_prelabel.errors import FileFormatError
 from napari_prelabel.gui import kept
 from napari_prelabel.gui.annotation import Annotation
 from napari_prelabel.gui.dock import PrelabelDock
+from napari_prelabel.gui.result import METADATA
 from napari_prelabel.gui.runner import Runner
 from napari_prelabel.labels import HUMAN, MODEL
-from napari_prelabel.vocabulary import Vocabulary
+from napari_prelabel.vocabulary import IGNORE, Vocabulary
 
 from gui_steps import labels, run, wait  # isort: skip
 
@@ -64,6 +65,26 @@ def test_a_stroke_is_kept_and_taken_up_in_the_next_session(done, viewer, image, 
     np.testing.assert_array_equal(labels(viewer).data, drawn)
     dock.results.undo_button.click()
     np.testing.assert_array_equal(labels(viewer).data, drawn)
+
+
+def test_ignored_pixels_are_taken_up_as_ignored(dock, viewer, image, pool):
+    dock.words.set_text("dark\nbright")
+    ids = np.zeros((60, 80), np.uint16)
+    ids[:10], ids[10:20] = 1, IGNORE
+    about = {"classes": Vocabulary.parse("dark\nbright").to_dict(), "image": image.name}
+    viewer.add_labels(ids, name="ramp [prelabel]", metadata={METADATA: about})
+    assert dock.session.result(image) is not None
+    labels(viewer).paint((40, 40), 2)
+    wait(lambda: len(files()) == 1 and files()[0].suffix == ".npz", 8)
+    drawn = labels(viewer).data.copy()
+    dock, again = start_anew(viewer, pool, image.data.copy())
+    dock.keeper.take.click()
+    wait(lambda: len(viewer.layers) == 2)
+    labels(viewer).paint((50, 50), 1)
+    notes = dock.session.result(again).annotation
+    assert notes.vocabulary.names == ("dark", "bright")
+    np.testing.assert_array_equal(labels(viewer).data[:45], drawn[:45])
+    assert (notes.shown[10:20] == IGNORE).all()
 
 
 def test_a_stroke_just_before_the_dock_closes_is_kept(done, viewer, image, pool):

@@ -91,6 +91,27 @@ def test_strokes_before_and_after_are_the_persons_kept_and_undone(dock, viewer, 
     assert layer.data[30, 30] == 2
 
 
+@pytest.mark.parametrize("ours", [False, True])
+def test_the_persons_own_array_and_file_stay_as_they_are(dock, viewer, image, tmp_path, ours):
+    file = np.memmap(tmp_path / "mask.raw", np.uint8, "w+", shape=(60, 80))
+    file[:] = mask() * 10
+    about = {METADATA: {"classes": Vocabulary.parse("a\nb").to_dict(), "image": image.name}}
+    if ours:
+        file[:] = mask()
+    layer = viewer.add_labels(file, name="mask", metadata=about if ours else {})
+    layer.brush_size = 1
+    layer.paint((30, 30), int(file[15, 0]))
+    before = file.copy()
+    result = dock.session.result(image) if ours else use(dock)
+    layer.paint((40, 40), 1)
+    layer.undo()
+    layer.paint((50, 50), 1)
+    assert layer.data[50, 50] == 1
+    assert layer.data[30, 30] == 2
+    assert (result.layer.data[:10] == 1).all()
+    np.testing.assert_array_equal(file, before)
+
+
 def test_what_a_stroke_covered_wholly_has_its_class_again_after_undo(dock, viewer, image):
     ids = mask(np.int16)
     ids[50, 50] = 3

@@ -243,18 +243,18 @@ class History:
     # Memory
 
     def trim(self) -> None:
-        """Forget the oldest beyond so many runs, strokes and bytes; the last run stays."""
+        """Forget the oldest beyond so many runs, strokes and bytes; the last run and the last of
+        all stay, and so does what is to be redone next, however large they are."""
         runs = self.runs
         strokes = [entry for entry in self.done if isinstance(entry, Stroke)]
         too_many: list[Stroke | Step] = [*runs[:-KEPT_RUNS], *strokes[:-KEPT_STROKES]]
         for old in too_many:
             self._forget(old)
-        held = sum(entry.nbytes for entry in (*self.done, *self._undone))
-        for entry in [e for e in self.done if e is not (runs[-1] if runs else None)]:
-            if held <= KEPT_BYTES:
-                return
-            held -= entry.nbytes
+        for entry in _oldest([e for e in self.done[:-1] if e not in runs[-1:]]):
             self._forget(entry)
+        for entry in _oldest(self._undone[:-1]):
+            self._passed -= self._undone.index(entry) < self._passed
+            self._undone.remove(entry)
 
     def _forget(self, entry: Stroke | Step) -> None:
         """It stays done for good: what is older has nothing to do with its pixels any more."""
@@ -267,6 +267,14 @@ class History:
     def _edits(self) -> Iterator[Edit]:
         for entry in (*self.done, *self._undone):
             yield from entry.edits
+
+
+def _oldest(entries: list[Stroke | Step]) -> list[Stroke | Step]:
+    """The first of some entries, as many as have to go for the others to fit."""
+    held, first = sum(entry.nbytes for entry in entries), 0
+    while held > KEPT_BYTES:
+        held, first = held - entries[first].nbytes, first + 1
+    return entries[:first]
 
 
 def edit_of(

@@ -150,7 +150,8 @@ class Keeper(QWidget):
         self.restored.emit(result)
 
     def _restored(self, source: Any, found: Kept) -> ResultLayer:
-        result = self._session.empty(source, found.vocabulary)
+        held = (found.arrays["shown"], found.arrays["model"])
+        result = self._session.empty(source, found.vocabulary, *held)
         with result.writing():
             kept.restore(result.annotation, found)
         result.place, result.source = (source.level, source.channel_axis), source

@@ -58,7 +58,7 @@ def launch(
 
 def _result(image: ImageLayer, ids: Ids, vocabulary: Vocabulary) -> ResultLayer:
     """Labels over an image, as a run of the dock would have left them."""
-    empty = np.zeros(ids.shape, dtype_for(vocabulary))
+    empty = np.zeros(ids.shape, dtype_for(vocabulary, ids))
     layer = Labels(empty, name=f"{image.name} labels", opacity=0.6)
     result = ResultLayer(layer, vocabulary, image)
     found = LabelMap(

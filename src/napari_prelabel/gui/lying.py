@@ -148,13 +148,12 @@ def take_up(found: Found, typed: Vocabulary | None) -> ResultLayer:
     late = sorted({v for s in strokes for v in values_of(values_met(s))} - set(found.values))
     values = (*found.values, *late)
     vocabulary, ids = _classes(values, (*found.names, *(f"label {v}" for v in late)), typed)
+    # From here on in an array of its own: this one may be a file or somebody's variable.
+    many = len(vocabulary.classes) > np.iinfo(layer.data.dtype).max
+    layer.data = np.array(layer.data, np.int32 if many else None)
     for _ in strokes:
         layer.undo()
     layer._reset_history()
-    if len(vocabulary.classes) > np.iinfo(layer.data.dtype).max:
-        layer.data = layer.data.astype(np.int32)
-    elif not layer.data.flags.writeable:
-        layer.data = layer.data.copy()
     for plane in np.ndindex(layer.data.shape[:-2]):
         layer.data[plane] = _renumbered(layer.data[plane], ids)
     result = ResultLayer(layer, vocabulary, found.image, IMPORTED)

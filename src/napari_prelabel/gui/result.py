@@ -29,9 +29,13 @@ REDONE = "The run is back. Ctrl+Z undoes it again."
 UNDER_WAY = "The run is still under way: Shift+U ends and undoes it, Cancel keeps what is done."
 
 
-def dtype_for(vocabulary: Vocabulary) -> type[np.unsignedinteger[Any]]:
-    """The layer's type: napari maps every value of uint16 anew with each change of colours."""
-    return np.uint8 if len(vocabulary.classes) < 250 else np.uint16
+def dtype_for(vocabulary: Vocabulary, *held: Ids) -> type[np.unsignedinteger[Any]]:
+    """The layer's type, wide enough for the ids that it is to hold, "ignore" among them.
+
+    napari maps every value of uint16 anew with each change of colours.
+    """
+    highest = max((int(ids.max(initial=0)) for ids in held), default=0)
+    return np.uint8 if len(vocabulary.classes) < 250 and highest <= 255 else np.uint16
 
 
 class ResultLayer:
@@ -101,10 +105,12 @@ class ResultLayer:
 
     @classmethod
     def adopt(cls, layer: Labels, image: Image) -> "ResultLayer":
-        """Take over labels that one of our files or `launch` brought; no run writes over them."""
-        if not layer.data.flags.writeable:
-            layer.data = layer.data.copy()
+        """Take over labels that one of our files or `launch` brought; no run writes over them.
+
+        The layer gets an array of its own: the one it had may be a file or somebody's variable.
+        """
         vocabulary = Vocabulary.from_dict(layer.metadata[METADATA]["classes"])
+        layer.data = np.array(layer.data)
         return cls(layer, vocabulary, image, IMPORTED)
 
     # A run

@@ -16,7 +16,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from ..errors import Cancelled, ImageError, PrelabelError, RunFailed, WorkerDied
 from ..faults import sentence_of
 from ..job import Job, Progress
-from ..labels import LabelMap
+from ..labels import Ids, LabelMap
 from ..vocabulary import Vocabulary
 from .history import Step
 from .images import Source, placement
@@ -317,11 +317,14 @@ class Session(QObject):
         task.result.turn = next(_turns)
         return task.result
 
-    def empty(self, source: Source, vocabulary: Vocabulary) -> ResultLayer:
-        """A new result layer without labels, to be painted into or filled by a run."""
+    def empty(self, source: Source, vocabulary: Vocabulary, *held: Ids) -> ResultLayer:
+        """A new result layer without labels, to be painted into or filled by a run.
+
+        held : ids that it is to hold, with others than those of the classes among them.
+        """
         image = source.layer
         layer = Labels(
-            np.zeros(source.shape, dtype_for(vocabulary)),
+            np.zeros(source.shape, dtype_for(vocabulary, *held)),
             name=f"{image.name}{SUFFIX}",
             opacity=0.6,
             **placement(source),
