@@ -18,6 +18,7 @@ from napari_prelabel.formats.folder import export_one
 from napari_prelabel.gui import dock as dock_module
 from napari_prelabel.gui import io, remember
 from napari_prelabel.gui.export_box import label_image
+from napari_prelabel.gui.from_file import is_part
 from napari_prelabel.gui.runner import Runner
 from napari_prelabel.images.find import find_images
 from napari_prelabel.job import FreeCP, Job, Windows
@@ -179,6 +180,29 @@ def test_layers_of_one_file_have_labels_of_their_own(kind, dock, viewer, tmp_pat
     found = [i for p in files for i in FORMATS[kind].read(p, None)]
     assert sorted(int(i.ids[0, 0]) for i in found) == [1, 2]
     assert {i.source for i in found} == {"cells [0].tif", "cells [1].tif"}
+
+
+@pytest.mark.parametrize("suffix", ["tif", "png", "jpg", "gif"])
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_a_stack_of_files_is_not_its_first_file(viewer, tmp_path, suffix, mode):
+    files = [str(tmp_path / f"a_{n}.{suffix}") for n in range(3)]
+    for file in files:
+        PillowImage.new(mode, (20, 10)).save(file)
+    (single,) = viewer.open(files[0], plugin="napari")
+    assert not is_part(single, [single])
+    viewer.layers.clear()
+    (stack,) = viewer.open(files, stack=True, plugin="napari")
+    assert (stack.source.path, len(stack.data)) == (files[0], 3)
+    assert is_part(stack, [stack])
+
+
+@pytest.mark.parametrize("suffix", ["gif", "png", "tif"])
+def test_an_animated_file_is_the_whole_of_it(viewer, tmp_path, suffix):
+    frames = [PillowImage.new("RGB", (20, 10), (80 * n, 0, 0)) for n in range(3)]
+    frames[0].save(tmp_path / f"a.{suffix}", save_all=True, append_images=frames[1:])
+    (layer,) = viewer.open(tmp_path / f"a.{suffix}", plugin="napari")
+    assert len(layer.data) == 3
+    assert not is_part(layer, [layer])
 
 
 def test_an_image_file_is_called_in_the_dock_as_on_the_command_line(tmp_path):

@@ -31,7 +31,8 @@ def head_of(layer: Image) -> "Head | None":
 
 
 def is_part(layer: Image, layers: Iterable[Any]) -> bool:
-    """Whether a layer shows one channel, series or position of its file, and not the whole.
+    """Whether a layer shows something else than the whole of its file: one channel, series or
+    position of it, or a stack of several files, of which the first is named.
 
     layers : among which others of the same file may be.
     """
@@ -43,11 +44,29 @@ def is_part(layer: Image, layers: Iterable[Any]) -> bool:
     head = head_of(layer)
     data = layer.data[0] if layer.multiscale else layer.data
     shape = head.shape if head is not None else None
-    return shape is not None and _long_axes(shape) > _long_axes(data.shape)
+    # Where the head tells no shape: a picture has two axes, and its colours.
+    colours = data.ndim > 2 and data.shape[-1] in (3, 4)
+    more = _long_axes(data.shape) - (_long_axes(shape) if shape is not None else 2 + colours)
+    if more == 1:
+        return len(data) != _frames(Path(path))
+    return more > 0 or (shape is not None and more < 0)
 
 
 def _long_axes(shape: Iterable[int]) -> int:
     return sum(n > 1 for n in shape)
+
+
+def _frames(path: Path) -> int:
+    """How many frames an animated picture has; 1 of any other file."""
+    from PIL import Image as Picture
+
+    if path.suffix.lower() not in (".gif", ".png", ".apng", ".webp"):
+        return 1
+    try:
+        with Picture.open(path) as picture:
+            return int(getattr(picture, "n_frames", 1))
+    except (OSError, ValueError, SyntaxError, Picture.DecompressionBombError):
+        return 1
 
 
 def channel_axis_of(layer: Image) -> tuple[bool, int | None]:
