@@ -81,11 +81,12 @@ def _choice(child: QComboBox) -> Iterator[str]:
 
 def _cells(table: QTableView) -> Iterator[str]:
     model, metrics = table.model(), table.fontMetrics()
-    for row in range(min(model.rowCount(), 8)):
+    for row in range(min(model.rowCount(), 16)):
         for column in range(model.columnCount()):
             index = model.index(row, column)
             text = model.data(index, Qt.ItemDataRole.DisplayRole)
-            if not text or metrics.horizontalAdvance(str(text)) + 8 <= table.columnWidth(column):
+            wide = table.sizeHintForIndex(index).width()  # with the margins of the cell
+            if not text or wide <= table.columnWidth(column):
                 continue
             tip = model.data(index, Qt.ItemDataRole.ToolTipRole) or ""
             if str(text) not in tip:
@@ -118,8 +119,8 @@ def full(viewer, pool):
     made.models.apply(MODELS)
     pixels = np.zeros((12, 60, 80, 4), np.uint16)
     viewer.add_image(pixels, name=LONG, contrast_limits=(0, 9))
-    made.words.set_text("\n".join([CLASS, *(f"{CLASS[:36]} {i}" for i in range(9)), "a, b"]))
-    made.words.set_text("\n".join([CLASS, *(f"{CLASS[:36]} {i}" for i in range(9))]))
+    made.words.set_text("\n".join([CLASS, *(f"{CLASS[:36]} {i}" for i in range(11)), "a, b"]))
+    made.words.set_text("\n".join([CLASS, *(f"{CLASS[:36]} {i}" for i in range(11))]))
     made.table.classes.set_counts({r.entry.name: 100_000_000 for r in made.table.classes.rows})
     made.results.show_state(
         (3, 1), 100_000_000, f"100,000,000 pixels changed:\n{CLASS} → {CLASS}   9"

@@ -205,6 +205,10 @@ class ClassModel(QAbstractTableModel):
         return flags
 
 
+# Of text to the sides of its cell: the style sheet's padding, and a frame for the focus.
+CELL_MARGIN = 16
+
+
 class ClassTable(QTableView):
     """The view: a click on a colour changes it, a click on a name picks it for painting."""
 
@@ -234,7 +238,6 @@ class ClassTable(QTableView):
         em = self.fontMetrics().horizontalAdvance("0")
         for at, wide in (
             (COLOUR, 2.8),
-            (ID, 3.5),
             (PIXELS, 9),
             (SHOW, 5),
             (ONLY, 4.3),
@@ -247,6 +250,9 @@ class ClassTable(QTableView):
         self._fit()
 
     def _fit(self) -> None:
+        highest = max((row.entry.id for row in self.classes.rows), default=0)
+        digits = self.fontMetrics().horizontalAdvance("0" * max(2, len(str(highest))))
+        self.setColumnWidth(ID, digits + CELL_MARGIN)
         rows = min(max(len(self.classes.rows), 1), ROWS_SHOWN)
         height = self.verticalHeader().defaultSectionSize() * rows
         self.setFixedHeight(height + self.horizontalHeader().sizeHint().height() + 6)
