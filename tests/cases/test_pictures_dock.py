@@ -286,7 +286,7 @@ def test_the_files_pixel_size_goes_into_the_export(form, dock, window, tmp_path)
     dock.exporter.folder.setText(str(tmp_path / "out"))
     dock.exporter.button.click()
     wait(lambda: "read back" in dock.exporter.receipt.text())
-    (path,) = (p for p in (tmp_path / "out").iterdir() if p.suffix != ".json")
+    (path,) = (tmp_path / "out").glob(f"*{FORMATS[form].suffix}")
     (image,) = FORMATS[form].read(path, None)
     assert (image.scale, image.unit) == (pytest.approx((0.5, 0.25)), "um")
 

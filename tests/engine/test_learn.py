@@ -170,20 +170,26 @@ def test_a_set_of_another_encoder_is_refused(engine, tmp_path):
         learn(engine, tmp_path / "set", 1)
 
 
-def test_labels_that_do_not_fit_stop_before_anything_is_written(engine, tmp_path):
+def test_labels_that_do_not_fit_are_told_and_the_others_are_learnt(engine, tmp_path):
     pair = reviewed(1)
     wrong = Reviewed("wrong.png", pair.image, pair.ids[:-1], WORDS)
     with pytest.raises(ImageError, match=r"wrong\.png"):
-        done(engine.do(Learn(str(tmp_path / "set"), "texture", (pair, wrong))))
+        done(engine.do(Learn(str(tmp_path / "set"), "texture", (wrong,))))
     assert not (tmp_path / "set").exists()
+    learned, _ = done(engine.do(Learn(str(tmp_path / "set"), "texture", (wrong, pair))))
+    assert learned.images == 1
+    (told,) = learned.unread
+    assert "wrong.png" in told
 
 
 def test_a_task_that_fails_late_changes_nothing(engine, tmp_path, monkeypatch):
     first, _ = learn(engine, tmp_path / "set", 1)
     monkeypatch.setattr("napari_prelabel.engine.learn.MAX_ROWS", 1)  # commits after every image
-    wrong = Reviewed("wrong.png", reviewed(3).image, reviewed(3).ids[:-1], WORDS)
-    with pytest.raises(ImageError, match=r"wrong\.png"):
-        done(engine.do(Learn(str(tmp_path / "set"), "texture", (reviewed(2), wrong))))
+    steps = engine.do(Learn(str(tmp_path / "set"), "texture", (reviewed(2), reviewed(3))))
+    while (step := next(steps)) and (step.stage, step.done) != ("learn", 1):
+        pass
+    with pytest.raises(KeyboardInterrupt):
+        steps.throw(KeyboardInterrupt)
     assert ReferenceSet.open(tmp_path / "set").digest == first.digest
     steps = engine.do(Learn(str(tmp_path / "new"), "texture", (reviewed(2), reviewed(3))))
     for step in steps:
