@@ -3,7 +3,7 @@
 import pickle
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_prelabel.errors import VocabularyError
@@ -157,6 +157,7 @@ _HARD = st.text(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(_HARD, min_size=1, max_size=6), st.lists(_HARD, max_size=3))
 def test_any_words_come_back_from_their_text(names, background):
     classes = [

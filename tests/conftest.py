@@ -1,8 +1,0 @@
-"""What all tests share: hypothesis judges answers here, never the speed of the machine."""
-
-from hypothesis import HealthCheck, settings
-
-settings.register_profile(
-    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
-settings.load_profile("any machine")
