@@ -22,7 +22,6 @@ class Tab(QWidget):
 
     def leave(self) -> None:
         """Let go of the viewer; called once or more when the dock is closed."""
-        raise NotImplementedError
 
     def changeEvent(self, event: Any) -> None:
         """napari closes a dock by taking it out of its frame."""
