@@ -211,13 +211,8 @@ class History:
     def take_out(self, edit: Edit) -> Mask:
         """Take a done edit out; returns which of its pixels lie on top, (n,)."""
         top = np.ones(edit.codes.shape[1], np.bool_)
-        for later in self._above(edit):
-            if (both := edit.shared(later)) is None:
-                continue
-            mine, its = both
-            mine, its = mine & top, _cut(its, top[mine])
+        for later, mine, its in self._covering(edit, top):
             later.codes[0, its], later.owners[0, its] = edit.codes[0, mine], edit.owners[0, mine]
-            top &= ~mine
         return top
 
     def put_in(self, edit: Edit) -> Mask:
@@ -226,15 +221,21 @@ class History:
         Those get what they cover from the caller.
         """
         top = np.ones(edit.codes.shape[1], np.bool_)
+        for later, mine, its in self._covering(edit, top):
+            edit.codes[0, mine], edit.owners[0, mine] = later.codes[0, its], later.owners[0, its]
+            later.codes[0, its], later.owners[0, its] = edit.codes[1, mine], edit.owners[1, mine]
+        return top
+
+    def _covering(self, edit: Edit, top: Mask) -> Iterator[tuple[Edit, Mask, Mask]]:
+        """(later edit, pixels of `edit` that it is the first to cover, which of its own they are);
+        `top` loses them once they were given."""
         for later in self._above(edit):
             if (both := edit.shared(later)) is None:
                 continue
             mine, its = both
             mine, its = mine & top, _cut(its, top[mine])
-            edit.codes[0, mine], edit.owners[0, mine] = later.codes[0, its], later.owners[0, its]
-            later.codes[0, its], later.owners[0, its] = edit.codes[1, mine], edit.owners[1, mine]
+            yield later, mine, its
             top &= ~mine
-        return top
 
     def _above(self, edit: Edit) -> list[Edit]:
         later = [e for entry in self.done for e in entry.edits if e.number > edit.number]
