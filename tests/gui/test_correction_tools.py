@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
 from napari_prelabel.gui import correct
+from napari_prelabel.gui.class_table import LOCK
 from napari_prelabel.gui.correct_box import KINDS
 from napari_prelabel.gui.seconds import Seconds
 from napari_prelabel.labels import HUMAN, LabelMap
@@ -76,7 +78,7 @@ def test_why_there_is_no_next_class(three, viewer, image):
     layer.data[0, 79] = 255
     three.session.result(image).annotation.found_different(layer.data)
     table = three.table.classes
-    table.setData(table.index(2, 5), 2, 10)
+    table.setData(table.index(2, LOCK), 2, Qt.ItemDataRole.CheckStateRole)
     point(viewer, 30, 75)
     press(three)
     assert "bright is locked" in told(three)
@@ -167,7 +169,7 @@ def test_tidy_of_the_held_class_alone(three, viewer, image, kind, count):
 def test_tidy_keeps_locked_classes_and_says_when_there_is_nothing(three, viewer, image):
     speckled(three, viewer, image)
     table = three.table.classes
-    table.setData(table.index(2, 5), 2, 10)
+    table.setData(table.index(2, LOCK), 2, Qt.ItemDataRole.CheckStateRole)
     three.correct_box.least.setValue(3)
     assert "Tidied 1 pixel." in tidied(three, "absorb")  # the hole; the specks are locked
     assert tidied(three, "absorb") == "There was nothing to tidy."
