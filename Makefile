@@ -13,7 +13,7 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	./.ci/display-libraries
-	./.ci/with-display $(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

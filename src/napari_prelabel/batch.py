@@ -134,22 +134,16 @@ def _label(
     pixels = _read(picture.path)
     display = job.display
     count = len(pixels.planes)
-    results = []
-    for number in range(count):
-        yield Step(picture, number, count)
-        shown = pixels.planes[number].show(display.channels, display.limits)
-        found = yield from _followed(runner.run(job, shown.rgb), picture, number, count)
-        results.append(found.only(shown.valid))
-    images = [
-        replace(
-            LabelImage.of(result, spot.name, spot.source, plane.shape),
-            content=content,
-            place=place,
-        )
-        for result, plane in zip(results, pixels.planes, strict=True)
-    ]
+    images: list[LabelImage] = []
     told = dict.fromkeys((*pixels.notices, *pixels.choice(display.channels)))
-    told |= dict.fromkeys(n for r in results for n in r.notices)
+    for number, plane in enumerate(pixels.planes):
+        yield Step(picture, number, count)
+        shown = plane.show(display.channels, display.limits)
+        found = yield from _followed(runner.run(job, shown.rgb), picture, number, count)
+        # Only the ids are kept: score and second best of a long stack would fill the memory.
+        image = LabelImage.of(found.only(shown.valid), spot.name, spot.source, plane.shape)
+        images.append(replace(image, content=content, place=place))
+        told |= dict.fromkeys(found.notices)
     return _joined(images, pixels), tuple(told)
 
 

@@ -296,6 +296,27 @@ def test_an_image_that_changed_is_told_and_labelled_anew_when_asked(kind, prelab
     assert found(out, kind) == {"a.png": 2}
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("before", "after"), [((1,), (4, 5)), ((4, 5, 6), (1, 2)), ((4, 5), (1,))])
+def test_an_image_that_changed_its_planes_tells_what_is_left(
+    before, after, kind, prelabel, tmp_path
+):
+    image, out = tmp_path / "a.tif", tmp_path / "out"
+    for planes in (before, after):
+        paint_stack(image, *planes) if len(planes) > 1 else paint(image, *planes)
+        result = prelabel(image, "--out", out, "--format", kind, "--overwrite")
+        assert result.exit_code == 0
+    left = {(1,): 1, (4, 5, 6): 1, (4, 5): 2}[before]
+    told = "labels of a.tif from before it changed" in result.stdout
+    seen = list(found(out, kind).values())
+    if kind == "tiff":  # one file for a stack of any length
+        assert not told
+        assert seen == [after if len(after) > 1 else after[0]]
+    else:
+        assert told
+        assert len(seen) == len(after) + left
+
+
 def test_images_and_labels_that_moved_together_are_known(prelabel, tmp_path):
     paint(tmp_path / "one" / "in" / "a.png", 1)
     prelabel(tmp_path / "one" / "in", "--out", tmp_path / "one" / "out")

@@ -75,7 +75,7 @@ def absent():
 
 def tiny():
     """A real engine around a CLIP that loads in no time."""
-    from conftest import small_clip
+    from small_models import small_clip
 
     from napari_prelabel.engine.cache import Encodings
     from napari_prelabel.engine.run import Engine

@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from conftest import small_clip
 from engine_steps import finish
+from small_models import small_clip
 
 from napari_prelabel.engine import run
 from napari_prelabel.engine.cache import Encodings

@@ -171,17 +171,46 @@ class OutFolder:
         self, items: Sequence[tuple[Spot, Sequence[LabelImage]]], options: Options
     ) -> Receipt:
         known = self._in_file() if self._format.file else None
-        pieces = [
-            piece
-            for spot, images in items
-            for piece in self._pieces(spot, images)
-            if self._wanted(spot.claim, piece, options.overwrite, known)
-        ]
-        how = replace(options, overwrite=True)
+        wanted: list[LabelImage] = []
+        outdated: list[str] = []
+        for spot, images in items:
+            pieces = self._pieces(spot, images)
+            overwrite = options.overwrite
+            wanted += [p for p in pieces if self._wanted(spot.claim, p, overwrite, known)]
+            if overwrite:
+                outdated += self._outdated(spot, pieces)
+        receipt = self._put(wanted, replace(options, overwrite=True))
+        return replace(receipt, notices=(*receipt.notices, *outdated))
+
+    def _put(self, pieces: Sequence[LabelImage], options: Options) -> Receipt:
         if self._format.file:
             path = self.file("")
-            return self._format.write(pieces, path, how) if pieces else Receipt()
-        return total(self._format.write([p], self.file(p.name), how) for p in pieces)
+            return self._format.write(pieces, path, options) if pieces else Receipt()
+        return total(self._format.write([p], self.file(p.name), options) for p in pieces)
+
+    def _outdated(self, spot: Spot, pieces: Sequence[LabelImage]) -> list[str]:
+        """Sentences about labels that an image has from when it had other planes. They stay: who
+        pruned a stack may want them."""
+        if self._format.file:
+            kept = {p.source for p in pieces}
+            sources = {spot.source} if spot.record is None else {spot.source, spot.record.source}
+            held = [h for name in sorted(sources) for h in self._seen.get(name, ())]
+            shown = [(h.name, h.name not in kept, h) for h in held]
+        else:
+            kept = {key(p.name) for p in pieces}
+            held = self._held(spot.name)
+            shown = [(self.file(h.name).name, key(h.name) not in kept, h) for h in held]
+        old = [name for name, gone, h in shown if gone and spot.claim.owns(h.record)]
+        if not old:
+            return []
+        if len(old) == 1:
+            what = f"{old[0]} holds labels of {spot.source} from before it changed and stays"
+        else:
+            what = (
+                f"{old[0]} and {len(old) - 1} more hold labels of {spot.source} from before it "
+                "changed and stay"
+            )
+        return [f"{what}: delete what you do not need."]
 
     def moved(self, spot: Spot) -> tuple[str, ...]:
         """A sentence where another's file keeps the labels of an image from their nicest name."""
