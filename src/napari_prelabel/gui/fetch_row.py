@@ -55,7 +55,7 @@ class Download(QObject):
 class FetchRow(QWidget):
     """A button that shows only for a model that is not here yet.
 
-    `busy` brings whether something is being fetched, `failed` a sentence, `ended` comes after.
+    `busy` brings whether something is being fetched, `failed` a sentence, after `ended`.
     """
 
     busy = Signal(bool)
@@ -134,13 +134,14 @@ class FetchRow(QWidget):
     def _ended(self, outcome: object) -> None:
         self._download = None
         self._show()
+        # First what changed, then the sentence: a change takes away what was said before it.
+        self.ended.emit()
         if isinstance(outcome, Cancelled):
             self.failed.emit(f"Stopped. What has come is kept: press “{self._text}” to go on.")
         elif isinstance(outcome, PrelabelError):
             self.failed.emit(str(outcome))
         elif isinstance(outcome, Exception):
             self.failed.emit(f"The models could not be fetched: {outcome}")
-        self.ended.emit()
 
     def close_download(self) -> None:
         """Stop fetching when the dock closes."""
