@@ -17,8 +17,8 @@ from napari_prelabel.engine.tasks import ImageRead, ReadImage, Scribbled
 from napari_prelabel.gui import dock, kept, remember
 from napari_prelabel.gui.dock import PrelabelDock
 from napari_prelabel.gui.runner import Runner
-from napari_prelabel.labels import LabelMap
-from napari_prelabel.vocabulary import Vocabulary
+from napari_prelabel.values.labels import LabelMap
+from napari_prelabel.values.vocabulary import Vocabulary
 
 from .watch import quiet
 

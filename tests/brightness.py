@@ -3,9 +3,9 @@
 import numpy as np
 
 from napari_prelabel.engine.tasks import Learned
-from napari_prelabel.errors import ImageError
-from napari_prelabel.job import Progress
-from napari_prelabel.labels import LabelMap
+from napari_prelabel.values.errors import ImageError
+from napari_prelabel.values.job import Progress
+from napari_prelabel.values.labels import LabelMap
 
 
 def by_brightness(image, classes):

@@ -10,48 +10,23 @@ import pytest
 import napari_prelabel
 
 ROOT = Path(napari_prelabel.__file__).parent
-VALUES = {
-    "bases",
-    "colours",
-    "errors",
-    "faults",
-    "names",
-    "vocabulary",
-    "settings",
-    "job",
-    "labels",
-}
-
 # Which of our own parts a part may import.
 MAY_USE = {
-    "errors": set(),
-    "faults": {"errors"},
-    "colours": set(),
-    "vocabulary": {"colours", "errors"},
-    "names": set(),
-    "settings": {"errors"},
-    "bases": set(),
-    "job": {"errors", "vocabulary", "settings", "bases"},
-    "labels": {"errors", "vocabulary"},
-    "samples": {"errors"},
-    "metrics": VALUES,
+    "values": set(),
     "tidy": set(),
-    "presets": VALUES,
-    "images": {"errors", "names"},
-    "batch": VALUES | {"formats", "images"},
-    "masks": VALUES,
-    "reviewed": VALUES | {"engine", "formats", "images", "masks"},
-    "jobs": VALUES | {"formats", "presets", "models", "reference"},
-    "methods": {"errors"},
-    "models": VALUES | {"methods", "samples"},
-    "formats": VALUES,
-    "reference": VALUES | {"methods", "images", "formats"},
-    "synthetic": VALUES | {"methods", "models", "metrics", "samples", "engine", "images"},
-    "engine": VALUES | {"images", "masks", "methods", "metrics", "models", "reference", "samples"},
-    "bench": VALUES
-    | {"engine", "methods", "models", "metrics", "images", "presets", "reference", "samples"}
-    | {"synthetic"},
-    "report": VALUES | {"batch", "bench", "engine", "metrics", "formats", "models"},
+    "images": {"values"},
+    "batch": {"values", "formats", "images"},
+    "masks": {"values"},
+    "reviewed": {"values", "engine", "formats", "images", "masks"},
+    "jobs": {"values", "formats", "models", "reference"},
+    "methods": {"values"},
+    "models": {"values", "methods"},
+    "formats": {"values"},
+    "reference": {"values", "methods", "images", "formats"},
+    "synthetic": {"values", "methods", "models", "engine", "images"},
+    "engine": {"values", "images", "masks", "methods", "models", "reference"},
+    "bench": {"values", "engine", "methods", "models", "images", "reference", "synthetic"},
+    "report": {"values", "batch", "bench", "engine", "formats", "models"},
 }
 RIM = {"gui", "cli"}
 ONLY = {
@@ -124,8 +99,8 @@ def test_imports_point_one_way(path, parts):
     ["napari_prelabel", "napari_prelabel.engine.pool", "napari_prelabel.models.catalog",
      "napari_prelabel.models.fetch", "napari_prelabel.cli", "napari_prelabel.formats",
      "napari_prelabel.reference.values", "napari_prelabel.reference.store",
-     "napari_prelabel.reference.odd", "napari_prelabel.images.rgb", "napari_prelabel.presets",
-     "napari_prelabel.gui.dock",
+     "napari_prelabel.reference.odd", "napari_prelabel.images.rgb",
+     "napari_prelabel.values.presets", "napari_prelabel.gui.dock",
      "napari_prelabel.gui.reference.dock"],
 )  # fmt: skip
 def test_the_napari_process_never_imports_torch(module):

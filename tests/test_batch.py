@@ -6,11 +6,11 @@ from PIL import Image
 
 from napari_prelabel import batch
 from napari_prelabel.batch import Outcome, Step, run_batch
-from napari_prelabel.errors import FileFormatError, ModelError
 from napari_prelabel.formats import FORMATS, Options
 from napari_prelabel.images.find import find_images
-from napari_prelabel.job import Job
-from napari_prelabel.vocabulary import Vocabulary
+from napari_prelabel.values.errors import FileFormatError, ModelError
+from napari_prelabel.values.job import Job
+from napari_prelabel.values.vocabulary import Vocabulary
 
 JOB = Job(Vocabulary.parse("dark\nmiddle\nbright"), "base")
 

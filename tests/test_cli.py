@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from napari_prelabel import __version__, cli
 from napari_prelabel.formats import FORMATS
-from napari_prelabel.job import BASES, Job
 from napari_prelabel.models import catalog, fetch, shelf
+from napari_prelabel.values.job import BASES, Job
 
 
 @pytest.fixture

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from PIL import Image
 from skimage.color import rgb2lab
 
-from napari_prelabel.colours import BLACK, default_colour, distinct, rgb_of
-from napari_prelabel.errors import VocabularyError
 from napari_prelabel.formats import FORMATS, LabelImage, Options
 from napari_prelabel.gui.annotation import Annotation
-from napari_prelabel.labels import LabelMap
-from napari_prelabel.vocabulary import Vocabulary
+from napari_prelabel.values.colours import BLACK, default_colour, distinct, rgb_of
+from napari_prelabel.values.errors import VocabularyError
+from napari_prelabel.values.labels import LabelMap
+from napari_prelabel.values.vocabulary import Vocabulary
 
 NAMES = "tree sky lake road hut sand rock moss".split()
 SHAPE = (2, 8)

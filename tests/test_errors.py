@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from napari_prelabel import errors
+from napari_prelabel.values import errors
 
 EXAMPLES = [
     errors.PrelabelError("a"),
@@ -21,6 +21,7 @@ EXAMPLES = [
     errors.Cancelled(),
     errors.Superseded(),
     errors.DiskFull(Path("tmp")),
+    errors.DiskRefused(Path("out"), "Permission denied"),
     errors.WorkerNotStarted("no Python."),
     errors.RunFailed("ValueError: no", "Traceback"),
     errors.WorkerDied("signal 9"),

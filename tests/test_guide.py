@@ -7,9 +7,9 @@ import pytest
 
 from napari_prelabel.engine.run import Engine
 from napari_prelabel.gui.sample_scenes import scene
-from napari_prelabel.job import Job
 from napari_prelabel.models.catalog import BUNDLES
-from napari_prelabel.vocabulary import Vocabulary
+from napari_prelabel.values.job import Job
+from napari_prelabel.values.vocabulary import Vocabulary
 
 GUIDE = Path(__file__).parents[1] / "docs" / "guide.md"
 

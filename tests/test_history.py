@@ -12,8 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from napari_prelabel.gui import history as module
 from napari_prelabel.gui.annotation import Annotation
 from napari_prelabel.gui.history import Step, Stroke, plain
-from napari_prelabel.labels import HUMAN, MODEL, LabelMap
-from napari_prelabel.vocabulary import Vocabulary
+from napari_prelabel.values.labels import HUMAN, MODEL, LabelMap
+from napari_prelabel.values.vocabulary import Vocabulary
 
 SHAPE = (2, 3, 4)
 LETTERS = "abcdef"

@@ -6,10 +6,10 @@ import pytest
 import tifffile
 from PIL import ExifTags, Image
 
-from napari_prelabel.errors import FileFormatError, ImageError
 from napari_prelabel.images import picture
 from napari_prelabel.images.find import Picture, find_images
 from napari_prelabel.images.read import read_head, read_image
+from napari_prelabel.values.errors import FileFormatError, ImageError
 
 
 def save(path, shape=(4, 5, 3)):

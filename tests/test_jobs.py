@@ -2,8 +2,6 @@ import json
 
 import pytest
 
-from napari_prelabel.errors import FileFormatError, JobError, VocabularyError
-from napari_prelabel.job import Job, ReME
 from napari_prelabel.jobs import (
     choose,
     counts_from_zero,
@@ -16,7 +14,9 @@ from napari_prelabel.jobs import (
 from napari_prelabel.models.catalog import bundle_of
 from napari_prelabel.reference.store import ReferenceSet
 from napari_prelabel.reference.values import EncoderId
-from napari_prelabel.vocabulary import Vocabulary
+from napari_prelabel.values.errors import FileFormatError, JobError, VocabularyError
+from napari_prelabel.values.job import Job, ReME
+from napari_prelabel.values.vocabulary import Vocabulary
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from napari_prelabel.errors import ImageError
-from napari_prelabel.labels import LabelMap, changes, correction, decide, relabel
-from napari_prelabel.vocabulary import Vocabulary
+from napari_prelabel.values.errors import ImageError
+from napari_prelabel.values.labels import LabelMap, changes, correction, decide, relabel
+from napari_prelabel.values.vocabulary import Vocabulary
 
 WORDS = Vocabulary.parse("a\nb\nc")
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from napari_prelabel.errors import ImageError
-from napari_prelabel.metrics import (
+from napari_prelabel.values.errors import ImageError
+from napari_prelabel.values.metrics import (
     bootstrap,
     boundary_f,
     class_iou,

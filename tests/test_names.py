@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from napari_prelabel.names import (
+from napari_prelabel.values.names import (
     distinct,
     key,
     mark_of,

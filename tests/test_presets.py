@@ -1,7 +1,7 @@
 import pytest
 
-from napari_prelabel.errors import VocabularyError
-from napari_prelabel.presets import PRESETS, load, text
+from napari_prelabel.values.errors import VocabularyError
+from napari_prelabel.values.presets import PRESETS, load, text
 
 SIZES = {
     "voc21": (20, 26),

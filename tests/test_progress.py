@@ -3,7 +3,7 @@
 import pytest
 
 from napari_prelabel.gui.progress import RunClock, time_left, told
-from napari_prelabel.job import Progress
+from napari_prelabel.values.job import Progress
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from PIL import Image
 
 from napari_prelabel import report
 from napari_prelabel.formats.png import read_png
-from napari_prelabel.job import Reference
-from napari_prelabel.vocabulary import Vocabulary
+from napari_prelabel.values.job import Reference
+from napari_prelabel.values.vocabulary import Vocabulary
 
 METHODS = report.columns("demo")
 

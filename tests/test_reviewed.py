@@ -5,11 +5,11 @@ import pytest
 import tifffile
 from PIL import Image
 
-from napari_prelabel.errors import FileFormatError, ImageError
 from napari_prelabel.formats import LabelImage, export
 from napari_prelabel.formats.record import file_content
 from napari_prelabel.reviewed import find_pairs
-from napari_prelabel.vocabulary import IGNORE, Vocabulary
+from napari_prelabel.values.errors import FileFormatError, ImageError
+from napari_prelabel.values.vocabulary import IGNORE, Vocabulary
 
 WORDS = Vocabulary.parse("sky\ntree")
 

@@ -4,9 +4,9 @@ import dask.array as da
 import numpy as np
 import pytest
 
-from napari_prelabel.errors import ImageError
 from napari_prelabel.images.meaning import Meaning
 from napari_prelabel.images.rgb import content_hash, show, to_rgb
+from napari_prelabel.values.errors import ImageError
 
 RNG = np.random.default_rng(0)
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from napari_prelabel.errors import FileFormatError
-from napari_prelabel.samples import sample_path
+from napari_prelabel.values.errors import FileFormatError
+from napari_prelabel.values.samples import sample_path
 
 
 def test_what_is_missing_is_named():

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from napari_prelabel.errors import FileFormatError, JobError
-from napari_prelabel.job import Job, Nerve, Reference, ReME
-from napari_prelabel.vocabulary import Vocabulary
+from napari_prelabel.values.errors import FileFormatError, JobError
+from napari_prelabel.values.job import Job, Nerve, Reference, ReME
+from napari_prelabel.values.vocabulary import Vocabulary
 
 WORDS = Vocabulary.parse("tree\nsky")
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_prelabel.errors import VocabularyError
-from napari_prelabel.vocabulary import Class, Vocabulary, key, typed
+from napari_prelabel.values.errors import VocabularyError
+from napari_prelabel.values.vocabulary import Class, Vocabulary, key, typed
 
 TEXT = """\
 # what I look for

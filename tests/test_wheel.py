@@ -13,7 +13,7 @@ CHECK = """
 import warnings; warnings.simplefilter("ignore")
 from npe2 import PluginManifest
 import napari_prelabel
-from napari_prelabel.samples import sample_path
+from napari_prelabel.values.samples import sample_path
 manifest = PluginManifest.from_distribution("napari-prelabel")
 manifest.validate_imports()
 print(napari_prelabel.__file__)

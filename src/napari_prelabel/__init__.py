@@ -9,15 +9,15 @@ from typing import Any
 __version__ = "0.1.0"
 
 _WHERE = {
-    "Class": "vocabulary",
+    "Class": "values.vocabulary",
     "Engine": "engine.run",
-    "FreeCP": "job",
-    "Job": "job",
-    "LabelMap": "labels",
-    "PrelabelError": "errors",
-    "Progress": "job",
-    "Vocabulary": "vocabulary",
-    "Windows": "job",
+    "FreeCP": "values.job",
+    "Job": "values.job",
+    "LabelMap": "values.labels",
+    "PrelabelError": "values.errors",
+    "Progress": "values.job",
+    "Vocabulary": "values.vocabulary",
+    "Windows": "values.job",
 }
 __all__ = ["__version__", *sorted(_WHERE)]
 

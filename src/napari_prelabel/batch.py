@@ -10,8 +10,6 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from .errors import DiskRefused, FileFormatError, PrelabelError
-from .faults import ends_all, of_the_image, sentence_of
 from .formats import FORMATS, LabelImage, Options, Receipt, total
 from .formats.atomic import check_writable
 from .formats.folder import Claim, OutFolder, Spot
@@ -19,8 +17,10 @@ from .formats.record import file_content
 from .images.find import Picture
 from .images.read import Pixels, read_image
 from .images.rgb import Rgb
-from .job import Job, Progress
-from .labels import LabelMap
+from .values.errors import DiskRefused, FileFormatError, PrelabelError
+from .values.faults import ends_all, of_the_image, sentence_of
+from .values.job import Job, Progress
+from .values.labels import LabelMap
 
 # One file for all images is written again after this many seconds, or twenty times what writing
 # it took, and at the end.

@@ -7,15 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from . import presets
-from .errors import FileFormatError, JobError
 from .formats.table import read_json
 from .formats.vocabulary_files import SUFFIXES, Listed, follow, numbered, read_listed
-from .job import Job, Reference
 from .models.catalog import bundle_of
 from .models.catalog_visual import recommended
 from .reference.store import ReferenceSet
-from .vocabulary import Vocabulary, key
+from .values import presets
+from .values.errors import FileFormatError, JobError
+from .values.job import Job, Reference
+from .values.vocabulary import Vocabulary, key
 
 DEFAULT_MODELS = "demo"
 # Names that a sentence lists before it only counts.

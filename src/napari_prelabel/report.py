@@ -16,19 +16,19 @@ import numpy.typing as npt
 from PIL import Image
 
 from . import __version__
-from .bases import ABOUT
 from .batch import Runner
 from .bench.data import DataSet, Sample, load_synthetic
 from .bench.steps import finish
 from .engine.tasks import Learn, Learned, Reviewed
-from .faults import ends_all, sentence_of
 from .formats import LabelImage, Options, export
 from .formats.atomic import write_atomic
-from .job import Job, Reference
-from .labels import Ids, LabelMap
-from .metrics import confusion, miou, pixel_accuracy
 from .models.catalog import bundle_of
-from .vocabulary import Vocabulary
+from .values.bases import ABOUT
+from .values.faults import ends_all, sentence_of
+from .values.job import Job, Reference
+from .values.labels import Ids, LabelMap
+from .values.metrics import confusion, miou, pixel_accuracy
+from .values.vocabulary import Vocabulary
 
 PAGE = "report.html"
 FIGURES = "report.json"

@@ -12,17 +12,17 @@ import numpy.typing as npt
 from PIL import Image
 
 from .engine.tasks import Reviewed
-from .errors import FileFormatError, ImageError, PrelabelError
-from .faults import ends_all, one_line, sentence_of
 from .formats import FORMATS, LabelImage, png, tiff
 from .formats.folder import Claim
 from .formats.record import Record, file_content
 from .images.find import Picture, find_images
 from .images.read import read_image
-from .labels import one_channel
 from .masks import Two, black_and_white, filled, told, two_values, with_background
-from .names import key, written
-from .vocabulary import IGNORE, Class, Vocabulary
+from .values.errors import FileFormatError, ImageError, PrelabelError
+from .values.faults import ends_all, one_line, sentence_of
+from .values.labels import one_channel
+from .values.names import key, written
+from .values.vocabulary import IGNORE, Class, Vocabulary
 
 # Formats of one file an image, by the suffixes of their files.
 _READERS = {".png": "png", ".tif": "tiff", ".tiff": "tiff"}

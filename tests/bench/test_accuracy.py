@@ -13,10 +13,10 @@ from napari_prelabel.bench.accuracy import (
     variants,
 )
 from napari_prelabel.bench.data import DataSet, Sample, load_synthetic, read_truth
-from napari_prelabel.errors import JobError
-from napari_prelabel.job import FreeCP, Job, Progress, Reference
-from napari_prelabel.labels import LabelMap
-from napari_prelabel.vocabulary import Vocabulary
+from napari_prelabel.values.errors import JobError
+from napari_prelabel.values.job import FreeCP, Job, Progress, Reference
+from napari_prelabel.values.labels import LabelMap
+from napari_prelabel.values.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary.parse("sky\nroad\ncar\npiano")
 

@@ -5,8 +5,8 @@ import torch
 
 from napari_prelabel.bench.affinity import _majority, affinity_auc, layer_attention
 from napari_prelabel.bench.data import Sample
-from napari_prelabel.job import Windows
 from napari_prelabel.models.clip import Clip
+from napari_prelabel.values.job import Windows
 
 CONFIG = {
     "embed_dim": 8,

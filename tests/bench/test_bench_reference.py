@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from napari_prelabel.bench import reference
-from napari_prelabel.errors import FileFormatError, JobError
-from napari_prelabel.settings import Proposals, ReME
-from napari_prelabel.vocabulary import IGNORE
+from napari_prelabel.values.errors import FileFormatError, JobError
+from napari_prelabel.values.settings import Proposals, ReME
+from napari_prelabel.values.vocabulary import IGNORE
 
 
 def disc(seed, value):

@@ -20,7 +20,6 @@ from napari_prelabel.bench.reme import (
     without_general,
     wrong_left,
 )
-from napari_prelabel.errors import JobError
 from napari_prelabel.models.clip import Clip
 from napari_prelabel.models.visual import ClipPatches
 from napari_prelabel.reference.phrases import Phrase
@@ -28,7 +27,8 @@ from napari_prelabel.reference.store import ReferenceSet
 from napari_prelabel.reference.values import Addition, EncoderId, Segment, Source
 from napari_prelabel.synthetic.classes import CLASSES
 from napari_prelabel.synthetic.scenes import scene
-from napari_prelabel.vocabulary import Vocabulary
+from napari_prelabel.values.errors import JobError
+from napari_prelabel.values.vocabulary import Vocabulary
 
 CONFIG = {
     "embed_dim": 8,

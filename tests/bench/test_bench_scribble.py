@@ -14,10 +14,10 @@ from napari_prelabel.bench.data import DataSet, Sample
 from napari_prelabel.engine.cache import Encodings
 from napari_prelabel.engine.nerve import Affinities
 from napari_prelabel.engine.timing import Stopwatch
-from napari_prelabel.labels import LabelMap
 from napari_prelabel.methods.scribble import DEFAULTS, propose
 from napari_prelabel.models.denoising import HeadMaps
-from napari_prelabel.vocabulary import Vocabulary
+from napari_prelabel.values.labels import LabelMap
+from napari_prelabel.values.vocabulary import Vocabulary
 
 WORDS = Vocabulary.parse("sky\nroad\ncar")
 SIZE = (60, 72)

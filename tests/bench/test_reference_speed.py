@@ -7,8 +7,8 @@ import pytest
 
 from napari_prelabel.bench import reference_speed
 from napari_prelabel.bench.reference_speed import Size, measure
-from napari_prelabel.errors import JobError
 from napari_prelabel.methods import reme
+from napari_prelabel.values.errors import JobError
 
 SMALL = Size(segments=700, width=16, labels=9, classes=4, queries=5)
 

@@ -7,10 +7,10 @@ import pytest
 
 from napari_prelabel.bench import speed
 from napari_prelabel.engine.timing import StageTime
-from napari_prelabel.errors import JobError
-from napari_prelabel.job import FreeCP, Job, Progress
-from napari_prelabel.labels import LabelMap
-from napari_prelabel.presets import load
+from napari_prelabel.values.errors import JobError
+from napari_prelabel.values.job import FreeCP, Job, Progress
+from napari_prelabel.values.labels import LabelMap
+from napari_prelabel.values.presets import load
 
 # Above 32 MiB, so that memory which is freed is given back at once.
 MODEL, WINDOWS = 140_000_000, 60_000_000

@@ -11,10 +11,10 @@ from napari_prelabel.bench.data import DataSet, Sample
 from napari_prelabel.bench.steps import finish
 from napari_prelabel.engine.cache import Encodings
 from napari_prelabel.engine.run import Engine
-from napari_prelabel.job import FreeCP, Job, Windows
-from napari_prelabel.metrics import confusion
 from napari_prelabel.models.clip import Clip
-from napari_prelabel.vocabulary import Vocabulary
+from napari_prelabel.values.job import FreeCP, Job, Windows
+from napari_prelabel.values.metrics import confusion
+from napari_prelabel.values.vocabulary import Vocabulary
 
 CONFIG = {
     "embed_dim": 8,

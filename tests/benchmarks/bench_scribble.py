@@ -14,7 +14,7 @@ from PIL import Image
 
 from napari_prelabel.engine.pool import Pool
 from napari_prelabel.engine.tasks import ReadImage, Scribble, Scribbled
-from napari_prelabel.samples import sample_path
+from napari_prelabel.values.samples import sample_path
 
 SIZE, PREVIEWS = 512, 20
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from napari_prelabel.job import Progress
-from napari_prelabel.labels import LabelMap
+from napari_prelabel.values.job import Progress
+from napari_prelabel.values.labels import LabelMap
 
 WORDS = "\n".join(f"w{i}" for i in range(250))
 

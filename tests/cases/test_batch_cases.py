@@ -23,9 +23,9 @@ from pycocotools.coco import COCO
 from typer.testing import CliRunner
 
 from napari_prelabel import batch, cli
-from napari_prelabel.errors import MissingExtra, ModelError, RunFailed, WorkerDied
 from napari_prelabel.formats import FORMATS, atomic, table
 from napari_prelabel.models import catalog
+from napari_prelabel.values.errors import MissingExtra, ModelError, RunFailed, WorkerDied
 
 # pycocotools' own decode() is not yet written for NumPy 2.
 pytestmark = [

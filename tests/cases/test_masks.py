@@ -14,13 +14,13 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from napari_prelabel.cli import app
-from napari_prelabel.errors import ImageError
 from napari_prelabel.gui.reference.pairs import find_pairs, grounded, reviewed, take
-from napari_prelabel.labels import relabel
 from napari_prelabel.masks import check_told_apart, with_background
 from napari_prelabel.reference.store import ReferenceSet
 from napari_prelabel.reviewed import find_pairs as file_pairs
-from napari_prelabel.vocabulary import Vocabulary
+from napari_prelabel.values.errors import ImageError
+from napari_prelabel.values.labels import relabel
+from napari_prelabel.values.vocabulary import Vocabulary
 
 DATA = Path(__file__).parent / "data"
 GROUND = "--unlabelled-is-background"

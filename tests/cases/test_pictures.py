@@ -12,11 +12,11 @@ from rgb_engine import WORDS, RgbEngine, ids_of
 from typer.testing import CliRunner
 
 from napari_prelabel import cli
-from napari_prelabel.errors import ImageError
 from napari_prelabel.images.read import read_image
-from napari_prelabel.job import Job
 from napari_prelabel.models import catalog
-from napari_prelabel.vocabulary import Vocabulary
+from napari_prelabel.values.errors import ImageError
+from napari_prelabel.values.job import Job
+from napari_prelabel.values.vocabulary import Vocabulary
 
 SHOWN = sorted(KINDS)
 

@@ -25,7 +25,7 @@ from napari_prelabel.gui.dock import PrelabelDock
 from napari_prelabel.gui.runner import Runner
 from napari_prelabel.images.find import find_images
 from napari_prelabel.images.read import read_image
-from napari_prelabel.job import Job
+from napari_prelabel.values.job import Job
 
 MODELS = "vitb16-shape"
 CASES = sorted(p.name for p in DATA.iterdir() if p.suffix in (".tif", ".png", ".jpg"))

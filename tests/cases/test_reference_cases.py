@@ -12,10 +12,10 @@ from typer.testing import CliRunner
 
 from napari_prelabel import cli, report
 from napari_prelabel.engine.embed import Looker
-from napari_prelabel.errors import ModelError
 from napari_prelabel.models import captioner
 from napari_prelabel.reference.captions import read_captions
 from napari_prelabel.reference.store import ReferenceSet
+from napari_prelabel.values.errors import ModelError
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="makes names that Windows has not")
 # A TIFF of 2 x 2 pixels whose compression, 60000, nobody knows.

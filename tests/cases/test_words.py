@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from napari_prelabel.errors import FileFormatError
 from napari_prelabel.formats import FORMATS
 from napari_prelabel.gui.words_menu import read_words
 from napari_prelabel.jobs import counts_from_zero, vocabulary_of
-from napari_prelabel.vocabulary import Vocabulary
+from napari_prelabel.values.errors import FileFormatError
+from napari_prelabel.values.vocabulary import Vocabulary
 
 DATA = Path(__file__).parent / "data"
 TWO = ("tree", "sky")

@@ -7,10 +7,10 @@ import time
 import numpy as np
 
 from napari_prelabel.engine.tasks import Explain, Explanation
-from napari_prelabel.errors import Cancelled, ModelError
-from napari_prelabel.job import Progress
-from napari_prelabel.labels import LabelMap
 from napari_prelabel.reference.values import Cleaned
+from napari_prelabel.values.errors import Cancelled, ModelError
+from napari_prelabel.values.job import Progress
+from napari_prelabel.values.labels import LabelMap
 
 print("printed while the engine is imported")
 

@@ -9,11 +9,11 @@ import pytest
 
 from napari_prelabel.engine.pool import Pool
 from napari_prelabel.engine.tasks import Clean, Explain
-from napari_prelabel.errors import Cancelled, ModelError, RunFailed, Superseded, WorkerDied
-from napari_prelabel.job import Job
-from napari_prelabel.labels import LabelMap
 from napari_prelabel.reference.values import Cleaned, Cleaning
-from napari_prelabel.vocabulary import Vocabulary
+from napari_prelabel.values.errors import Cancelled, ModelError, RunFailed, Superseded, WorkerDied
+from napari_prelabel.values.job import Job
+from napari_prelabel.values.labels import LabelMap
+from napari_prelabel.values.vocabulary import Vocabulary
 
 HERE = Path(__file__).parent
 IMAGE = np.random.default_rng(0).integers(0, 2, (30, 20, 3), np.uint8)

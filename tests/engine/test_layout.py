@@ -7,9 +7,9 @@ import torch.nn.functional as F
 
 from napari_prelabel.engine import layout as module
 from napari_prelabel.engine.layout import Blend, tile_size
-from napari_prelabel.errors import JobError
-from napari_prelabel.job import Windows
 from napari_prelabel.models.windows import cut, plan_layout
+from napari_prelabel.values.errors import JobError
+from napari_prelabel.values.job import Windows
 
 
 def test_the_published_windows_of_a_common_image():

@@ -18,23 +18,23 @@ from napari_prelabel.engine.tasks import (
     LearnCaptions,
     Reviewed,
 )
-from napari_prelabel.errors import (
+from napari_prelabel.images.rgb import content_hash
+from napari_prelabel.models.catalog import synonym_cosine
+from napari_prelabel.reference.captions import read_captions
+from napari_prelabel.reference.metric import fit_set
+from napari_prelabel.reference.store import ReferenceSet
+from napari_prelabel.reference.values import Cleaning, EncoderId
+from napari_prelabel.values.errors import (
     Cancelled,
     EncoderMismatch,
     ImageError,
     JobError,
     ReferenceSetError,
 )
-from napari_prelabel.images.rgb import content_hash
-from napari_prelabel.job import Job
-from napari_prelabel.metrics import bootstrap, confusion, miou, pixel_accuracy
-from napari_prelabel.models.catalog import synonym_cosine
-from napari_prelabel.reference.captions import read_captions
-from napari_prelabel.reference.metric import fit_set
-from napari_prelabel.reference.store import ReferenceSet
-from napari_prelabel.reference.values import Cleaning, EncoderId
-from napari_prelabel.settings import Reference
-from napari_prelabel.vocabulary import IGNORE, Vocabulary
+from napari_prelabel.values.job import Job
+from napari_prelabel.values.metrics import bootstrap, confusion, miou, pixel_accuracy
+from napari_prelabel.values.settings import Reference
+from napari_prelabel.values.vocabulary import IGNORE, Vocabulary
 
 WORDS = Vocabulary.parse("grass: lawn\nwater")
 RED, BLUE = (60, 170, 60), (40, 70, 190)

@@ -16,14 +16,14 @@ from napari_prelabel.engine.nerve import Affinities, evidence
 from napari_prelabel.engine.run import Engine
 from napari_prelabel.engine.score import Maps
 from napari_prelabel.engine.timing import Stopwatch
-from napari_prelabel.errors import Cancelled, JobError
-from napari_prelabel.job import FreeCP, Job, Nerve, Windows
 from napari_prelabel.methods.walk import Graph
 from napari_prelabel.models import diffusion
 from napari_prelabel.models.catalog import bundle_of
 from napari_prelabel.models.denoising import HeadMaps
 from napari_prelabel.models.windows import Layout
-from napari_prelabel.vocabulary import Vocabulary
+from napari_prelabel.values.errors import Cancelled, JobError
+from napari_prelabel.values.job import FreeCP, Job, Nerve, Windows
+from napari_prelabel.values.vocabulary import Vocabulary
 
 GRID = (6, 9)
 WORDS = "tree\nsky\nsea: ocean"

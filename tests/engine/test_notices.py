@@ -10,12 +10,12 @@ from napari_prelabel.engine import likeness as module
 from napari_prelabel.engine import notices
 from napari_prelabel.engine.likeness import Likeness, expand, statistics
 from napari_prelabel.engine.notices import DEMO_NOTICE, model_notices
-from napari_prelabel.errors import FileFormatError
 from napari_prelabel.images.rgb import to_rgb
-from napari_prelabel.job import Job, Windows
 from napari_prelabel.models.catalog import Bundle
-from napari_prelabel.samples import sample_path
-from napari_prelabel.vocabulary import Vocabulary
+from napari_prelabel.values.errors import FileFormatError
+from napari_prelabel.values.job import Job, Windows
+from napari_prelabel.values.samples import sample_path
+from napari_prelabel.values.vocabulary import Vocabulary
 
 KNOWN = ("tree", "lake", "traffic light")
 PHOTOGRAPHS = (

@@ -22,7 +22,7 @@ from napari_prelabel.engine.cache import Encodings
 from napari_prelabel.engine.host import Host
 from napari_prelabel.engine.pool import Pool
 from napari_prelabel.engine.run import Engine
-from napari_prelabel.errors import (
+from napari_prelabel.values.errors import (
     Cancelled,
     DiskFull,
     ImageError,
@@ -32,9 +32,9 @@ from napari_prelabel.errors import (
     WorkerDied,
     WorkerNotStarted,
 )
-from napari_prelabel.job import Job, Progress, Windows
-from napari_prelabel.labels import LabelMap
-from napari_prelabel.vocabulary import Vocabulary
+from napari_prelabel.values.job import Job, Progress, Windows
+from napari_prelabel.values.labels import LabelMap
+from napari_prelabel.values.vocabulary import Vocabulary
 
 HERE = Path(__file__).parent
 SCRIPTED = "scripted:Scripted"
@@ -379,8 +379,8 @@ UNGUARDED = """
 import os, sys
 import numpy as np
 from napari_prelabel.engine.pool import Pool
-from napari_prelabel.job import Job
-from napari_prelabel.vocabulary import Vocabulary
+from napari_prelabel.values.job import Job
+from napari_prelabel.values.vocabulary import Vocabulary
 with open(sys.argv[1], "a") as file:
     file.write("a window opens\\n")
 pool = Pool("scripted:Scripted")

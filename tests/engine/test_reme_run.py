@@ -12,13 +12,13 @@ from napari_prelabel.engine.cache import Encodings
 from napari_prelabel.engine.reme import _answered
 from napari_prelabel.engine.run import Engine
 from napari_prelabel.engine.tasks import Explain
-from napari_prelabel.errors import EncoderMismatch, ImageError, JobError, ReferenceSetError
-from napari_prelabel.job import Job, Proposals, Reference, ReME
 from napari_prelabel.methods import reme
 from napari_prelabel.methods.segments import Segments
 from napari_prelabel.models import visual
 from napari_prelabel.reference.values import Metric
-from napari_prelabel.vocabulary import Vocabulary
+from napari_prelabel.values.errors import EncoderMismatch, ImageError, JobError, ReferenceSetError
+from napari_prelabel.values.job import Job, Proposals, Reference, ReME
+from napari_prelabel.values.vocabulary import Vocabulary
 
 COARSE = ReME(proposals=Proposals(kind="slic", finest=50))
 

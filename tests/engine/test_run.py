@@ -12,11 +12,11 @@ from engine_steps import finish
 
 from napari_prelabel.engine.cache import Encodings
 from napari_prelabel.engine.run import Engine
-from napari_prelabel.errors import Cancelled, ImageError, JobError, OutOfMemory
-from napari_prelabel.job import BASES, FreeCP, Job, Windows
 from napari_prelabel.methods import freecp as F_freecp
 from napari_prelabel.models.windows import cut, plan_layout
-from napari_prelabel.vocabulary import Vocabulary
+from napari_prelabel.values.errors import Cancelled, ImageError, JobError, OutOfMemory
+from napari_prelabel.values.job import BASES, FreeCP, Job, Windows
+from napari_prelabel.values.vocabulary import Vocabulary
 
 WINDOWS = Windows(64, 48, 16)
 WORDS = "tree: trees, oak\nriver\nboat\nsky\nroad\nhouse"

@@ -24,10 +24,10 @@ from napari_prelabel.engine.tasks import (
     Unread,
     reach_of,
 )
-from napari_prelabel.errors import Cancelled, ImageError, JobError, ModelError, WorkerDied
 from napari_prelabel.images.rgb import content_hash
-from napari_prelabel.job import Nerve
 from napari_prelabel.models.catalog import bundle_of
+from napari_prelabel.values.errors import Cancelled, ImageError, JobError, ModelError, WorkerDied
+from napari_prelabel.values.job import Nerve
 
 HERE = Path(__file__).parent
 SIZE = (96, 128)

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from napari_prelabel import errors
 from napari_prelabel.engine import wire
-from napari_prelabel.labels import LabelMap
-from napari_prelabel.vocabulary import Vocabulary
+from napari_prelabel.values import errors
+from napari_prelabel.values.labels import LabelMap
+from napari_prelabel.values.vocabulary import Vocabulary
 
 MADE = [
     errors.PrelabelError("a sentence"),

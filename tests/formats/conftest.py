@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from napari_prelabel.formats import LabelImage
-from napari_prelabel.vocabulary import Vocabulary
+from napari_prelabel.values.vocabulary import Vocabulary
 
 TEXT = "tree: trees, oak\nsky [#87ceeb]\nµ-field\n- reflection, shadow"
 

@@ -2,8 +2,8 @@ import os
 
 import pytest
 
-from napari_prelabel.errors import FileFormatError
 from napari_prelabel.formats.atomic import write_atomic
+from napari_prelabel.values.errors import FileFormatError
 
 
 def test_folders_are_made_and_nothing_else_stays(tmp_path):

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from pycocotools.coco import COCO
 
-from napari_prelabel.errors import FileFormatError
 from napari_prelabel.formats import FORMATS, LabelImage, Options, coco, coco_read, export
 from napari_prelabel.formats.coco import read_coco, write_coco
 from napari_prelabel.formats.outlines import outlines
-from napari_prelabel.vocabulary import Vocabulary
+from napari_prelabel.values.errors import FileFormatError
+from napari_prelabel.values.vocabulary import Vocabulary
 
 # pycocotools' own decode() is not yet written for NumPy 2.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

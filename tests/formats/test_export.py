@@ -1,7 +1,7 @@
 import pytest
 
-from napari_prelabel.errors import FileFormatError
 from napari_prelabel.formats import FORMATS, export, target
+from napari_prelabel.values.errors import FileFormatError
 
 
 def test_the_table_of_formats(tmp_path):

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from napari_prelabel.errors import FileFormatError
 from napari_prelabel.formats import FORMATS, LabelImage, Options, export, png
 from napari_prelabel.formats.png import read_png, table_path, write_png
-from napari_prelabel.vocabulary import Class, Vocabulary
+from napari_prelabel.values.errors import FileFormatError
+from napari_prelabel.values.vocabulary import Class, Vocabulary
 
 
 def test_pillow_reads_back_ids_and_colours(image, tmp_path):

@@ -9,7 +9,7 @@ from PIL import Image
 
 from napari_prelabel.formats import FORMATS, LabelImage, export, target
 from napari_prelabel.formats.png import table_path
-from napari_prelabel.vocabulary import Class, Vocabulary
+from napari_prelabel.values.vocabulary import Class, Vocabulary
 
 
 def recognised(path):

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_prelabel.errors import FileFormatError
 from napari_prelabel.formats import LabelImage, Options, export, tiff
 from napari_prelabel.formats.tiff import read_tiff, write_tiff
+from napari_prelabel.values.errors import FileFormatError
 
 
 def test_tifffile_reads_ids_table_and_size(image, tmp_path):

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from napari_prelabel.errors import ImageError
 from napari_prelabel.formats import ClassReceipt, LabelImage, Receipt, total
 from napari_prelabel.formats.receipt import compare
-from napari_prelabel.labels import LabelMap
+from napari_prelabel.values.errors import ImageError
+from napari_prelabel.values.labels import LabelMap
 
 
 def result(ids, vocabulary, origin=(0, 0)):

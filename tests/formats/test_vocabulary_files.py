@@ -2,9 +2,9 @@ import json
 
 import pytest
 
-from napari_prelabel.errors import FileFormatError
 from napari_prelabel.formats.vocabulary_files import read_vocabulary, write_vocabulary
-from napari_prelabel.job import Job
+from napari_prelabel.values.errors import FileFormatError
+from napari_prelabel.values.job import Job
 
 
 @pytest.mark.parametrize("suffix", [".txt", ".csv", ".json", ".JSON"])

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from napari_prelabel.errors import Cancelled
-from napari_prelabel.job import Job, Progress
-from napari_prelabel.labels import LabelMap
+from napari_prelabel.values.errors import Cancelled
+from napari_prelabel.values.job import Job, Progress
+from napari_prelabel.values.labels import LabelMap
 
 WINDOWS = 8
 

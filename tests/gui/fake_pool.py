@@ -22,11 +22,11 @@ from napari_prelabel.engine.tasks import (
     LearnCaptions,
     Learned,
 )
-from napari_prelabel.errors import Cancelled, PrelabelError
 from napari_prelabel.images.rgb import content_hash
-from napari_prelabel.job import Progress
 from napari_prelabel.reference.store import ReferenceSet
 from napari_prelabel.reference.values import Addition, Cleaned, EncoderId, Segment, Source
+from napari_prelabel.values.errors import Cancelled, PrelabelError
+from napari_prelabel.values.job import Progress
 
 ENCODER = EncoderId("texture", "0" * 64, 4)
 TEXT = EncoderId("demo-clip", "1" * 64, 8)

@@ -5,8 +5,8 @@ import pytest
 
 from napari_prelabel.gui.annotation import Annotation, carry
 from napari_prelabel.gui.tally import Tally, pairs_of
-from napari_prelabel.labels import HUMAN, LabelMap
-from napari_prelabel.vocabulary import Vocabulary
+from napari_prelabel.values.labels import HUMAN, LabelMap
+from napari_prelabel.values.vocabulary import Vocabulary
 
 ABC = Vocabulary.parse("a\nb\nc")
 EVERYTHING = (slice(None), slice(None))

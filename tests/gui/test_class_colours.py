@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from napari.layers import Labels
 from qtpy.QtGui import QColor
 
-from napari_prelabel.colours import rgb_of
 from napari_prelabel.gui import class_table
 from napari_prelabel.gui.class_table import ClassModel
-from napari_prelabel.vocabulary import Class
+from napari_prelabel.values.colours import rgb_of
+from napari_prelabel.values.vocabulary import Class
 
 from gui_steps import run, wait  # isort: skip
 

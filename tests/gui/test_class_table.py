@@ -3,7 +3,7 @@
 from qtpy.QtCore import Qt
 
 from napari_prelabel.gui.class_table import ID, LOCK, NAME, ONLY, PIXELS, SHOW, ClassTable
-from napari_prelabel.vocabulary import Class, Vocabulary
+from napari_prelabel.values.vocabulary import Class, Vocabulary
 
 TYPED = list(Vocabulary.parse("tree\nlake\nRoad\nsky").classes)
 KEPT = [Class(3, "barn")]

@@ -9,8 +9,8 @@ from napari_prelabel.gui import correct
 from napari_prelabel.gui.class_table import LOCK
 from napari_prelabel.gui.correct_box import KINDS
 from napari_prelabel.gui.seconds import Seconds
-from napari_prelabel.labels import HUMAN, LabelMap
-from napari_prelabel.vocabulary import Vocabulary
+from napari_prelabel.values.labels import HUMAN, LabelMap
+from napari_prelabel.values.vocabulary import Vocabulary
 
 from gui_steps import labels, run, wait  # isort: skip
 

@@ -10,8 +10,8 @@ from qtpy.QtCore import Qt
 from napari_prelabel.gui.class_table import COLOUR, LOCK, NAME, SHOW
 from napari_prelabel.gui.result import ResultLayer
 from napari_prelabel.gui.words_menu import open_filter
-from napari_prelabel.job import Job
-from napari_prelabel.labels import HUMAN
+from napari_prelabel.values.job import Job
+from napari_prelabel.values.labels import HUMAN
 
 from gui_steps import WORDS, labels, press, run, wait  # isort: skip
 

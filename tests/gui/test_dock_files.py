@@ -12,7 +12,6 @@ from PIL import Image as PillowImage
 from qtpy.QtCore import QEvent, QTimer
 
 from napari_prelabel.batch import run_batch
-from napari_prelabel.errors import FileFormatError
 from napari_prelabel.formats import FORMATS, LabelImage, Options, export
 from napari_prelabel.formats.folder import export_one
 from napari_prelabel.gui import dock as dock_module
@@ -21,8 +20,9 @@ from napari_prelabel.gui.export_box import label_image
 from napari_prelabel.gui.from_file import is_part
 from napari_prelabel.gui.runner import Runner
 from napari_prelabel.images.find import find_images
-from napari_prelabel.job import FreeCP, Job, Windows
-from napari_prelabel.vocabulary import Vocabulary
+from napari_prelabel.values.errors import FileFormatError
+from napari_prelabel.values.job import FreeCP, Job, Windows
+from napari_prelabel.values.vocabulary import Vocabulary
 
 from brightness import Brightness  # isort: skip
 from gui_steps import MODELS, WORDS, labels, run, wait  # isort: skip

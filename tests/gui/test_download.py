@@ -5,8 +5,8 @@ import threading
 import pytest
 from qtpy.QtWidgets import QMessageBox
 
-from napari_prelabel.errors import Cancelled, ChecksumMismatch
 from napari_prelabel.models import fetch as fetch_module
+from napari_prelabel.values.errors import Cancelled, ChecksumMismatch
 
 from gui_steps import wait  # isort: skip
 

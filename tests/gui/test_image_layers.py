@@ -9,9 +9,9 @@ import PIL.Image
 import pytest
 from napari.layers import Image, Labels, Shapes
 
-from napari_prelabel.errors import ImageError
 from napari_prelabel.gui import images
 from napari_prelabel.gui.images import Source
+from napari_prelabel.values.errors import ImageError
 
 from gui_steps import wait  # isort: skip
 

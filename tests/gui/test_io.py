@@ -8,12 +8,12 @@ import pytest
 import tifffile
 from PIL import Image
 
-from napari_prelabel.errors import FileFormatError
 from napari_prelabel.formats import FORMATS
 from napari_prelabel.gui import commands, io
 from napari_prelabel.gui.launch import launch
 from napari_prelabel.gui.opening import DockFrame
-from napari_prelabel.vocabulary import Vocabulary
+from napari_prelabel.values.errors import FileFormatError
+from napari_prelabel.values.vocabulary import Vocabulary
 
 from gui_steps import MODELS, run, wait  # isort: skip
 

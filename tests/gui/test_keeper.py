@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from qtpy.QtWidgets import QApplication
 
-from napari_prelabel.errors import FileFormatError
 from napari_prelabel.gui import kept
 from napari_prelabel.gui.annotation import Annotation
 from napari_prelabel.gui.dock import PrelabelDock
 from napari_prelabel.gui.result import METADATA
 from napari_prelabel.gui.runner import Runner
-from napari_prelabel.labels import HUMAN, MODEL
-from napari_prelabel.vocabulary import IGNORE, Vocabulary
+from napari_prelabel.values.errors import FileFormatError
+from napari_prelabel.values.labels import HUMAN, MODEL
+from napari_prelabel.values.vocabulary import IGNORE, Vocabulary
 
 from gui_steps import labels, run, wait  # isort: skip
 

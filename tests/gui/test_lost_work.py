@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 from napari.layers import Labels
 
-from napari_prelabel.errors import Cancelled, ImageError, RunFailed, WorkerDied
 from napari_prelabel.gui.images import Source
 from napari_prelabel.gui.result import METADATA, ResultLayer
 from napari_prelabel.gui.runner import Runner
 from napari_prelabel.gui.session import Session, summary
-from napari_prelabel.job import Job, Progress
-from napari_prelabel.labels import HUMAN, IMPORTED, MODEL, LabelMap
-from napari_prelabel.vocabulary import Vocabulary
+from napari_prelabel.values.errors import Cancelled, ImageError, RunFailed, WorkerDied
+from napari_prelabel.values.job import Job, Progress
+from napari_prelabel.values.labels import HUMAN, IMPORTED, MODEL, LabelMap
+from napari_prelabel.values.vocabulary import Vocabulary
 
 AB = Vocabulary.parse("a\nb")
 CBA = Vocabulary.parse("c\nb\na")

@@ -11,8 +11,8 @@ from qtpy.QtTest import QTest
 
 from napari_prelabel.gui import kept
 from napari_prelabel.gui.result import METADATA, ResultLayer
-from napari_prelabel.labels import HUMAN, IMPORTED, MODEL
-from napari_prelabel.vocabulary import Vocabulary
+from napari_prelabel.values.labels import HUMAN, IMPORTED, MODEL
+from napari_prelabel.values.vocabulary import Vocabulary
 
 from gui_steps import WORDS, run, wait  # isort: skip
 

@@ -5,12 +5,12 @@ from dataclasses import replace
 import pytest
 from qtpy.QtCore import Qt
 
-from napari_prelabel.bases import ABOUT
 from napari_prelabel.gui import recent_sets
 from napari_prelabel.gui.method_box import MethodBox
 from napari_prelabel.gui.method_fields import FORMS, options_of, value_of, with_values
-from napari_prelabel.job import BASES, FreeCP, Job, Proposals, Reference, ReME
-from napari_prelabel.vocabulary import Vocabulary
+from napari_prelabel.values.bases import ABOUT
+from napari_prelabel.values.job import BASES, FreeCP, Job, Proposals, Reference, ReME
+from napari_prelabel.values.vocabulary import Vocabulary
 
 from gui_steps import wait  # isort: skip
 

@@ -15,10 +15,10 @@ from npe2 import PluginManager
 from PIL import Image
 from qtpy.QtCore import QMimeData, QUrl
 
-from napari_prelabel.errors import FileFormatError
 from napari_prelabel.gui import commands, opened
 from napari_prelabel.gui.reference.dock import ReferenceDock
-from napari_prelabel.vocabulary import Vocabulary
+from napari_prelabel.values.errors import FileFormatError
+from napari_prelabel.values.vocabulary import Vocabulary
 
 from gui_steps import wait  # isort: skip
 

@@ -12,8 +12,8 @@ from qtpy.QtTest import QTest
 
 from napari_prelabel.gui.result import ResultLayer
 from napari_prelabel.gui.session import SUFFIX
-from napari_prelabel.labels import HUMAN, IMPORTED
-from napari_prelabel.samples import sample_path
+from napari_prelabel.values.labels import HUMAN, IMPORTED
+from napari_prelabel.values.samples import sample_path
 
 from gui_steps import wait  # isort: skip
 

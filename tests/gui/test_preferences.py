@@ -7,12 +7,12 @@ from napari import settings
 from napari.settings import get_plugin_settings
 
 from napari_prelabel.engine.pool import Pool
-from napari_prelabel.errors import ModelError
 from napari_prelabel.gui import preferences, recent_sets, runner, worker_line
 from napari_prelabel.gui.dock import PrelabelDock
 from napari_prelabel.gui.preferences import Preferences
 from napari_prelabel.gui.reference.dock import ReferenceDock
 from napari_prelabel.models import catalog
+from napari_prelabel.values.errors import ModelError
 
 from gui_steps import WORDS, wait  # isort: skip
 

@@ -5,7 +5,7 @@ import psutil
 import pytest
 
 from napari_prelabel.gui import runner
-from napari_prelabel.samples import sample_path
+from napari_prelabel.values.samples import sample_path
 
 from gui_steps import run, wait  # isort: skip
 

@@ -10,14 +10,14 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QApplication
 
 from napari_prelabel.engine.tasks import Clean, Evaluate, Explain, Learn, LearnCaptions
-from napari_prelabel.errors import RunFailed, WorkerDied
 from napari_prelabel.gui import recent_sets
 from napari_prelabel.gui.dock import PrelabelDock
 from napari_prelabel.gui.launch import _result
 from napari_prelabel.gui.reference.dock import ReferenceDock
-from napari_prelabel.job import Job, Reference
 from napari_prelabel.reference.store import ReferenceSet
-from napari_prelabel.vocabulary import Vocabulary
+from napari_prelabel.values.errors import RunFailed, WorkerDied
+from napari_prelabel.values.job import Job, Reference
+from napari_prelabel.values.vocabulary import Vocabulary
 
 from fake_pool import ENCODER, FakePool  # isort: skip
 from gui_steps import wait  # isort: skip

@@ -6,10 +6,10 @@ import pandas as pd
 import pytest
 from napari.layers import Image, Labels
 
-from napari_prelabel.errors import ImageError, VocabularyError
 from napari_prelabel.gui.launch import _result
 from napari_prelabel.gui.reference.pairs import find_pairs, joined, reviewed, source_of, take
-from napari_prelabel.vocabulary import Vocabulary
+from napari_prelabel.values.errors import ImageError, VocabularyError
+from napari_prelabel.values.vocabulary import Vocabulary
 
 WORDS = Vocabulary.parse("cell: nucleus\nglass")
 

@@ -13,7 +13,6 @@ from qtpy.QtGui import QMouseEvent
 from qtpy.QtWidgets import QApplication
 
 from napari_prelabel.engine.tasks import Evaluation, EvaluationRow
-from napari_prelabel.errors import FileFormatError, ModelError
 from napari_prelabel.gui import recent_sets
 from napari_prelabel.gui.progress import SHARES, STAGES
 from napari_prelabel.gui.reference.asker import Asker
@@ -29,7 +28,6 @@ from napari_prelabel.gui.reference.shelf import Entry, Overview, Shelf
 from napari_prelabel.gui.reference.trust_box import _miou, advice, verdict
 from napari_prelabel.gui.reference.why_answer import percent
 from napari_prelabel.gui.reference_chooser import ReferenceChooser
-from napari_prelabel.job import Progress, Stage
 from napari_prelabel.models import catalog
 from napari_prelabel.reference.metric import fit_set
 from napari_prelabel.reference.store import ReferenceSet
@@ -42,6 +40,8 @@ from napari_prelabel.reference.values import (
     Segment,
     Source,
 )
+from napari_prelabel.values.errors import FileFormatError, ModelError
+from napari_prelabel.values.job import Progress, Stage
 
 from fake_pool import _png  # isort: skip
 from gui_steps import wait  # isort: skip

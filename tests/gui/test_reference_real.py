@@ -9,7 +9,7 @@ from napari_prelabel.gui import runner
 from napari_prelabel.gui.dock import PrelabelDock
 from napari_prelabel.gui.launch import _result
 from napari_prelabel.gui.reference.dock import ReferenceDock
-from napari_prelabel.vocabulary import Vocabulary
+from napari_prelabel.values.vocabulary import Vocabulary
 
 from gui_steps import wait  # isort: skip
 

@@ -5,8 +5,8 @@ import pytest
 from napari.layers import Labels
 
 from napari_prelabel.gui.result import UNDER_WAY, ResultLayer, dtype_for
-from napari_prelabel.labels import HUMAN, LabelMap
-from napari_prelabel.vocabulary import Vocabulary
+from napari_prelabel.values.labels import HUMAN, LabelMap
+from napari_prelabel.values.vocabulary import Vocabulary
 
 ABC = Vocabulary.parse("a\nb\nc")
 

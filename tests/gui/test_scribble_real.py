@@ -16,7 +16,7 @@ from napari_prelabel.engine.tasks import ReadImage
 from napari_prelabel.gui.dock import PrelabelDock
 from napari_prelabel.gui.runner import Runner
 from napari_prelabel.gui.scribble_preview import NAME
-from napari_prelabel.labels import HUMAN
+from napari_prelabel.values.labels import HUMAN
 
 from gui_steps import wait  # isort: skip
 

@@ -9,14 +9,14 @@ from qtpy.QtTest import QTest
 from scribble_pool import ScribblePool
 
 from napari_prelabel.engine.tasks import ImageRead, ReadImage, Scribble, reach_of
-from napari_prelabel.errors import JobError, ModelError, WorkerDied
 from napari_prelabel.gui import dock as dock_module
 from napari_prelabel.gui import scribble_strokes
 from napari_prelabel.gui.dock import PrelabelDock
 from napari_prelabel.gui.runner import Runner
 from napari_prelabel.gui.scribble_preview import NAME
 from napari_prelabel.gui.scribble_strokes import NOT_THIS, Ink, Strokes
-from napari_prelabel.labels import HUMAN, MODEL
+from napari_prelabel.values.errors import JobError, ModelError, WorkerDied
+from napari_prelabel.values.labels import HUMAN, MODEL
 
 from gui_steps import MODELS, wait  # isort: skip
 

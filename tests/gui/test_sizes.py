@@ -23,7 +23,7 @@ from napari_prelabel.gui.class_table import NAME
 from napari_prelabel.gui.parts import Section
 from napari_prelabel.gui.reference.dock import ReferenceDock
 from napari_prelabel.gui.runner import Runner
-from napari_prelabel.job import Progress
+from napari_prelabel.values.job import Progress
 
 from gui_steps import MODELS  # isort: skip
 

@@ -10,8 +10,8 @@ from napari_prelabel.gui.annotation import Annotation
 from napari_prelabel.gui.session import _strips
 from napari_prelabel.gui.strips import below, strips_of
 from napari_prelabel.gui.tally import histogram, pairs_of
-from napari_prelabel.labels import LabelMap
-from napari_prelabel.vocabulary import Vocabulary
+from napari_prelabel.values.labels import LabelMap
+from napari_prelabel.values.vocabulary import Vocabulary
 
 WORDS = Vocabulary.parse("sky\nsea\nsand\nstone")
 SHAPE = (37, 29)

@@ -4,8 +4,8 @@ import numpy as np
 
 from napari_prelabel.gui import suggest
 from napari_prelabel.gui.suggest import ready_list, winners
-from napari_prelabel.labels import LabelMap
-from napari_prelabel.vocabulary import Vocabulary
+from napari_prelabel.values.labels import LabelMap
+from napari_prelabel.values.vocabulary import Vocabulary
 
 from gui_steps import run, wait  # isort: skip
 

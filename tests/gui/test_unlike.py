@@ -10,7 +10,7 @@ from napari_prelabel.engine.likeness import Likeness
 from napari_prelabel.gui import unlike
 from napari_prelabel.gui.reference.dock import ReferenceDock
 from napari_prelabel.images.rgb import to_rgb
-from napari_prelabel.samples import sample_path
+from napari_prelabel.values.samples import sample_path
 
 from gui_steps import MODELS, run, wait  # isort: skip
 

@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from scipy.special import erf
 
-from napari_prelabel.bases import ABOUT
-from napari_prelabel.job import BASES
 from napari_prelabel.methods import dense
 from napari_prelabel.methods.attention import attend
+from napari_prelabel.values.bases import ABOUT
+from napari_prelabel.values.job import BASES
 
 HEADS, WIDTH, OUT = 4, 32, 12
 GRID = (3, 5)

@@ -7,8 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from napari_prelabel.errors import Cancelled, ImageError, JobError
-from napari_prelabel.labels import decide
 from napari_prelabel.methods import attention, freecp, walk
 from napari_prelabel.methods.nerve import (
     Parameters,
@@ -22,6 +20,8 @@ from napari_prelabel.methods.nerve import (
     node_labels,
 )
 from napari_prelabel.methods.walk import Graph, resampling
+from napari_prelabel.values.errors import Cancelled, ImageError, JobError
+from napari_prelabel.values.labels import decide
 
 GRIDS = [(1, 1), (1, 5), (4, 3), (5, 7)]
 WEIGHTINGS = ["exp", "linear", "inverse", "lowest", "row", "equal"]

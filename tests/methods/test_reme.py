@@ -10,10 +10,10 @@ import reference_reme as plain
 import torch
 from scipy.sparse import csr_array
 
-from napari_prelabel.errors import JobError
 from napari_prelabel.methods import reme, retrieval
 from napari_prelabel.methods.reme import Parameters
-from napari_prelabel.vocabulary import Vocabulary
+from napari_prelabel.values.errors import JobError
+from napari_prelabel.values.vocabulary import Vocabulary
 
 K, M, N, C, D, E = 7, 53, 11, 5, 17, 9
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import reference_reme as plain
 
-from napari_prelabel.errors import JobError
 from napari_prelabel.methods import pairs
+from napari_prelabel.values.errors import JobError
 
 
 def unit(rng, *shape):

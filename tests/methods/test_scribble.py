@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from napari_prelabel.errors import ImageError
 from napari_prelabel.methods import attention
 from napari_prelabel.methods.nerve import Parameters, build
 from napari_prelabel.methods.scribble import DEFAULTS, carry, levels, propose, scribble
 from napari_prelabel.methods.sharpen import resized, sharpen
+from napari_prelabel.values.errors import ImageError
 
 GRID, CELL = (12, 16), 6
 SIZE = (GRID[0] * CELL, GRID[1] * CELL)

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from napari_prelabel.errors import ImageError, JobError
 from napari_prelabel.methods.segments import (
     PRESETS,
     Proposals,
@@ -16,6 +15,7 @@ from napari_prelabel.methods.segments import (
     spread,
     stack_masks,
 )
+from napari_prelabel.values.errors import ImageError, JobError
 
 KINDS = ("adaptive", "felzenszwalb", "slic")
 SMALL = Proposals(finest=8)

@@ -21,10 +21,10 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from napari_prelabel.errors import ImageError, ModelError
 from napari_prelabel.models import catalog, catalog_visual
 from napari_prelabel.models.captioner import PROMPTS, REQUEST, load_captioner, read_folder
 from napari_prelabel.models.catalog_visual import CAPTIONERS, CaptionerEntry
+from napari_prelabel.values.errors import ImageError, ModelError
 
 CPU = torch.device("cpu")
 SIDE, PATCH = 28, 14

@@ -11,12 +11,12 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 
-from napari_prelabel.errors import ChecksumMismatch, JobError, ModelError
 from napari_prelabel.models import catalog
 from napari_prelabel.models import clip as clip_module
 from napari_prelabel.models.clip import Clip, load_clip, load_folder, pick_device
 from napari_prelabel.models.text import IMAGENET_TEMPLATES
 from napari_prelabel.models.vision import resize_positions
+from napari_prelabel.values.errors import ChecksumMismatch, JobError, ModelError
 
 CONFIG = {
     "embed_dim": 16,

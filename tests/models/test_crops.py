@@ -5,12 +5,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from napari_prelabel.errors import ImageError
 from napari_prelabel.models.clip import load_clip
 from napari_prelabel.models.crops import ClipCrops
 from napari_prelabel.models.visual import load_visual
 from napari_prelabel.models.windows import cut, plan_layout
-from napari_prelabel.settings import Windows
+from napari_prelabel.values.errors import ImageError
+from napari_prelabel.values.settings import Windows
 
 
 @pytest.fixture(scope="module")

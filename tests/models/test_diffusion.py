@@ -12,12 +12,12 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from tiny_diffusion import BLOCK, ENTRY, KINDS, LAYERS, UNET, VAE, image, write_pipeline
 
-from napari_prelabel.errors import FileFormatError, ImageError, JobError, ModelError
 from napari_prelabel.models import catalog_diffusion, denoising
 from napari_prelabel.models.catalog import HOME_VARIABLE
 from napari_prelabel.models.catalog_diffusion import CLIPER, DIFFUSIONS
 from napari_prelabel.models.diffusion import load_diffusion, load_folder
 from napari_prelabel.models.diffusion_shapes import SHAPES
+from napari_prelabel.values.errors import FileFormatError, ImageError, JobError, ModelError
 
 
 @pytest.fixture(scope="module", autouse=True)

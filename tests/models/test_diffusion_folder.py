@@ -11,9 +11,9 @@ from diffusers import UNet2DConditionModel
 from tiny_diffusion import ENTRY, KINDS, LAYERS, UNET, image, write_pipeline
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from napari_prelabel.errors import ModelError
 from napari_prelabel.models import diffusion
 from napari_prelabel.models.diffusion import load_folder
+from napari_prelabel.values.errors import ModelError
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from napari_prelabel.errors import Cancelled, ChecksumMismatch, ModelError
 from napari_prelabel.models import catalog, fetch
+from napari_prelabel.values.errors import Cancelled, ChecksumMismatch, ModelError
 
 BODY = bytes(range(256)) * 12_000  # three megabytes and a bit
 DIGEST = hashlib.sha256(BODY).hexdigest()

@@ -17,10 +17,10 @@ from transformers import (
     pipeline,
 )
 
-from napari_prelabel.errors import ImageError, JobError, ModelError
 from napari_prelabel.models import catalog, catalog_visual
 from napari_prelabel.models.catalog_visual import SEGMENTERS, SegmenterEntry
 from napari_prelabel.models.segmenter import KINDS, MaskSettings, load_segmenter, processor_of
+from napari_prelabel.values.errors import ImageError, JobError, ModelError
 
 SIDE = 64
 # Random weights expect little overlap and draw unstable borders: keep everything.

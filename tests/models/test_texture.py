@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from napari_prelabel.errors import ImageError
 from napari_prelabel.methods import segments
 from napari_prelabel.models import texture
 from napari_prelabel.models.texture import CHANNELS, Texture, describe, pool_rows
 from napari_prelabel.models.visual import load_visual
+from napari_prelabel.values.errors import ImageError
 
 
 def noise(shape=(33, 47), seed=0):

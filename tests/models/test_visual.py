@@ -11,7 +11,6 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import Dinov2Config, Dinov2Model
 
-from napari_prelabel.errors import ChecksumMismatch, ImageError, JobError, ModelError
 from napari_prelabel.models import catalog, catalog_visual
 from napari_prelabel.models.catalog_visual import CONFIG, VISUALS, WEIGHTS, VisualEntry
 from napari_prelabel.models.clip import load_clip
@@ -25,6 +24,7 @@ from napari_prelabel.models.visual import (
     pool_segments,
     squashed,
 )
+from napari_prelabel.values.errors import ChecksumMismatch, ImageError, JobError, ModelError
 
 ENTRY = VisualEntry("some/where", "none", side=48, patch=8, shape=(24, 2, 2))
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from napari_prelabel.models.windows import one_grid, plan_layout
-from napari_prelabel.settings import Windows
+from napari_prelabel.values.settings import Windows
 
 
 def plain(rows, layout):

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from napari_prelabel.errors import FileFormatError
 from napari_prelabel.reference import captions
 from napari_prelabel.reference.captions import Captioned, read_captions
+from napari_prelabel.values.errors import FileFormatError
 
 
 @pytest.fixture

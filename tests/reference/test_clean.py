@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from reference_sets import ENCODER, WIDTH, addition, digest
 
-from napari_prelabel.errors import JobError
 from napari_prelabel.methods.pairs import SIMILARITY
 from napari_prelabel.reference.clean import clean
 from napari_prelabel.reference.store import ReferenceSet
 from napari_prelabel.reference.values import Cleaning, Metric
+from napari_prelabel.values.errors import JobError
 
 OFF = Cleaning(outliers="off", synonyms="off")
 ROWS = {"scene": (1, 0), "tree": (0, 1), "oak": (0.05, 1), "car": (-1, 0.2), "bus": (-1, -0.2)}

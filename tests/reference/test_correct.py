@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from napari_prelabel.errors import ImageError
 from napari_prelabel.images.rgb import content_hash
 from napari_prelabel.methods.segments import Proposals
 from napari_prelabel.reference import correct
 from napari_prelabel.reference.values import Source, with_position
-from napari_prelabel.vocabulary import IGNORE, Vocabulary
+from napari_prelabel.values.errors import ImageError
+from napari_prelabel.values.vocabulary import IGNORE, Vocabulary
 
 WORDS = Vocabulary.parse("sky: heaven\ntree: oak, pine\nroad")
 REGIONS = Proposals(kind="sam")  # a kind without superpixels here: the annotator's regions alone

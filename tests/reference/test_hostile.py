@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from reference_sets import WIDTH, digest, small_set
 
-from napari_prelabel.errors import ReferenceSetError
 from napari_prelabel.reference import manifest as layout
 from napari_prelabel.reference import snapshot
 from napari_prelabel.reference.clean import clean
 from napari_prelabel.reference.store import ReferenceSet
 from napari_prelabel.reference.values import Cleaning, Metric
+from napari_prelabel.values.errors import ReferenceSetError
 
 
 @pytest.fixture

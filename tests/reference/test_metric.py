@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from napari_prelabel.errors import ImageError
 from napari_prelabel.reference.metric import fit
+from napari_prelabel.values.errors import ImageError
 
 
 def moved(rows, metric):

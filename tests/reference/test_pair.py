@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from napari_prelabel.errors import ImageError
 from napari_prelabel.methods.segments import Segments
 from napari_prelabel.reference.pair import addition
 from napari_prelabel.reference.phrases import Phrase
 from napari_prelabel.reference.store import ReferenceSet
 from napari_prelabel.reference.values import EncoderId, Source
+from napari_prelabel.values.errors import ImageError
 
 # Words as directions of CLIP's space; segments 1 to 4 look like the columns of SEEN.
 WORDS = {"red barn": 0, "barn": 0, "lake": 1, "oak": 2, "tree": 2}

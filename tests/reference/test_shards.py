@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from reference_sets import ENCODER, WIDTH, addition, digest, small_set
 
-from napari_prelabel.errors import FileFormatError
 from napari_prelabel.formats import atomic
 from napari_prelabel.reference import commit, shards
 from napari_prelabel.reference.store import ReferenceSet
+from napari_prelabel.values.errors import FileFormatError
 
 
 def test_small_shards_are_joined_and_nothing_is_lost(tmp_path):

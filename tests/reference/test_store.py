@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from reference_sets import ENCODER, WIDTH, addition, digest, png, small_set
 
-from napari_prelabel.errors import EncoderMismatch, FileFormatError, ReferenceSetError
 from napari_prelabel.formats import atomic
 from napari_prelabel.reference import commit, store
 from napari_prelabel.reference.manifest import HISTORY, read_manifest
 from napari_prelabel.reference.store import ReferenceSet
 from napari_prelabel.reference.values import EncoderId, Label, Metric, with_position
+from napari_prelabel.values.errors import EncoderMismatch, FileFormatError, ReferenceSetError
 
 
 def dense(held, **steps):

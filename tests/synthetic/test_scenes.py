@@ -7,8 +7,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from napari_prelabel.errors import PrelabelError
-from napari_prelabel.samples import sample_path
 from napari_prelabel.synthetic import (
     CLASS_IDS,
     CLASSES,
@@ -25,6 +23,8 @@ from napari_prelabel.synthetic.colour_auc import auc, colour_auc
 from napari_prelabel.synthetic.sample_set import sample_seeds, vocabulary_text, write_samples
 from napari_prelabel.synthetic.shapes import SHAPES, draw_thing
 from napari_prelabel.synthetic.textures import TONES, texture
+from napari_prelabel.values.errors import PrelabelError
+from napari_prelabel.values.samples import sample_path
 
 
 def first(split, count):
@@ -187,7 +187,7 @@ def test_shipped_scenes_are_the_generator_s():
 
 
 def test_shipped_vocabularies_and_descriptions_cover_all_classes():
-    from napari_prelabel.vocabulary import Vocabulary
+    from napari_prelabel.values.vocabulary import Vocabulary
 
     text = sample_path("vocabularies", "scenes.txt").read_text()
     assert text.endswith(vocabulary_text(synonyms=False))

@@ -10,7 +10,6 @@ from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionMod
 from PIL import Image
 from typer.testing import CliRunner
 
-from napari_prelabel.errors import FileFormatError
 from napari_prelabel.models import catalog_diffusion
 from napari_prelabel.models.catalog_diffusion import DIFFUSIONS, DiffusionEntry
 from napari_prelabel.models.denoising import HeadMaps
@@ -20,6 +19,7 @@ from napari_prelabel.synthetic.train import diffusion, diffusion_card, diffusion
 from napari_prelabel.synthetic.train.__main__ import app
 from napari_prelabel.synthetic.train.cache import open_cache
 from napari_prelabel.synthetic.train.diffusion import Plan
+from napari_prelabel.values.errors import FileFormatError
 
 CPU = torch.device("cpu")
 ENTRY = DIFFUSIONS["demo-diffusion"]

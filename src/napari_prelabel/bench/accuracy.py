@@ -7,10 +7,10 @@ from typing import Any, Protocol, cast
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import JobError
-from ..job import Base, FreeCP, Job, Method, Progress
-from ..labels import Ids, LabelMap, relabel
-from ..metrics import (
+from ..values.errors import JobError
+from ..values.job import Base, FreeCP, Job, Method, Progress
+from ..values.labels import Ids, LabelMap, relabel
+from ..values.metrics import (
     ABSENT,
     Absent,
     bootstrap,
@@ -20,7 +20,7 @@ from ..metrics import (
     miou,
     pixel_accuracy,
 )
-from ..vocabulary import Vocabulary
+from ..values.vocabulary import Vocabulary
 from .data import DataSet, Sample
 
 ROUNDS = 1000

@@ -10,11 +10,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ..job import Windows
 from ..methods import freecp
 from ..models.clip import Clip
 from ..models.windows import Layout, cut, plan_layout
 from ..synthetic.colour_auc import auc
+from ..values.job import Windows
 from .data import Sample
 
 Scores = npt.NDArray[np.float32]

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from ..errors import JobError
-from ..labels import Ids
-from ..samples import sample_path
-from ..vocabulary import IGNORE, Class, Vocabulary
+from ..values.errors import JobError
+from ..values.labels import Ids
+from ..values.samples import sample_path
+from ..values.vocabulary import IGNORE, Class, Vocabulary
 
 SPLITS = ("train", "val", "test")
 VAL_SCENES = 24

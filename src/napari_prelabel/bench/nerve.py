@@ -27,14 +27,14 @@ from ..engine.encode import Encoder, Queries
 from ..engine.nerve import Affinities
 from ..engine.timing import Stopwatch
 from ..images.rgb import content_hash
-from ..job import Base, Job, Nerve
 from ..methods.nerve import gaussian
 from ..methods.walk import Graph
-from ..metrics import bootstrap, confusion, miou, pixel_accuracy
 from ..models.catalog import bundle_of
 from ..models.clip import Clip, load_clip, pick_device
 from ..models.diffusion import load_diffusion
 from ..models.windows import cut, plan_layout
+from ..values.job import Base, Job, Nerve
+from ..values.metrics import bootstrap, confusion, miou, pixel_accuracy
 from .data import DataSet, Sample, load_synthetic
 from .steps import finish
 

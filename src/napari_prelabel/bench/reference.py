@@ -21,14 +21,14 @@ from PIL import Image
 
 from ..engine.run import Engine
 from ..engine.tasks import Learn, Reviewed
-from ..errors import FileFormatError, JobError
 from ..images.rgb import Rgb, to_rgb
-from ..job import Job, ReME
-from ..labels import Ids
-from ..metrics import confusion, miou, pixel_accuracy
 from ..models.catalog_visual import TEXTURE, recommended
-from ..settings import Reference
-from ..vocabulary import IGNORE, UNLABELLED, Class, Vocabulary
+from ..values.errors import FileFormatError, JobError
+from ..values.job import Job, ReME
+from ..values.labels import Ids
+from ..values.metrics import confusion, miou, pixel_accuracy
+from ..values.settings import Reference
+from ..values.vocabulary import IGNORE, UNLABELLED, Class, Vocabulary
 from .data import Sample
 from .steps import finish
 

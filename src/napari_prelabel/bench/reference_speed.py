@@ -14,8 +14,8 @@ import numpy.typing as npt
 import psutil
 from scipy.sparse import csr_array
 
-from ..errors import JobError
 from ..methods import reme
+from ..values.errors import JobError
 
 _EVERY = 0.004
 _CHUNK = 16_384

@@ -22,9 +22,7 @@ from ..engine.embed import Looker, embed
 from ..engine.encode import REME_TEMPLATES
 from ..engine.reme import Retriever
 from ..engine.timing import Stopwatch
-from ..errors import JobError
 from ..images.rgb import content_hash
-from ..job import Job, ReME
 from ..methods.pairs import abstract_roots, lowest
 from ..methods.segments import Proposals, Segments, propose
 from ..models.catalog import synonym_cosine
@@ -38,11 +36,13 @@ from ..reference.metric import fit_set
 from ..reference.phrases import Extract, Phrase, extractor
 from ..reference.store import ReferenceSet
 from ..reference.values import Addition, Cleaning, EncoderId, Rows, Segment, Source
-from ..settings import Proposals as Cut
 from ..synthetic.captions import in_detail
 from ..synthetic.classes import CLASSES
 from ..synthetic.scenes import scene, split_seeds
-from ..vocabulary import Vocabulary
+from ..values.errors import JobError
+from ..values.job import Job, ReME
+from ..values.settings import Proposals as Cut
+from ..values.vocabulary import Vocabulary
 from . import accuracy
 from .accuracy import NO_BASE, Runner, Tally
 from .accuracy import variants as variants_of

@@ -27,13 +27,13 @@ from ..engine.run import Engine
 from ..engine.tasks import REACH, reach_of
 from ..engine.timing import Stopwatch
 from ..images.rgb import Rgb, content_hash
-from ..job import Job
-from ..labels import Ids, Mask
 from ..methods.nerve import Parameters
 from ..methods.scribble import DEFAULTS, FLOOR, carry
 from ..methods.walk import Graph
-from ..metrics import bootstrap
 from ..models.catalog import bundle_of
+from ..values.job import Job
+from ..values.labels import Ids, Mask
+from ..values.metrics import bootstrap
 from .data import DataSet, Sample, load_synthetic
 from .steps import finish
 

@@ -15,15 +15,15 @@ import numpy.typing as npt
 import psutil
 import torch
 
-from .. import presets
 from ..engine.cache import Encodings
 from ..engine.run import Engine
 from ..engine.timing import StageTime
-from ..errors import JobError
-from ..job import Job
-from ..labels import LabelMap
 from ..synthetic.scenes import scene, split_seeds
-from ..vocabulary import Class, Vocabulary
+from ..values import presets
+from ..values.errors import JobError
+from ..values.job import Job
+from ..values.labels import LabelMap
+from ..values.vocabulary import Class, Vocabulary
 
 Image = npt.NDArray[np.uint8]
 _EVERY = 0.004

@@ -22,12 +22,12 @@ from ..engine import score
 from ..engine.cache import Encodings
 from ..engine.encode import Affinity, Encoder, Queries
 from ..engine.timing import Stopwatch
-from ..job import Base, FreeCP, Job, Windows
-from ..labels import LabelMap
-from ..metrics import confusion, miou, pixel_accuracy
 from ..models.catalog import bundle_of
 from ..models.clip import Clip, load_clip, pick_device
 from ..models.windows import Layout, cut, plan_layout
+from ..values.job import Base, FreeCP, Job, Windows
+from ..values.labels import LabelMap
+from ..values.metrics import confusion, miou, pixel_accuracy
 from .data import DataSet, Sample, load_synthetic
 from .steps import finish
 

@@ -50,8 +50,8 @@ def accuracy(
     from ..bench import accuracy as measure
     from ..bench.data import load_synthetic
     from ..jobs import choose, job_with
-    from ..metrics import ABSENT
     from ..models.catalog import bundle_of
+    from ..values.metrics import ABSENT
 
     choose("data", data, ("synthetic",))
     absent = choose("absent_classes", absent_classes, tuple(ABSENT))
@@ -114,9 +114,9 @@ def speed(
     precision: screen.Precision = None,
 ) -> None:
     """Seconds of every stage, the cost beside CLIP's passes, peak memory, a changed word."""
-    from .. import presets
     from ..jobs import job_with, read_size
     from ..models.catalog import bundle_of, entry_of
+    from ..values import presets
 
     height, width = read_size(size)
     screen.check_models(models)

@@ -52,9 +52,9 @@ def caption(
 
 def _described(captioner: Any, picture: Any) -> str:
     """The line of an image in a captions file; tells why where there is none."""
-    from ..errors import PrelabelError
-    from ..faults import ends_all, of_the_image, sentence_of
     from ..images.read import read_image
+    from ..values.errors import PrelabelError
+    from ..values.faults import ends_all, of_the_image, sentence_of
 
     try:
         try:

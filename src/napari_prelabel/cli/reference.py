@@ -91,8 +91,8 @@ def build(
     prelabel reference build nuclei --images photos --labels masks --classes 'nucleus, background'
     """
     from ..engine.tasks import Learn, LearnCaptions
-    from ..errors import FileFormatError, ReferenceSetError
     from ..reference.manifest import MANIFEST
+    from ..values.errors import FileFormatError, ReferenceSetError
 
     if (folder / MANIFEST).exists():
         raise ReferenceSetError(
@@ -132,8 +132,8 @@ def add(
 ) -> None:
     """Add images to a set; those that are in it already are replaced."""
     from ..engine.tasks import Learn, LearnCaptions
-    from ..errors import FileFormatError
     from ..reference.store import ReferenceSet
+    from ..values.errors import FileFormatError
 
     held = ReferenceSet.open(folder)
     place, encoder = str(folder), held.encoder.name
@@ -238,8 +238,8 @@ def evaluate(
 ) -> None:
     """What a set is worth: each image labelled from the others, with and without each step."""
     from ..engine.tasks import Evaluate
-    from ..job import Job
-    from ..settings import Reference
+    from ..values.job import Job
+    from ..values.settings import Reference
 
     every, failed = _pairs(images, labels, classes, from_zero, learn=False)
     pairs = every[:limit]
@@ -318,9 +318,9 @@ def _pairs(
     ground: bool = False,
 ) -> Any:
     """Reviewed files of two folders that can be used, and how many cannot; tells the others."""
-    from ..errors import FileFormatError
     from ..jobs import vocabulary_of
     from ..reviewed import find_pairs
+    from ..values.errors import FileFormatError
 
     if labels is None:
         raise FileFormatError(images, "Give --labels, the folder of the label maps, or --captions.")
@@ -349,8 +349,8 @@ def _pairs(
 
 def _from_zero(classes: str, asked: bool) -> bool:
     """Whether id 0 is the first class: asked for, or told by ids beside the names."""
-    from ..errors import FileFormatError
     from ..jobs import counts_from_zero
+    from ..values.errors import FileFormatError
 
     told = counts_from_zero(classes)
     if asked and told is False:
@@ -364,7 +364,7 @@ def _from_zero(classes: str, asked: bool) -> bool:
 
 def _refuse_labels(labels: Path | None, classes: str | None, from_zero: bool) -> None:
     """Options of label maps would do nothing beside captions."""
-    from ..errors import FileFormatError
+    from ..values.errors import FileFormatError
 
     if labels is not None or classes or from_zero:
         raise FileFormatError(

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from ..bases import ABOUT
+from ..values.bases import ABOUT
 from . import screen
 
 app = typer.Typer()

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 from typer.core import TyperGroup
 
-from ..errors import FileFormatError, PrelabelError
+from ..values.errors import FileFormatError, PrelabelError
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(highlight=False, soft_wrap=True, stderr=True)
@@ -73,9 +73,9 @@ def engine(device: str) -> Any:
 
 def check_models(name: str, method: str = "base") -> None:
     """Fail before anything heavy is loaded when a bundle lacks a model of the method."""
-    from ..errors import ModelError
     from ..models.catalog import bundle_of, installed
     from ..models.catalog_diffusion import diffusion_installed
+    from ..values.errors import ModelError
 
     bundle = bundle_of(name)
     wanted = {bundle.clip: installed(bundle.clip)}

@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..job import Progress
 from ..methods import segments as cutting
 from ..methods.segments import Segments
-from ..settings import Proposals
+from ..values.job import Progress
+from ..values.settings import Proposals
 from .cache import Encodings, Entry, cache_key
 from .timing import Stopwatch
 

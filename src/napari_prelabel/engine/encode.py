@@ -17,8 +17,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .. import __version__
-from ..errors import Cancelled, OutOfMemory
-from ..job import Progress
 from ..methods import freecp
 from ..methods.dense import Trunk
 from ..models.clip import Clip, Need
@@ -26,7 +24,9 @@ from ..models.denoising import is_out_of_memory
 from ..models.text import IMAGENET_TEMPLATES
 from ..models.vision import Resize
 from ..models.windows import Layout
-from ..vocabulary import Vocabulary
+from ..values.errors import Cancelled, OutOfMemory
+from ..values.job import Progress
+from ..values.vocabulary import Vocabulary
 from .cache import Encodings, Entry, cache_key
 from .timing import Stopwatch
 

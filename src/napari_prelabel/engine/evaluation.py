@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import Cancelled, ImageError, JobError
 from ..images.rgb import content_hash
-from ..job import Job, Progress
-from ..labels import Ids
-from ..metrics import bootstrap
 from ..reference.metric import fit_set
 from ..reference.store import ReferenceSet
-from ..settings import Reference
-from ..vocabulary import IGNORE, UNLABELLED, Vocabulary
+from ..values.errors import Cancelled, ImageError, JobError
+from ..values.job import Job, Progress
+from ..values.labels import Ids
+from ..values.metrics import bootstrap
+from ..values.settings import Reference
+from ..values.vocabulary import IGNORE, UNLABELLED, Vocabulary
 from .learn import storable
 from .reme import Retriever, some
 from .tasks import Evaluate, Evaluation, EvaluationRow, Reviewed

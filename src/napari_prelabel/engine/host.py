@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ..errors import RunFailed
+from ..values.errors import RunFailed
 from . import wire
 
 _log = logging.getLogger(__name__)

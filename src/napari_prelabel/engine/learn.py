@@ -10,10 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import Cancelled, ImageError, PrelabelError
-from ..faults import ends_all, one_line, sentence_of
 from ..images.rgb import content_hash
-from ..job import Progress
 from ..masks import check_told_apart
 from ..methods.segments import Segments
 from ..models.catalog import bundle_of, synonym_cosine
@@ -24,7 +21,10 @@ from ..reference.metric import fit_set
 from ..reference.shards import MAX_ROWS
 from ..reference.store import ReferenceSet
 from ..reference.values import Addition, Cleaned, Cleaning, EncoderId, Rows, Source
-from ..vocabulary import Vocabulary
+from ..values.errors import Cancelled, ImageError, PrelabelError
+from ..values.faults import ends_all, one_line, sentence_of
+from ..values.job import Progress
+from ..values.vocabulary import Vocabulary
 from .embed import Looker, embed
 from .tasks import Clean, Learn, LearnCaptions, Learned, Reviewed
 from .timing import Stopwatch

@@ -7,11 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import Cancelled, JobError, PrelabelError
-from ..faults import ends_all, of_the_image, one_line, sentence_of
 from ..images.read import read_image
 from ..images.rgb import content_hash
-from ..job import Progress
 from ..methods.segments import Segments
 from ..models.catalog import bundle_of
 from ..models.catalog_visual import CLIP_PREFIX, CROPS_PREFIX
@@ -22,7 +19,10 @@ from ..reference.phrases import Extract, extractor
 from ..reference.shards import MAX_ROWS
 from ..reference.store import ReferenceSet
 from ..reference.values import Addition, Rows, Source
-from ..settings import Proposals
+from ..values.errors import Cancelled, JobError, PrelabelError
+from ..values.faults import ends_all, of_the_image, one_line, sentence_of
+from ..values.job import Progress
+from ..values.settings import Proposals
 from .embed import Looker, Rgb, embed
 from .learn import PRECISION, learning, storable
 from .tasks import LearnCaptions, Learned

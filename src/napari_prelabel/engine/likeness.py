@@ -16,8 +16,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 from scipy import ndimage
 
-from ..errors import FileFormatError
 from ..models.catalog import entry_of, model_dir
+from ..values.errors import FileFormatError
 
 FILE = "likeness.safetensors"
 OCTAVES = 4

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from ..images.rgb import Rgb
-from ..job import Job, Nerve, Progress
-from ..labels import LabelMap, decide
 from ..methods import freecp, nerve
 from ..methods.walk import Graph
 from ..models.windows import Layout
+from ..values.job import Job, Nerve, Progress
+from ..values.labels import LabelMap, decide
 from . import score
 from .cache import Encodings, Entry, cache_key
 from .encode import Queries, stop_if

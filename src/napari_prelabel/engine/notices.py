@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..models.catalog import Bundle, known_words
-from ..vocabulary import Vocabulary, key
+from ..values.vocabulary import Vocabulary, key
 from .likeness import Likeness
 
 DEMO_NOTICE = (

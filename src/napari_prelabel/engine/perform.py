@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import ImageError
 from ..images.rgb import content_hash
-from ..job import Progress
+from ..values.errors import ImageError
+from ..values.job import Progress
 from .evaluation import evaluate
 from .learn import clean, learn
 from .learn_captions import learn_captions

@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 import psutil
 
-from ..errors import (
+from ..values.errors import (
     Cancelled,
     ImageError,
     PrelabelError,
@@ -37,7 +37,7 @@ from ..errors import (
     WorkerDied,
     WorkerNotStarted,
 )
-from ..job import Job, Progress
+from ..values.job import Job, Progress
 from . import wire
 
 if TYPE_CHECKING:

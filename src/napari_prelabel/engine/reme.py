@@ -11,16 +11,16 @@ import torch
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
-from ..errors import JobError
-from ..job import Job, Progress, ReME
-from ..labels import LabelMap
 from ..methods import reme
 from ..methods.retrieval import Table
 from ..methods.segments import Segments, spread
 from ..reference.metric import compared
 from ..reference.store import ReferenceSet
 from ..reference.values import EncoderId, Label, with_position
-from ..vocabulary import Vocabulary
+from ..values.errors import JobError
+from ..values.job import Job, Progress, ReME
+from ..values.labels import LabelMap
+from ..values.vocabulary import Vocabulary
 from .embed import Look, Looker, Rgb, Rows, boxes
 from .tasks import Cause, Explanation
 from .timing import Stopwatch

@@ -21,10 +21,7 @@ import torch
 from torch import Tensor
 
 from .. import __version__
-from ..errors import ImageError, JobError, OutOfMemory
 from ..images.rgb import content_hash
-from ..job import Job, Progress
-from ..labels import LabelMap
 from ..methods.freecp import Plan
 from ..methods.walk import Graph
 from ..models.catalog import BUNDLES, Bundle, bundle_of
@@ -32,6 +29,9 @@ from ..models.clip import Clip, load_clip, pick_device
 from ..models.denoising import is_out_of_memory
 from ..models.windows import Layout, cut, plan_layout
 from ..reference.values import EncoderId
+from ..values.errors import ImageError, JobError, OutOfMemory
+from ..values.job import Job, Progress
+from ..values.labels import LabelMap
 from . import nerve, score
 from .cache import Encodings
 from .embed import Looker

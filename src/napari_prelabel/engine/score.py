@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..job import Job, Progress
-from ..labels import LabelMap, decide
 from ..methods import freecp
 from ..methods.dense import class_logits
 from ..methods.threads import one_blas_thread
 from ..models.windows import Layout
-from ..vocabulary import Vocabulary
+from ..values.job import Job, Progress
+from ..values.labels import LabelMap, decide
+from ..values.vocabulary import Vocabulary
 from .encode import Batch, Queries
 from .layout import Blend, Scratch, Tile
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
-from ..errors import Cancelled, ImageError
 from ..images.rgb import content_hash
-from ..job import Progress
 from ..methods.scribble import carry
 from ..models.catalog import bundle_of
+from ..values.errors import Cancelled, ImageError
+from ..values.job import Progress
 from .tasks import ImageRead, ReadImage, Scribble, Scribbled, Unread
 from .timing import Stopwatch
 

@@ -7,11 +7,11 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from ..job import Job, Nerve, Precision
 from ..reference.captions import Captioned
 from ..reference.values import Cleaning
-from ..settings import Proposals
-from ..vocabulary import Vocabulary
+from ..values.job import Job, Nerve, Precision
+from ..values.settings import Proposals
+from ..values.vocabulary import Vocabulary
 
 Rgb = npt.NDArray[np.uint8]
 Ids = npt.NDArray[np.uint16]

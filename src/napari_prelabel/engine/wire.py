@@ -15,8 +15,8 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import DiskFull
-from ..labels import LabelMap
+from ..values.errors import DiskFull
+from ..values.labels import LabelMap
 
 _LENGTH = struct.Struct(">Q")
 _FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))

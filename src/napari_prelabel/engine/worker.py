@@ -13,8 +13,8 @@ from typing import Any
 import psutil
 from distributed import Worker, WorkerPlugin, get_worker
 
-from ..errors import PrelabelError, RunFailed
-from ..job import Job, Progress
+from ..values.errors import PrelabelError, RunFailed
+from ..values.job import Job, Progress
 from . import wire
 
 PLUGIN = "prelabel-engine"

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import FileFormatError
-from ..vocabulary import Vocabulary
+from ..values.errors import FileFormatError
+from ..values.vocabulary import Vocabulary
 from .coco import read_coco, recognises_coco, records_coco, write_coco
 from .png import read_png, recognises_png, records_png, whole_png, write_png
 from .record import Record

@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 import filelock
 
-from ..errors import DiskRefused, FileFormatError
+from ..values.errors import DiskRefused, FileFormatError
 
 # What the disk says when no file at all can be written on it.
 _OF_THE_DISK = {errno.ENOSPC, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC)}

@@ -10,9 +10,9 @@ from scipy import ndimage
 from skimage.measure import label
 
 from .. import __version__
-from ..errors import FileFormatError
-from ..labels import Ids, Mask
-from ..vocabulary import IGNORE, Vocabulary
+from ..values.errors import FileFormatError
+from ..values.labels import Ids, Mask
+from ..values.vocabulary import IGNORE, Vocabulary
 from .atomic import alone, write_atomic
 from .coco_read import is_own, read_document, read_images
 from .outlines import outlines, pixels, rasterise, run_lengths

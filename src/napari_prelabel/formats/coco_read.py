@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import FileFormatError, VocabularyError
-from ..labels import Ids
-from ..names import names_of
-from ..vocabulary import IGNORE, Class, Vocabulary
+from ..values.errors import FileFormatError, VocabularyError
+from ..values.labels import Ids
+from ..values.names import names_of
+from ..values.vocabulary import IGNORE, Class, Vocabulary
 from .outlines import Indices, pixels, rasterise
 from .table import (
     KIND,

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from ..errors import FileFormatError
-from ..names import Names, distinct, key, mark_of, names_of, plane_source, safe, stack_name
-from ..vocabulary import Vocabulary
+from ..values.errors import FileFormatError
+from ..values.names import Names, distinct, key, mark_of, names_of, plane_source, safe, stack_name
+from ..values.vocabulary import Vocabulary
 from . import FORMATS, Format, target
 from .atomic import alone
 from .record import Record, file_content

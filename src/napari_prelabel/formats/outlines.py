@@ -8,7 +8,7 @@ import numpy.typing as npt
 from pycocotools import mask as coco_mask
 from skimage.measure import find_contours
 
-from ..labels import Mask
+from ..values.labels import Mask
 
 Indices = npt.NDArray[np.intp]
 

@@ -15,10 +15,10 @@ import numpy.typing as npt
 from PIL import Image
 from PIL.PngImagePlugin import PngImageFile, PngInfo
 
-from ..colours import BLACK, distinct, rgb_of
-from ..errors import FileFormatError
-from ..labels import Ids, one_channel
-from ..vocabulary import IGNORE, UNLABELLED, Vocabulary
+from ..values.colours import BLACK, distinct, rgb_of
+from ..values.errors import FileFormatError
+from ..values.labels import Ids, one_channel
+from ..values.vocabulary import IGNORE, UNLABELLED, Vocabulary
 from .atomic import Fill, refuse_existing, write_atomic, write_together
 from .receipt import compare
 from .record import Record, record_of

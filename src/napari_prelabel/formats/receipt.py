@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from ..labels import Ids, Mask
-from ..vocabulary import IGNORE, Vocabulary
+from ..values.labels import Ids, Mask
+from ..values.vocabulary import IGNORE, Vocabulary
 from .values import ClassReceipt
 
 _EIGHT = np.ones((3, 3), bool)

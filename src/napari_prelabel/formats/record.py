@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import FileFormatError
-from ..names import plane_source
+from ..values.errors import FileFormatError
+from ..values.names import plane_source
 from .table import KIND, own_name, read_identity
 
 

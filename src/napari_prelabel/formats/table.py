@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from ..errors import FileFormatError, ImageError, VocabularyError
-from ..labels import Ids
-from ..vocabulary import IGNORE, UNLABELLED, Vocabulary
+from ..values.errors import FileFormatError, ImageError, VocabularyError
+from ..values.labels import Ids
+from ..values.vocabulary import IGNORE, UNLABELLED, Vocabulary
 from .values import LabelImage
 
 SCHEMA = 1

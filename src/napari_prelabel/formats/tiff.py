@@ -7,9 +7,9 @@ from typing import Any, BinaryIO
 import numpy as np
 import tifffile
 
-from ..errors import FileFormatError, PrelabelError
-from ..labels import Ids, one_channel
-from ..vocabulary import IGNORE, Vocabulary
+from ..values.errors import FileFormatError, PrelabelError
+from ..values.labels import Ids, one_channel
+from ..values.vocabulary import IGNORE, Vocabulary
 from .atomic import refuse_existing, write_atomic
 from .receipt import compare
 from .record import Record, record_of

@@ -7,10 +7,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..errors import ImageError
-from ..labels import Ids, LabelMap
-from ..names import plane_name, plane_source
-from ..vocabulary import IGNORE, UNLABELLED, Vocabulary
+from ..values.errors import ImageError
+from ..values.labels import Ids, LabelMap
+from ..values.names import plane_name, plane_source
+from ..values.vocabulary import IGNORE, UNLABELLED, Vocabulary
 
 Segmentation = Literal["auto", "rle", "polygons"]
 Annotation = Literal["region", "class"]

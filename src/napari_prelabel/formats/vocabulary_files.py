@@ -12,8 +12,8 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
-from ..errors import FileFormatError, VocabularyError
-from ..vocabulary import Vocabulary, key
+from ..values.errors import FileFormatError, VocabularyError
+from ..values.vocabulary import Vocabulary, key
 from .atomic import write_atomic
 from .coco_read import without_root
 from .table import parse_json, shown

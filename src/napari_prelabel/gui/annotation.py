@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..labels import HUMAN, MODEL, Ids, LabelMap, Mask, relabel
-from ..vocabulary import IGNORE, UNLABELLED, Class, Vocabulary, key
+from ..values.labels import HUMAN, MODEL, Ids, LabelMap, Mask, relabel
+from ..values.vocabulary import IGNORE, UNLABELLED, Class, Vocabulary, key
 from .history import KEPT, Before, Edit, History, Step, Stroke, edit_of, plain
 from .strips import below, strips_of
 from .tally import Tally, pairs_of

@@ -8,9 +8,9 @@ from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt, Signal
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QAbstractItemView, QColorDialog, QHeaderView, QTableView
 
-from ..colours import BLACK, distinct
-from ..errors import VocabularyError
-from ..vocabulary import Class, key
+from ..values.colours import BLACK, distinct
+from ..values.errors import VocabularyError
+from ..values.vocabulary import Class, key
 from .history import KEPT
 
 COLUMNS = ("", "id", "class", "pixels", "show", "only", "lock")

@@ -12,9 +12,9 @@ from napari.layers import Labels
 from qtpy.QtCore import QObject, Signal
 
 from .. import tidy
-from ..errors import PrelabelError
-from ..labels import Ids, Mask
-from ..vocabulary import IGNORE, key
+from ..values.errors import PrelabelError
+from ..values.labels import Ids, Mask
+from ..values.vocabulary import IGNORE, key
 from .annotation import Plane
 from .background import Background
 from .correct_box import CorrectBox

@@ -14,10 +14,10 @@ from napari.layers import Image
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QLayout, QWidget
 
-from ..errors import PrelabelError, VocabularyError
-from ..job import Job
 from ..models.catalog import Bundle
-from ..vocabulary import Vocabulary, key, typed
+from ..values.errors import PrelabelError, VocabularyError
+from ..values.job import Job
+from ..values.vocabulary import Vocabulary, key, typed
 from . import cheat_sheet, remember
 from .class_table import ClassTable
 from .commands import list_in_plugins, open_reference

@@ -12,8 +12,8 @@ from napari.layers import Image, Labels
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QLineEdit, QWidget
 
-from ..errors import PrelabelError
-from ..vocabulary import Vocabulary
+from ..values.errors import PrelabelError
+from ..values.vocabulary import Vocabulary
 from . import from_file
 from .background import Background
 from .images import pixel_size

@@ -6,7 +6,7 @@ from pathlib import Path
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QMessageBox, QProgressBar, QWidget
 
-from ..errors import Cancelled, PrelabelError
+from ..values.errors import Cancelled, PrelabelError
 from .background import Background
 from .parts import button, column, label, row
 

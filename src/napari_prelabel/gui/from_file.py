@@ -124,8 +124,8 @@ def _read_head(layer: Image) -> "Head | None":
 
 def _pixels(path: Path) -> "Pixels | None":
     global _last
-    from ..errors import PrelabelError
     from ..images.read import read_image
+    from ..values.errors import PrelabelError
 
     try:
         state = path.stat()

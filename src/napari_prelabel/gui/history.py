@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..labels import Ids, Mask, relabel
-from ..vocabulary import IGNORE, UNLABELLED, Class, Vocabulary, key
+from ..values.labels import Ids, Mask, relabel
+from ..values.vocabulary import IGNORE, UNLABELLED, Class, Vocabulary, key
 
 Box = tuple[slice, ...]
 Owners = npt.NDArray[np.uint8]

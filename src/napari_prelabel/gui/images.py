@@ -9,8 +9,8 @@ import numpy.typing as npt
 from napari.layers import Image, Layer, Shapes
 from napari.utils.transforms import Affine
 
-from ..errors import ImageError
-from ..job import Display
+from ..values.errors import ImageError
+from ..values.job import Display
 from . import from_file
 from .limits import Limits, limits_of
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import FileFormatError
 from ..formats import FORMATS, LabelImage, Options
 from ..formats.atomic import part_of
 from ..formats.png import MAX_INDEXED, TABLE, write_plain
 from ..formats.table import identity, read_identity
-from ..vocabulary import IGNORE, Class, Vocabulary
+from ..values.errors import FileFormatError
+from ..values.vocabulary import IGNORE, Class, Vocabulary
 from .images import pixel_size_of
 
 LayerData = tuple[Any, dict[str, Any], str]

@@ -6,8 +6,8 @@ from pathlib import Path
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QFileDialog, QWidget
 
-from ..errors import PrelabelError
-from ..job import Job
+from ..values.errors import PrelabelError
+from ..values.job import Job
 from . import remember
 
 

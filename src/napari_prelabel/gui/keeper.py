@@ -15,7 +15,7 @@ from typing import Any
 from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QWidget
 
-from ..errors import ImageError, PrelabelError
+from ..values.errors import ImageError, PrelabelError
 from . import kept
 from .background import Background
 from .kept import Kept, Moved, Offer

@@ -18,8 +18,8 @@ import numpy.typing as npt
 import platformdirs
 from napari.layers import Image
 
-from ..errors import FileFormatError, PrelabelError
-from ..vocabulary import Vocabulary
+from ..values.errors import FileFormatError, PrelabelError
+from ..values.vocabulary import Vocabulary
 from .annotation import Annotation
 
 ARRAYS = ("model", "score", "shown", "provenance")

@@ -10,8 +10,8 @@ from napari.layers import Image as ImageLayer
 from napari.layers import Labels
 from PIL import Image
 
-from ..labels import Ids, LabelMap
-from ..vocabulary import Vocabulary
+from ..values.labels import Ids, LabelMap
+from ..values.vocabulary import Vocabulary
 from .commands import DOCK, PLUGIN
 from .result import ResultLayer, dtype_for
 

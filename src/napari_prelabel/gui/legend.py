@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from ..errors import PrelabelError, VocabularyError
-from ..vocabulary import Class, Vocabulary, key
+from ..values.errors import PrelabelError, VocabularyError
+from ..values.vocabulary import Class, Vocabulary, key
 from .class_table import ClassTable
 from .parts import sentence
 from .place_box import PlaceBox

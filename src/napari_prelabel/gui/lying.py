@@ -11,8 +11,8 @@ import numpy.typing as npt
 from napari.layers import Image, Labels
 from napari.utils.transforms import Affine
 
-from ..labels import IMPORTED
-from ..vocabulary import IGNORE, UNLABELLED, Vocabulary, key
+from ..values.labels import IMPORTED
+from ..values.vocabulary import IGNORE, UNLABELLED, Vocabulary, key
 from .images import Source, guess_channel_axis, placement
 from .opened import is_picture
 from .result import METADATA, OURS, ResultLayer, after_edits, box_of_edits, values_met

@@ -10,8 +10,8 @@ from napari.layers import Image, Labels
 from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QWidget
 
-from ..errors import PrelabelError
-from ..vocabulary import Vocabulary
+from ..values.errors import PrelabelError
+from ..values.vocabulary import Vocabulary
 from . import lying
 from .background import Background
 from .lying import Found

@@ -8,9 +8,9 @@ from typing import Any
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QCheckBox, QGridLayout, QWidget
 
-from ..bases import ABOUT
-from ..job import BASES, METHODS, Job, Windows
 from ..models.catalog_visual import recommended
+from ..values.bases import ABOUT
+from ..values.job import BASES, METHODS, Job, Windows
 from .method_fields import (
     FORMS,
     PRECISIONS,

@@ -3,9 +3,9 @@
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QWidget
 
-from ..errors import JobError, ModelError
 from ..models import catalog
 from ..models.catalog_diffusion import diffusion_dir, diffusion_entry, diffusion_installed
+from ..values.errors import JobError, ModelError
 from .fetch_row import Fetchable, FetchRow, megabytes
 from .parts import column, label
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, get_args
 
-from ..job import FreeCP, Nerve, ReME
+from ..values.job import FreeCP, Nerve, ReME
 
 PRECISIONS = {
     "float32": "exact (float32)",

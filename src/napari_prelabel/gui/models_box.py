@@ -5,8 +5,8 @@ from typing import Any
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QWidget
 
-from ..job import Job
 from ..models import catalog
+from ..values.job import Job
 from .fetch_row import Fetchable, FetchRow, megabytes
 from .method_diffusion import DiffusionRow, check_diffusion
 from .parts import Combo, Name, column, label, row
@@ -73,7 +73,7 @@ class ModelsBox(QWidget):
 
     def check(self, job: Job) -> None:
         """Raise ModelError or JobError when these models cannot run this job."""
-        from ..errors import JobError, ModelError
+        from ..values.errors import JobError, ModelError
 
         bundle = catalog.bundle_of(job.models)
         if not catalog.installed(bundle.clip):

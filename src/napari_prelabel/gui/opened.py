@@ -14,7 +14,7 @@ from napari.settings import get_settings
 from napari.utils.notifications import show_warning
 from qtpy.QtWidgets import QFileDialog
 
-from ..errors import PrelabelError
+from ..values.errors import PrelabelError
 from . import io
 from .background import Background
 from .commands import PLUGIN

@@ -8,8 +8,8 @@ from napari.layers import Image, Labels, Shapes
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QWidget
 
-from ..errors import ImageError
-from ..job import Display, Job
+from ..values.errors import ImageError
+from ..values.job import Display, Job
 from . import from_file, images, limits
 from .background import Background
 from .images import Source

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from statistics import median
 
-from ..job import Progress
+from ..values.job import Progress
 
 # What is done in each stage, and in what it is counted: {} stands for "2 of 9", or a share.
 STAGES = {

@@ -6,10 +6,10 @@ from typing import Any
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QWidget
 
-from ..errors import JobError, ModelError
-from ..job import Reference
 from ..models.catalog import MODELS, installed
 from ..models.catalog_visual import CLIP_PREFIX
+from ..values.errors import JobError, ModelError
+from ..values.job import Reference
 from . import recent_sets
 from .background import Background
 from .parts import Combo, Name, button, column, counted, label, row, sentence

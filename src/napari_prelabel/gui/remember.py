@@ -8,7 +8,7 @@ from typing import Any
 
 import platformdirs
 
-from ..errors import FileFormatError
+from ..values.errors import FileFormatError
 
 FILE = "dock.json"
 _LOCK = threading.Lock()

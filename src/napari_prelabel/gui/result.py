@@ -13,8 +13,8 @@ from napari.layers import Image, Labels
 from napari.utils.colormaps import DirectLabelColormap
 from qtpy.QtCore import QTimer
 
-from ..labels import HUMAN, IMPORTED, MODEL, Ids, LabelMap, Mask
-from ..vocabulary import Vocabulary
+from ..values.labels import HUMAN, IMPORTED, MODEL, Ids, LabelMap, Mask
+from ..values.vocabulary import Vocabulary
 from .annotation import Annotation, Index, Plane, box_of
 from .history import Step, Stroke
 from .images import Source

@@ -5,7 +5,7 @@ from typing import Any
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QProgressBar, QSizePolicy, QWidget
 
-from ..job import Progress
+from ..values.job import Progress
 from .keys import pressed
 from .parts import NoticeArea, Tone, Way, button, column, label, pressed_row
 from .progress import RunClock, time_left, told, within

@@ -10,9 +10,9 @@ from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QApplication
 
 from ..engine.pool import Pool, Run
-from ..errors import Cancelled, ImageError, PrelabelError
-from ..faults import ends_all
-from ..job import Job, Progress
+from ..values.errors import Cancelled, ImageError, PrelabelError
+from ..values.faults import ends_all
+from ..values.job import Job, Progress
 from .preferences import preferences
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from ..samples import sample_path
+from ..values.samples import sample_path
 
 LayerData = tuple[Any, dict[str, Any], str]
 # One that is easy to read first, then busier ones.

@@ -14,7 +14,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from ..engine.pool import Pool
 from ..engine.tasks import Scribbled, reach_of
-from ..errors import Cancelled, PrelabelError, WorkerDied
+from ..values.errors import Cancelled, PrelabelError, WorkerDied
 from .annotation import Index
 from .images import Source, current_plane
 from .parts import counted, sentence

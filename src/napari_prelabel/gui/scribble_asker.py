@@ -10,9 +10,9 @@ from qtpy.QtCore import QObject, Signal
 
 from ..engine.pool import Pool
 from ..engine.tasks import ImageRead, ReadImage, Scribble, Unread
-from ..errors import Cancelled, ImageError, WorkerDied
 from ..images.rgb import Rgb
-from ..job import Nerve, Precision
+from ..values.errors import Cancelled, ImageError, WorkerDied
+from ..values.job import Nerve, Precision
 from .reference.asker import Asker
 
 Load = Callable[[], Rgb]

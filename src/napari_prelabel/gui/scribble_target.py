@@ -5,7 +5,7 @@ from typing import Any
 
 from napari.layers import Image, Labels
 
-from ..errors import ImageError
+from ..values.errors import ImageError
 from . import images
 from .images import Source
 from .place_box import PlaceBox

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..labels import Ids, LabelMap, Mask
-from ..vocabulary import Vocabulary
+from ..values.labels import Ids, LabelMap, Mask
+from ..values.vocabulary import Vocabulary
 
 Plane = tuple[int, ...]
 # A class takes part when at least this share of a region's pixels names it second.

@@ -13,11 +13,11 @@ import numpy as np
 from napari.layers import Image, Labels
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from ..errors import Cancelled, ImageError, PrelabelError, RunFailed, WorkerDied
-from ..faults import sentence_of
-from ..job import Job, Progress
-from ..labels import Ids, LabelMap
-from ..vocabulary import Vocabulary
+from ..values.errors import Cancelled, ImageError, PrelabelError, RunFailed, WorkerDied
+from ..values.faults import sentence_of
+from ..values.job import Job, Progress
+from ..values.labels import Ids, LabelMap
+from ..values.vocabulary import Vocabulary
 from .history import Step
 from .images import Source, placement
 from .lying import belongs

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from ..labels import Mask
+from ..values.labels import Mask
 
 # Pixels of a plane that is worked on strip by strip, and of a strip.
 LARGE, STRIP = 1 << 20, 1 << 18

@@ -9,12 +9,12 @@ from dataclasses import replace
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QWidget
 
-from .. import presets
-from ..errors import Cancelled, PrelabelError
-from ..job import Job, Progress
-from ..labels import LabelMap
 from ..models.catalog import bundle_of, known_words
-from ..vocabulary import UNLABELLED, Vocabulary, key, typed
+from ..values import presets
+from ..values.errors import Cancelled, PrelabelError
+from ..values.job import Job, Progress
+from ..values.labels import LabelMap
+from ..values.vocabulary import UNLABELLED, Vocabulary, key, typed
 from .images import Source
 from .method_box import MethodBox
 from .models_box import ModelsBox

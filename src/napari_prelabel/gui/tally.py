@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..labels import Ids, changes
+from ..values.labels import Ids, changes
 
 IDS = 65536
 _CHUNK = 1 << 17

@@ -13,8 +13,8 @@ from weakref import WeakKeyDictionary
 from napari.layers import Image
 from qtpy.QtCore import QObject
 
-from ..errors import PrelabelError
 from ..models import catalog
+from ..values.errors import PrelabelError
 from .background import Background
 from .images import Source
 from .method_box import MethodBox

@@ -4,8 +4,8 @@ from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtGui import QColor, QTextCursor, QTextFormat
 from qtpy.QtWidgets import QPlainTextEdit, QTextEdit, QVBoxLayout, QWidget
 
-from ..errors import VocabularyError
-from ..vocabulary import Vocabulary
+from ..values.errors import VocabularyError
+from ..values.vocabulary import Vocabulary
 from .parts import label
 from .theme import SPACE
 

@@ -8,11 +8,11 @@ from typing import Any
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton, QWidget
 
-from .. import presets
-from ..errors import FileFormatError, PrelabelError, VocabularyError
-from ..presets import PRESETS
-from ..samples import sample_path
-from ..vocabulary import Vocabulary
+from ..values import presets
+from ..values.errors import FileFormatError, PrelabelError, VocabularyError
+from ..values.presets import PRESETS
+from ..values.samples import sample_path
+from ..values.vocabulary import Vocabulary
 from . import remember
 from .background import Background
 

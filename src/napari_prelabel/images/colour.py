@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import ImageError
+from ..values.errors import ImageError
 from .meaning import Meaning
 
 # ITU-R BT.601, full range, as JPEG and TIFF have it.

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..errors import FileFormatError
-from ..names import Names, distinct, mark_of, names_of, written
+from ..values.errors import FileFormatError
+from ..values.names import Names, distinct, mark_of, names_of, written
 from .read import SUFFIXES
 
 Tell = Callable[[str], None]

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, ImageSequence
 
-from ..errors import ImageError
+from ..values.errors import ImageError
 from .meaning import Meaning
 from .pixels import TURNED, Head, Pixels, Plane
 

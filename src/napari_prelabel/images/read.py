@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from ..errors import FileFormatError, ImageError
+from ..values.errors import FileFormatError, ImageError
 from .picture import picture_head, read_picture
 from .pixels import Head, Pixels, Plane
 from .tiff import read_tiff, tiff_head

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import ImageError
+from ..values.errors import ImageError
 from .colour import to_rgb_space
 from .meaning import Meaning
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import tifffile
 
-from ..errors import ImageError
+from ..values.errors import ImageError
 from .meaning import Meaning, Space
 from .pixel_size import pixel_size
 from .pixels import MORE, TURNED, Head, Pixels, Plane

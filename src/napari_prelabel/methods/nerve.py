@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import ImageError, JobError
+from ..values.errors import ImageError, JobError
 from .attention import Cut, Mixture, blocks, mix, mix_cleaned, scan
 from .walk import (
     Cleanup,

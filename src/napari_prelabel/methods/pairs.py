@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import JobError
+from ..values.errors import JobError
 
 Rows = npt.NDArray[np.floating[Any]]
 Mask = npt.NDArray[np.bool_]

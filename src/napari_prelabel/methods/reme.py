@@ -22,7 +22,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ..errors import JobError
+from ..values.errors import JobError
 from .retrieval import (
     All,
     Blocks,

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import JobError
+from ..values.errors import JobError
 from .threads import one_blas_thread
 
 Float32 = npt.NDArray[np.float32]

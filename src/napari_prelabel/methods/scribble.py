@@ -21,7 +21,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from ..errors import ImageError
+from ..values.errors import ImageError
 from .attention import blocks
 from .nerve import Parameters
 from .sharpen import resized, sharpen

@@ -14,7 +14,7 @@ from PIL import Image as Picture
 from scipy import ndimage
 from skimage import segmentation
 
-from ..errors import ImageError, JobError
+from ..values.errors import ImageError, JobError
 
 Image = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int32]

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from ..errors import JobError
+from ..values.errors import JobError
 from .attention import Cut, Mixture, blocks
 from .linear import linear
 

@@ -17,7 +17,7 @@ from transformers import (
     LlavaProcessor,
 )
 
-from ..errors import ImageError, ModelError
+from ..values.errors import ImageError, ModelError
 from .catalog_visual import CaptionerEntry, captioner_entry
 from .clip import pick_device
 from .folder import installed_folder, load_folder, precision_of, read_config

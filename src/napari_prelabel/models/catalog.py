@@ -7,10 +7,10 @@ from pathlib import Path
 
 import platformdirs
 
-from ..errors import FileFormatError, ModelError
-from ..job import BASES, FreeCP, Nerve, Windows
 from ..methods.pairs import SIMILARITY
-from ..samples import sample_path
+from ..values.errors import FileFormatError, ModelError
+from ..values.job import BASES, FreeCP, Nerve, Windows
+from ..values.samples import sample_path
 
 CONFIG = "open_clip_config.json"
 WEIGHTS = "open_clip_model.safetensors"

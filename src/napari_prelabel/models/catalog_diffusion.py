@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import FileFormatError, ModelError
+from ..values.errors import FileFormatError, ModelError
 from .catalog import folder_of
 
 INDEX = "model_index.json"

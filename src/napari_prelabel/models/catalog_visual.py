@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
-from ..errors import FileFormatError, ModelError
-from ..settings import ReME
+from ..values.errors import FileFormatError, ModelError
+from ..values.settings import ReME
 from .catalog import folder_of
 
 TEXTURE = "texture"

@@ -14,8 +14,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ..errors import ChecksumMismatch, JobError, ModelError
 from ..methods.dense import BASES, Tower, Trunk, image_vector, run_trunk
+from ..values.errors import ChecksumMismatch, JobError, ModelError
 from .catalog import CONFIG, MEAN, STD, ClipEntry, entry_of, installed, model_dir
 from .text import (
     IMAGENET_TEMPLATES,

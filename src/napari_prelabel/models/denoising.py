@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import ImageError, JobError, ModelError
+from ..values.errors import ImageError, JobError, ModelError
 
 _CHANNELS = 3
 

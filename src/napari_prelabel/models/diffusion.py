@@ -13,7 +13,7 @@ from diffusers.utils import is_accelerate_available
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from ..errors import JobError, ModelError
+from ..values.errors import JobError, ModelError
 from .catalog_diffusion import INDEX, DiffusionEntry, diffusion_dir, diffusion_entry
 from .clip import PRECISIONS, SEED, pick_device
 from .denoising import Diffusion, HeadMaps, is_out_of_memory, memory_told

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from filelock import FileLock, Timeout
 
-from ..errors import Cancelled, ChecksumMismatch, ModelError
+from ..values.errors import Cancelled, ChecksumMismatch, ModelError
 from .catalog import HOME_VARIABLE, entry_of, folder_of, installed, model_dir
 from .catalog_diffusion import DIFFUSIONS
 from .catalog_visual import folder_entry

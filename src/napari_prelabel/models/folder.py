@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from torch import nn
 from transformers.utils import logging
 
-from ..errors import ChecksumMismatch, JobError, ModelError
+from ..values.errors import ChecksumMismatch, JobError, ModelError
 from .catalog import folder_of
 from .catalog_visual import CONFIG, WEIGHTS, FolderEntry, folder_installed
 

@@ -20,7 +20,7 @@ from transformers import (
     SamModel,
 )
 
-from ..errors import ImageError, JobError
+from ..values.errors import ImageError, JobError
 from .catalog_visual import SegmenterEntry, segmenter_entry
 from .clip import pick_device
 from .folder import installed_folder, load_folder, precision_of, read_config

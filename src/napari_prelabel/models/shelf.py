@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import ModelError
+from ..values.errors import ModelError
 from .catalog import BUNDLES, MODELS, folder_of, installed, model_dir
 from .catalog_diffusion import DIFFUSIONS, diffusion_installed
 from .catalog_visual import CAPTIONERS, SEGMENTERS, VISUALS, folder_installed

@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import JobError, ModelError
 from ..methods.dense import Block, Norm
 from ..methods.linear import linear
+from ..values.errors import JobError, ModelError
 from .vision import read_blocks, read_norm
 
 IMAGENET_TEMPLATES: tuple[str, ...] = tuple(

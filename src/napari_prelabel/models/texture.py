@@ -15,7 +15,7 @@ from PIL import Image as Picture
 from scipy import ndimage, sparse
 from skimage.color import rgb2lab
 
-from ..errors import ImageError
+from ..values.errors import ImageError
 
 if TYPE_CHECKING:
     from .visual import Features, Labels

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from open_clip.transformer import QuickGELU, ResidualAttentionBlock
 from torch import Tensor, nn
 
-from ..errors import ModelError
 from ..methods.dense import Block, Mlp, Norm, Tower, quick_gelu
+from ..values.errors import ModelError
 
 _GRIDS_KEPT = 64
 Resize = Literal["scale", "antialias"]

@@ -12,9 +12,9 @@ from PIL import Image
 from torch import Tensor
 from transformers import Dinov2Config, Dinov2Model
 
-from ..errors import ImageError, ModelError
 from ..methods.pooling import pool, segment_weights
-from ..settings import Windows
+from ..values.errors import ImageError, ModelError
+from ..values.settings import Windows
 from . import texture
 from .catalog import windows_of
 from .catalog_visual import (

@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import JobError
-from ..settings import Windows
+from ..values.errors import JobError
+from ..values.settings import Windows
 
 # mmseg's Resize((2048, 448)) keeps the long side below this.
 LONG_SIDE = 2048

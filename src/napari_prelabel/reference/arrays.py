@@ -8,8 +8,8 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import ReferenceSetError
 from ..formats.atomic import Fill
+from ..values.errors import ReferenceSetError
 
 _HEADER = 10_000
 

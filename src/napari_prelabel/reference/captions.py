@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import FileFormatError
 from ..formats.table import parse_json, shown
+from ..values.errors import FileFormatError
 
 MAX_LINE = 1 << 16
 MAX_FAULTS = 100

@@ -11,9 +11,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import JobError
 from ..methods import pairs
-from ..vocabulary import key
+from ..values.errors import JobError
+from ..values.vocabulary import key
 from .marks import CleaningHead, CleaningMarks
 from .metric import compared
 from .store import ReferenceSet

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..formats.atomic import Fill, write_together
-from ..vocabulary import key
+from ..values.vocabulary import key
 from .manifest import CountEntry, Manifest
 from .marks import CleaningMarks, State, moved_marks, pack_cleaning, pack_metric, pack_state
 from .shards import MAX_ROWS, Shard, chunks, pack

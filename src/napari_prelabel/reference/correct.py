@@ -10,11 +10,11 @@ import numpy.typing as npt
 from PIL import Image
 from scipy import ndimage
 
-from ..errors import ImageError
 from ..images.rgb import Rgb
-from ..labels import Ids
 from ..methods.segments import Proposals, Segments, correction_segments
-from ..vocabulary import IGNORE, UNLABELLED, Vocabulary
+from ..values.errors import ImageError
+from ..values.labels import Ids
+from ..values.vocabulary import IGNORE, UNLABELLED, Vocabulary
 from .values import Addition, Box, Rows, Segment, Source, with_position
 
 LEAST = 4

@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
-from ..errors import ReferenceSetError
+from ..values.errors import ReferenceSetError
 from .arrays import check_regular, damaged
 
 MANIFEST = "manifest.json"

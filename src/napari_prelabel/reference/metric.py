@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import ImageError
+from ..values.errors import ImageError
 from .values import Metric, Rows
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import ImageError
 from ..images.rgb import Rgb
 from ..methods.pairs import pair
 from ..methods.segments import Segments
+from ..values.errors import ImageError
 from .correct import Pool, boxes_of, only, thumbnails
 from .phrases import Extract, Phrase
 from .values import Addition, Rows, Segment, Source, with_position

@@ -14,7 +14,7 @@ from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
-from ..errors import JobError, MissingExtra
+from ..values.errors import JobError, MissingExtra
 
 SPACY_MODEL = "en_core_web_sm"
 

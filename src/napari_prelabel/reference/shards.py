@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import ReferenceSetError
 from ..formats.atomic import Fill
-from ..vocabulary import key
+from ..values.errors import ReferenceSetError
+from ..values.vocabulary import key
 from . import catalogue
 from .arrays import damaged, npy, open_npy
 from .catalogue import Run

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from ..errors import ReferenceSetError
-from ..vocabulary import key
+from ..values.errors import ReferenceSetError
+from ..values.vocabulary import key
 from . import catalogue
 from .arrays import damaged
 from .manifest import MANIFEST, Manifest, ShardEntry, read_manifest

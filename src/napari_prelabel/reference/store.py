@@ -20,8 +20,8 @@ import filelock
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import EncoderMismatch, ReferenceSetError
 from ..formats.atomic import write_atomic
+from ..values.errors import EncoderMismatch, ReferenceSetError
 from . import commit
 from .commit import Draft
 from .manifest import HISTORY, LONGEST, MANIFEST, OURS, PARTS, Encoder, Manifest, read_manifest

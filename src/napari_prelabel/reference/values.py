@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import ImageError
+from ..values.errors import ImageError
 
 Rows = npt.NDArray[np.float32]
 Box = tuple[int, int, int, int]

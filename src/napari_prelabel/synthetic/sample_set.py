@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ..colours import default_colour
+from ..values.colours import default_colour
 from .classes import CLASSES, DISTRACTORS
 from .scenes import Scene, scene, split_seeds
 

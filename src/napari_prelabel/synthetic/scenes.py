@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from ..errors import PrelabelError
+from ..values.errors import PrelabelError
 from .captions import scene_captions
 from .classes import CLASS_IDS, CLASSES, COLOUR_NAMES, STUFF_COLOURS, THINGS
 from .layout import lay_out

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QObject, Signal
 
 from ...engine.pool import Pool
-from ...errors import Cancelled
-from ...job import Progress
+from ...values.errors import Cancelled
+from ...values.job import Progress
 from ..runner import shared_pool
 
 if TYPE_CHECKING:

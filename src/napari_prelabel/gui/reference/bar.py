@@ -5,7 +5,7 @@ from typing import Any
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QProgressBar, QSizePolicy, QWidget
 
-from ...job import Progress
+from ...values.job import Progress
 from ..parts import NoticeArea, Tone, button, column, label, pressed_row
 from ..progress import Clock, time_left, told
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QLineEdit, QWidget
 
-from ...errors import FileFormatError
+from ...values.errors import FileFormatError
 from ..parts import Combo, Name, button, column, label, line, row
 from .clips import clips
 from .learn_box import LearnBox

@@ -13,8 +13,8 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QWidget
 
 from ...engine.pool import Pool
-from ...errors import Cancelled, PrelabelError, WorkerDied
-from ...job import Job
+from ...values.errors import Cancelled, PrelabelError, WorkerDied
+from ...values.job import Job
 from .. import recent_sets
 from ..dock import PrelabelDock
 from ..opened import OpenedLabels

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, replace
 
-from ...errors import ModelError
 from ...models.catalog import BUNDLES, MODELS, folder_of, installed
 from ...models.catalog_visual import (
     CLIP_PREFIX,
@@ -11,6 +10,7 @@ from ...models.catalog_visual import (
     folder_installed,
     weights_of,
 )
+from ...values.errors import ModelError
 from ..fetch_row import Fetchable, megabytes
 from .clips import clips
 

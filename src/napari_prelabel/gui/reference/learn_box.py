@@ -7,8 +7,8 @@ from pathlib import Path
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QCompleter, QFileDialog, QWidget
 
-from ...errors import FileFormatError, ImageError, PrelabelError
 from ...models.catalog_visual import IN_WINDOWS
+from ...values.errors import FileFormatError, ImageError, PrelabelError
 from .. import recent_sets
 from ..fetch_row import FetchRow
 from ..parts import Combo, Name, button, column, counted, label, line, row

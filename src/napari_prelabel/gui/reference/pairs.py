@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 from napari.layers import Image, Labels
 
-from ...errors import ImageError, VocabularyError
-from ...faults import one_line, sentence_of
-from ...labels import MODEL, Ids, one_channel, relabel
 from ...masks import Two, black_and_white, filled, told, two_values, with_background
-from ...vocabulary import Class, Vocabulary, key
+from ...values.errors import ImageError, VocabularyError
+from ...values.faults import one_line, sentence_of
+from ...values.labels import MODEL, Ids, one_channel, relabel
+from ...values.vocabulary import Class, Vocabulary, key
 from ..annotation import planes_of
 from ..images import Source, guess_channel_axis
 from ..lying import belongs

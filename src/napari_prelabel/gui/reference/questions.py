@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...errors import ImageError, JobError
-from ...job import Job, Reference
+from ...values.errors import ImageError, JobError
+from ...values.job import Job, Reference
 from ..images import Source
 from ..result import ResultLayer
 from .learn_box import Target

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from qtpy.QtCore import QObject, Signal
 
-from ...errors import ReferenceSetError
+from ...values.errors import ReferenceSetError
 from ..parts import counted, sentence
 from .reader import Reader
 

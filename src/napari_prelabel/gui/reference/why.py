@@ -133,7 +133,7 @@ class WhyBox(QWidget):
 
 def image_named(result: ResultLayer) -> Image:
     """The image a result was made from; raises ImageError when it is closed."""
-    from ...errors import ImageError
+    from ...values.errors import ImageError
 
     image = result.image()
     if image is None:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qtpy.QtCore import QObject, Signal
 
-from ...errors import Cancelled
-from ...job import Job
+from ...values.errors import Cancelled
+from ...values.job import Job
 from ..parts import counted, sentence
 from ..result import ResultLayer
 from .entries import Group, Line

@@ -21,7 +21,7 @@ from PIL import Image
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from ...errors import FileFormatError
+from ...values.errors import FileFormatError
 from ..scenes import scene, split_seeds
 from .cache import SceneCache, open_cache
 from .clip import learning_rate

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from .errors import FileFormatError
 
-_HERE = Path(__file__).resolve().parent
+_HERE = Path(__file__).resolve().parents[1]  # the package
 # A wheel carries the folder inside the package; a checkout has it at the top level.
 _ROOTS = (_HERE / "sample_data", _HERE.parents[1] / "sample_data")
 

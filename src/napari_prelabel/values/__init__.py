@@ -1,0 +1,1 @@
+"""What crosses seams, NumPy only: errors, vocabulary, job, labels, metrics. The bottom of all."""
