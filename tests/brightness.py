@@ -35,10 +35,10 @@ class Brightness:
             raise ImageError("The image is too red.")
         ids = by_brightness(image, len(job.vocabulary.classes))
         ones = np.ones(ids.shape, np.float16)
-        provenance = {"method": job.method, "windows": 1}
+        record = {"method": job.method, "windows": 1}
         return LabelMap(
             ids, ones, np.zeros_like(ids), job.vocabulary,
-            notices=self.notices, provenance=provenance,
+            notices=self.notices, record=record,
         )  # fmt: skip
 
 

@@ -62,7 +62,7 @@ def test_labels_are_those_of_the_runner(folder, tmp_path):
         expected = by_brightness(np.asarray(picture), 3)
     (back,) = FORMATS["png"].read(tmp_path / "out" / "a.png", None)
     assert np.array_equal(back.ids, expected)
-    assert (back.source, back.provenance["method"]) == ("a.png", "base")
+    assert (back.source, back.record["method"]) == ("a.png", "base")
 
 
 @pytest.mark.parametrize("format_name", FORMATS)

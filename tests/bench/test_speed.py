@@ -54,7 +54,7 @@ class Sleepy:
         ids = np.ones(image.shape[:2], np.uint16)
         ones = np.ones(ids.shape, np.float16)
         told = {"windows": 6} | ({"crops": 12} if purify else {})
-        return LabelMap(ids, ones, np.zeros_like(ids), job.vocabulary, provenance=told)
+        return LabelMap(ids, ones, np.zeros_like(ids), job.vocabulary, record=told)
 
 
 def test_figures_of_freecp():

@@ -34,7 +34,7 @@ class Scripted:
         ids = (image[..., 0] > 0).astype(np.uint16)
         return LabelMap(
             ids, ids.astype(np.float16), ids, job.vocabulary,
-            notices=("scripted",), provenance={"runs": self.runs, "pid": os.getpid()},
+            notices=("scripted",), record={"runs": self.runs, "pid": os.getpid()},
         )  # fmt: skip
 
     def do(self, task, cancelled):

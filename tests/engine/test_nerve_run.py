@@ -77,16 +77,16 @@ def test_a_run_names_its_stages_and_gives_shares(model):
     assert labels.ids.min() >= 1
     assert (labels.score <= 1).all()
     assert {"diffusion", "encode", "walk", "decide"} <= {s.stage for s in seen}
-    assert labels.provenance["method"] == "nerve"
-    assert labels.provenance["diffusion"] == "painted"
-    assert labels.provenance["diffusion_digest"] == model.digest
+    assert labels.record["method"] == "nerve"
+    assert labels.record["diffusion"] == "painted"
+    assert labels.record["diffusion_digest"] == model.digest
 
 
 @pytest.mark.usefixtures("model")
 def test_results_of_clip_alone_name_no_diffusion_model():
     runner = engine()
     result(runner, job())
-    assert "diffusion" not in result(runner, job(method="base")).provenance
+    assert "diffusion" not in result(runner, job(method="base")).record
 
 
 def test_a_cancelled_run_begins_neither_the_diffusion_pass_nor_another_step(model, monkeypatch):

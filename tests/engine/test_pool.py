@@ -86,7 +86,7 @@ def test_round_trip_though_libraries_print_on_stdout(pool):
     assert result.score.dtype == np.float16
     assert result.vocabulary.names == ("quick 4",)
     assert result.notices == ("scripted",)
-    assert result.provenance["pid"] != os.getpid()
+    assert result.record["pid"] != os.getpid()
     until(lambda: ends)
     assert ends == [result]
     assert steps[0] == Progress("encode", 0, 4, 0.4)
@@ -120,14 +120,14 @@ def test_progress_is_paced(pool):
 
 
 def test_cancel_stops_between_windows_and_keeps_the_worker(pool):
-    pid = pool.submit(job("quick"), IMAGE).result(WAIT).provenance["pid"]
+    pid = pool.submit(job("quick"), IMAGE).result(WAIT).record["pid"]
     steps = []
     run = pool.submit(job("slow 1000"), IMAGE, steps.append)
     until(lambda: steps)
     run.cancel()
     with pytest.raises(Cancelled, match="nothing was changed"):
         run.result(1)
-    assert pool.submit(job("quick"), IMAGE).result(WAIT).provenance["pid"] == pid
+    assert pool.submit(job("quick"), IMAGE).result(WAIT).record["pid"] == pid
 
 
 def test_a_newer_job_ends_the_older_and_stale_replies_are_dropped(pool):
@@ -148,18 +148,18 @@ def test_a_newer_job_ends_the_older_and_stale_replies_are_dropped(pool):
 
 
 def test_a_worker_that_does_not_listen_is_replaced(pool):
-    pid = pool.submit(job("quick"), IMAGE).result(WAIT).provenance["pid"]
+    pid = pool.submit(job("quick"), IMAGE).result(WAIT).record["pid"]
     steps = []
     run = pool.submit(job("deaf 100000"), IMAGE, steps.append)
     until(lambda: steps)
     run.cancel()
     with pytest.raises(Cancelled):
         run.result(WAIT)
-    assert pool.submit(job("quick"), IMAGE).result(WAIT).provenance["pid"] != pid
+    assert pool.submit(job("quick"), IMAGE).result(WAIT).record["pid"] != pid
 
 
 def test_kill_in_mid_run_is_one_sentence_and_the_next_run_works(pool):
-    pid = pool.submit(job("quick"), IMAGE).result(WAIT).provenance["pid"]
+    pid = pool.submit(job("quick"), IMAGE).result(WAIT).record["pid"]
     steps = []
     run = pool.submit(job("slow 100000"), IMAGE, steps.append)
     until(lambda: steps)
@@ -169,14 +169,14 @@ def test_kill_in_mid_run_is_one_sentence_and_the_next_run_works(pool):
     start = time.monotonic()
     result = pool.submit(job("quick"), IMAGE).result(WAIT)
     print(f"worker back {time.monotonic() - start:.2f} s after its death was told")
-    assert result.provenance["pid"] != pid
-    assert result.provenance["runs"] == 1
+    assert result.record["pid"] != pid
+    assert result.record["runs"] == 1
 
 
 def test_a_job_that_kills_its_worker_is_not_tried_again(pool):
     with pytest.raises(WorkerDied):
         pool.submit(job("leave"), IMAGE).result(WAIT)
-    assert pool.submit(job("quick"), IMAGE).result(WAIT).provenance["runs"] == 1
+    assert pool.submit(job("quick"), IMAGE).result(WAIT).record["runs"] == 1
 
 
 def test_errors_of_ours_cross_as_themselves_and_others_are_told(pool):
@@ -235,7 +235,7 @@ def test_a_real_engine_gives_the_same_in_the_worker_as_here(clip):
         there = pool.submit(wanted, image, steps.append).result(WAIT)
     np.testing.assert_array_equal(there.ids, here.ids)
     np.testing.assert_array_equal(there.score, here.score)
-    assert there.provenance == here.provenance
+    assert there.record == here.record
     assert {"models", "encode"} <= {step.stage for step in steps}
 
 
@@ -272,13 +272,13 @@ def test_a_killed_guard_leaves_no_worker_and_the_next_run_works(pool):
 
 
 def test_a_message_that_cannot_be_taken_ends_its_run_alone(pool, monkeypatch):
-    pid = pool.submit(job("quick"), IMAGE).result(WAIT).provenance["pid"]
+    pid = pool.submit(job("quick"), IMAGE).result(WAIT).record["pid"]
     with monkeypatch.context() as patch:
         patch.setattr(wire, "load_labels", lambda *_: 1 / 0)
         with pytest.raises(RunFailed, match="ZeroDivisionError") as failed:
             pool.submit(job("quick"), IMAGE).result(WAIT)
     assert "in _take" in failed.value.details
-    assert pool.submit(job("quick"), IMAGE).result(WAIT).provenance["pid"] == pid
+    assert pool.submit(job("quick"), IMAGE).result(WAIT).record["pid"] == pid
 
 
 def test_a_result_that_cannot_be_loaded_is_deleted(tmp_path):
@@ -299,9 +299,9 @@ def test_pixels_that_cannot_be_handed_over_end_the_run(pool, monkeypatch):
 
 
 def test_a_cleared_temporary_folder_does_no_harm(pool):
-    pid = pool.submit(job("quick"), IMAGE).result(WAIT).provenance["pid"]
+    pid = pool.submit(job("quick"), IMAGE).result(WAIT).record["pid"]
     shutil.rmtree(pool._host.folder)
-    assert pool.submit(job("quick"), IMAGE).result(WAIT).provenance["pid"] == pid
+    assert pool.submit(job("quick"), IMAGE).result(WAIT).record["pid"] == pid
     assert list(pool._host.folder.glob("*.npy")) == []
 
 

@@ -54,7 +54,7 @@ def test_segments_take_the_word_of_the_references_they_look_like(engine, tmp_pat
     assert (result.ids[:, 16:] == 2).all()
     assert result.runner_up[5, 2] == 2
     assert result.score[5, 2] > 0.9
-    assert result.provenance["reference_digest"] == made.digest
+    assert result.record["reference_digest"] == made.digest
     assert result.notices == ()
 
 

@@ -216,7 +216,7 @@ def test_crops_are_kept_by_their_box(make_engine, clip, image, monkeypatch):
 def test_equal_jobs_give_equal_maps_and_others_do_not(make_engine, image):
     a, b = (finish(make_engine().run(job(), image))[0] for _ in range(2))
     assert same(a, b)
-    assert a.provenance == b.provenance
+    assert a.record == b.record
     other, _ = finish(make_engine().run(job(base="maskclip"), image))
     assert not same(a, other)
 
@@ -339,7 +339,7 @@ def test_short_memory_makes_smaller_batches_and_says_so(
     result, _ = finish(make_engine().run(job(), image))
     assert any("Memory on cpu was short" in n for n in result.notices)
     assert (result.ids == plain.ids).mean() > 0.99
-    assert result.provenance["device"] == "cpu"
+    assert result.record["device"] == "cpu"
 
 
 def test_no_memory_at_all_is_one_sentence(make_engine, clip, image, monkeypatch):
@@ -367,10 +367,10 @@ def test_no_memory_elsewhere_is_one_sentence_and_other_errors_are_not_hidden(
         finish(make_engine().run(job(), image))
 
 
-def test_provenance_is_plain_json(make_engine, image):
+def test_the_record_is_plain_json(make_engine, image):
     wanted = job(region=(0, 0, 50, 60))
     result, _ = finish(make_engine().run(wanted, image))
-    facts = json.loads(json.dumps(result.provenance))
+    facts = json.loads(json.dumps(result.record))
     assert facts["job_digest"] == wanted.digest
     assert facts["region"] == [0, 0, 50, 60]
     assert facts["versions"]["torch"] == version("torch")

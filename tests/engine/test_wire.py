@@ -20,6 +20,7 @@ MADE = [
     errors.ModelError("demo", "demo is missing"),
     errors.ChecksumMismatch("demo", Path("weights"), "a" * 64, "b" * 64),
     errors.FileFormatError("job.json", "not JSON"),
+    errors.DiskRefused("out", "No space left on device"),
     errors.MissingExtra("rasterio", "pip install rasterio"),
     errors.ReferenceSetError("sets/mine", "The set is broken."),
     errors.EncoderMismatch("sets/mine", "texture", "demo-visual"),
@@ -82,5 +83,5 @@ def test_arrays_come_back_and_their_file_is_gone(tmp_path):
         (4, 5),
         ("a notice",),
     )
-    assert back.provenance == {"k": 1}
+    assert back.record == {"k": 1}
     assert not path.exists()

@@ -82,7 +82,7 @@ def test_round_trip_with_synonyms_background_and_ignored_pixels(image, tmp_path)
     assert np.array_equal(back.ids, image.ids)
     assert back.vocabulary.digest == image.vocabulary.digest
     assert (back.name, back.source) == ("img", "img.jpg")
-    assert back.provenance == {"method": "freecp", "n": 1}
+    assert back.record == {"method": "freecp", "n": 1}
     assert (back.scale, back.unit) == ((0.5, 0.25), "µm")
 
 

@@ -49,7 +49,7 @@ def test_round_trip(image, tmp_path):
     assert np.array_equal(back.ids, image.ids)
     assert back.vocabulary.digest == image.vocabulary.digest
     assert (back.scale, back.unit, back.source) == ((0.5, 0.25), "µm", "img.jpg")
-    assert back.provenance == {"method": "freecp", "n": 1}
+    assert back.record == {"method": "freecp", "n": 1}
 
 
 def test_many_classes_are_written_in_sixteen_bits_with_a_sentence(tmp_path):
@@ -238,8 +238,8 @@ def test_a_table_that_is_a_folder_gets_one_sentence(image, tmp_path):
         read_png(tmp_path / "img.png")
 
 
-def test_provenance_must_be_plain_json(vocabulary, tmp_path):
-    image = LabelImage(np.ones((2, 2), np.uint16), vocabulary, "a", provenance={"x": object()})
+def test_the_record_must_be_plain_json(vocabulary, tmp_path):
+    image = LabelImage(np.ones((2, 2), np.uint16), vocabulary, "a", record={"x": object()})
     with pytest.raises(FileFormatError, match="not plain JSON"):
         export([image], tmp_path, "png")
 

@@ -9,7 +9,7 @@ from napari_prelabel.values.labels import LabelMap
 
 def result(ids, vocabulary, origin=(0, 0)):
     score = np.ones(ids.shape, np.float16)
-    return LabelMap(ids, score, np.zeros_like(ids), vocabulary, origin, provenance={"m": 1})
+    return LabelMap(ids, score, np.zeros_like(ids), vocabulary, origin, record={"m": 1})
 
 
 def test_any_integer_type_is_taken(vocabulary):
@@ -37,7 +37,7 @@ def test_the_result_of_a_region_goes_to_its_place(vocabulary):
     small = np.array([[1, 2]], np.uint16)
     image = LabelImage.of(result(small, vocabulary, (1, 2)), "a", "a.jpg", (3, 4))
     assert image.ids.tolist() == [[0, 0, 0, 0], [0, 0, 1, 2], [0, 0, 0, 0]]
-    assert image.provenance == {"m": 1}
+    assert image.record == {"m": 1}
     assert LabelImage.of(result(small, vocabulary, (1, 2)), "a").ids.shape == (1, 2)
 
 

@@ -22,7 +22,7 @@ IDS = np.array([[0, 1, 1], [2, 2, 1]], np.uint8)
 
 
 def attributes(**more):
-    told = {"classes": WORDS.to_dict(), "image": "photo.jpg", "run": {"method": "freecp"}}
+    told = {"classes": WORDS.to_dict(), "image": "photo.jpg", "record": {"method": "freecp"}}
     return {"metadata": {"prelabel": told}, "scale": (0.5, 0.5), **more}
 
 
@@ -47,13 +47,23 @@ def test_saved_labels_open_again_as_they_were(write, name, tmp_path, viewer):
     np.testing.assert_allclose(layer.colormap.color_dict[1], [0, 1, 0, 1], atol=1e-6)
 
 
-def test_pixel_size_and_provenance_survive_in_tiff(tmp_path):
+def test_pixel_size_and_record_survive_in_tiff(tmp_path):
     path = str(tmp_path / "x.tif")
     commands.write_tiff(path, IDS, attributes(units=("um", "um")))
     ((_, told, _),) = io.read(path)
     assert told["scale"] == (0.5, 0.5)
     assert told["units"] == ("um", "um")
-    assert told["metadata"]["prelabel"]["run"] == {"method": "freecp"}
+    assert told["metadata"]["prelabel"]["record"] == {"method": "freecp"}
+
+
+def test_a_layer_of_an_earlier_version_keeps_its_record(tmp_path):
+    told = attributes()
+    ours = told["metadata"]["prelabel"]
+    ours["run"] = ours.pop("record")
+    path = str(tmp_path / "x.tif")
+    commands.write_tiff(path, IDS, told)
+    ((_, back, _),) = io.read(path)
+    assert back["metadata"]["prelabel"]["record"] == {"method": "freecp"}
 
 
 def test_a_stack_goes_into_a_tiff_but_not_into_a_png(tmp_path):
@@ -123,7 +133,7 @@ def test_a_coco_file_that_cannot_be_written_leaves_the_old_one(tmp_path):
     path = tmp_path / "x.json"
     commands.write_coco(str(path), IDS, attributes())
     before = path.read_bytes()
-    wrong = {"prelabel": {"classes": WORDS.to_dict(), "run": {"x": float("nan")}}}
+    wrong = {"prelabel": {"classes": WORDS.to_dict(), "record": {"x": float("nan")}}}
     with pytest.raises(FileFormatError, match="plain JSON"):
         commands.write_coco(str(path), IDS, {"metadata": wrong})
     assert path.read_bytes() == before

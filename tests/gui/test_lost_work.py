@@ -298,11 +298,11 @@ def test_reopened_labels_are_taken_over_and_protected(desk, told):
     ids = np.zeros((20, 30), np.uint16)
     ids[:5] = 2
     ids.setflags(write=False)
-    metadata = {METADATA: {"classes": AB.to_dict(), "image": told, "run": {"method": "sclip"}}}
+    metadata = {METADATA: {"classes": AB.to_dict(), "image": told, "record": {"method": "sclip"}}}
     layer = desk.viewer.add_labels(ids, metadata=metadata)
     assert desk.layer is layer
     assert (desk.result.annotation.provenance[:5] == IMPORTED).all()
-    assert layer.metadata[METADATA]["run"] == {"method": "sclip"}
+    assert layer.metadata[METADATA]["record"] == {"method": "sclip"}
     desk.run(1, CBA)
     assert (desk.names()[:5] == "b").all()
     assert (desk.names()[5:] == "c").all()

@@ -199,7 +199,7 @@ def run_once(engine: Engine, job: Job, image: Image) -> Timed:
             break
     stages = list(engine.timings)
     stages.append(StageTime(_OTHER, seconds - sum(s.seconds for s in stages), False))
-    told = labels.provenance
+    told = labels.record
     return Timed(seconds, tuple(stages), int(told.get("crops", 0)), int(told["windows"]))
 
 

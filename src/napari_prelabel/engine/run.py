@@ -203,7 +203,7 @@ class Engine:
             job.vocabulary,
             origin,
             told,
-            self._provenance(job, clip, layout, bundle, graph) | {"crops": maps.crops},
+            self._record(job, clip, layout, bundle, graph) | {"crops": maps.crops},
         )
 
     def _graph(
@@ -264,7 +264,7 @@ class Engine:
             "region": list(job.region) if job.region else None,
             "versions": dict(_versions()),
         }
-        return replace(labels, origin=origin, provenance=told)
+        return replace(labels, origin=origin, record=told)
 
     def _segmenter(self, name: str) -> "Segmenter":
         from ..models.segmenter import load_segmenter
@@ -301,7 +301,7 @@ class Engine:
             self._likeness[model] = Likeness.beside(model)
         return self._likeness[model]
 
-    def _provenance(
+    def _record(
         self, job: Job, clip: Clip, layout: Layout, bundle: Bundle, graph: Graph | None
     ) -> dict[str, Any]:
         used = self._diffusion[1] if graph is not None and self._diffusion else None

@@ -144,7 +144,7 @@ def _category(vocabulary: Vocabulary, index: int) -> dict[str, Any]:
 
 def _image_entry(image: LabelImage, number: int) -> dict[str, Any]:
     height, width = image.ids.shape
-    extra: dict[str, Any] = {"provenance": dict(image.provenance), **identity(image)}
+    extra: dict[str, Any] = {"record": dict(image.record), **identity(image)}
     if image.scale:
         extra |= {"scale": list(image.scale), "unit": image.unit}
     ignored = image.ids == IGNORE

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..values.errors import FileFormatError, VocabularyError
-from ..values.labels import Ids
+from ..values.labels import Ids, read_record
 from ..values.names import names_of
 from ..values.vocabulary import IGNORE, Class, Vocabulary
 from .outlines import Indices, pixels, rasterise
@@ -177,7 +177,6 @@ def _read_image(
         flat[_claimed(extra["ignore"], shape, "the ignored region", path)] = IGNORE
     ids: Ids = np.ascontiguousarray(flat.reshape(width, height).T)
     name = names_of(entry["file_name"], "", "").outputs[0]
-    provenance = extra.get("provenance")
     image = label_image(
         ids,
         vocabulary,
@@ -186,7 +185,7 @@ def _read_image(
         source=entry["file_name"],
         scale=read_scale(extra.get("scale"), path),
         unit=str(extra.get("unit", "pixel")),
-        provenance=provenance if isinstance(provenance, dict) else {},
+        record=read_record(extra),
         **read_identity(extra),
     )
     return image, int((times > 1).sum())

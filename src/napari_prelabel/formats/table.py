@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from ..values.errors import FileFormatError, ImageError, VocabularyError
-from ..values.labels import Ids
+from ..values.labels import Ids, read_record
 from ..values.vocabulary import IGNORE, UNLABELLED, Vocabulary
 from .values import LabelImage
 
@@ -36,7 +36,7 @@ def shown(value: Any) -> str:
 
 
 def to_table(image: LabelImage, ignore: int = IGNORE) -> dict[str, Any]:
-    """Everything but the pixels: ids, names, colours, synonyms, scale and provenance."""
+    """Everything but the pixels: ids, names, colours, synonyms, scale and record."""
     vocabulary = image.vocabulary
     classes = [
         {"id": c.id, **entry, "colour": "#{:02x}{:02x}{:02x}".format(*c.rgb)}
@@ -53,7 +53,7 @@ def to_table(image: LabelImage, ignore: int = IGNORE) -> dict[str, Any]:
         "unit": image.unit,
         "classes": classes,
         "background": list(vocabulary.background),
-        "provenance": dict(image.provenance),
+        "record": dict(image.record),
         **identity(image),
     }
 
@@ -97,7 +97,6 @@ def from_table(data: Any, ids: Ids, path: Path, name: str) -> LabelImage:
             f"{list(ids.shape)}: export the labels again.",
         )
     source = own_name(data.get("image"), path)
-    provenance = data.get("provenance")
     unit = data.get("unit")
     return label_image(
         ids,
@@ -107,7 +106,7 @@ def from_table(data: Any, ids: Ids, path: Path, name: str) -> LabelImage:
         source=source,
         scale=read_scale(data.get("scale"), path),
         unit=unit if isinstance(unit, str) else "pixel",
-        provenance=provenance if isinstance(provenance, dict) else {},
+        record=read_record(data),
         **read_identity(data),
     )
 
@@ -140,13 +139,11 @@ def label_image(ids: Ids, vocabulary: Vocabulary, path: Path, **rest: Any) -> La
 def dump(
     data: Mapping[str, Any], path: Path, indent: int | None = 1, ascii_only: bool = False
 ) -> bytes:
-    """JSON bytes; FileFormatError when a value of the provenance is no JSON."""
+    """JSON bytes; FileFormatError when a value of the record is no JSON."""
     try:
         text = json.dumps(data, ensure_ascii=ascii_only, indent=indent, allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise FileFormatError(
-            path, f"{path}: its provenance is not plain JSON ({error})."
-        ) from error
+        raise FileFormatError(path, f"{path}: its record is not plain JSON ({error}).") from error
     return text.encode() + b"\n"
 
 

@@ -25,7 +25,7 @@ class LabelImage:
     name : name of the output without its suffix; a `/` makes a folder.
     source : file name of the image that was labelled; `name` + ".png" where none is given.
     scale : size of a pixel along (Y, X), in `unit`.
-    provenance : how the labels came about; plain JSON values.
+    record : how the labels came about; plain JSON values.
     content : SHA-256 of the image's file, "" where it is not known.
     place : digits that tell the path of the image's file from others, "" likewise.
     plane : (number, count) of a plane that was cut out of a stack.
@@ -39,7 +39,7 @@ class LabelImage:
     source: str = ""
     scale: tuple[float, float] | None = None
     unit: str = "pixel"
-    provenance: Mapping[str, Any] = field(default_factory=dict)
+    record: Mapping[str, Any] = field(default_factory=dict)
     content: str = ""
     place: str = ""
     plane: tuple[int, int] | None = None
@@ -64,7 +64,7 @@ class LabelImage:
                 )
             ids = np.full(shape, UNLABELLED, np.uint16)
             ids[y : y + h, x : x + w] = result.ids
-        return cls(ids, result.vocabulary, name, source, provenance=dict(result.provenance))
+        return cls(ids, result.vocabulary, name, source, record=dict(result.record))
 
     def planes(self) -> Iterator["LabelImage"]:
         """The image itself, or each (Y, X) plane of a stack under `name_t0000`, `name_t0001`."""

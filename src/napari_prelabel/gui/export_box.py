@@ -13,6 +13,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QLineEdit, QWidget
 
 from ..values.errors import PrelabelError
+from ..values.labels import read_record
 from ..values.vocabulary import Vocabulary
 from . import from_file
 from .background import Background
@@ -200,7 +201,7 @@ def _export(
 
 
 def label_facts(layer: Labels, image: Image, layers: Sequence[Any] = ()) -> dict[str, Any]:
-    """The image that labels are of, pixel size and provenance that go into the files.
+    """The image that labels are of, pixel size and record that go into the files.
 
     layers : of the viewer: images of one file are parts of it, each with labels of its own.
     """
@@ -214,7 +215,7 @@ def label_facts(layer: Labels, image: Image, layers: Sequence[Any] = ()) -> dict
         "data": image.data[0] if image.multiscale else image.data,
         "scale": scale,
         "unit": unit,
-        "provenance": layer.metadata.get(METADATA, {}).get("run", {}),
+        "record": read_record(layer.metadata.get(METADATA, {})),
     }
 
 

@@ -12,6 +12,7 @@ from ..formats.atomic import part_of
 from ..formats.png import MAX_INDEXED, TABLE, write_plain
 from ..formats.table import identity, read_identity
 from ..values.errors import FileFormatError
+from ..values.labels import read_record
 from ..values.vocabulary import IGNORE, Class, Vocabulary
 from .images import pixel_size_of
 
@@ -31,7 +32,7 @@ def ours(path: str | os.PathLike[str]) -> bool:
 
 
 def read(path: str | list[str]) -> list[LayerData]:
-    """Labels layers of our files, with names, colours, pixel size and provenance.
+    """Labels layers of our files, with names, colours, pixel size and record.
 
     A table of classes, `<name>.labels.json`, stands for the PNG beside it.
     """
@@ -68,7 +69,7 @@ def labels_layer(image: LabelImage) -> LayerData:
         "metadata": {
             "prelabel": {
                 "classes": image.vocabulary.to_dict(),
-                "run": dict(image.provenance),
+                "record": dict(image.record),
                 "image": image.source,
                 "file": identity(image),
             }
@@ -164,7 +165,7 @@ def _image(data: Any, attributes: Mapping[str, Any], target: Path) -> LabelImage
     source = str(told.get("image") or target.stem)
     return LabelImage(
         data, vocabulary, target.stem, source, pixel_size_of(attributes, data.ndim), str(units[-1]),
-        provenance=told.get("run", {}), **read_identity(told.get("file", {})),
+        record=read_record(told), **read_identity(told.get("file", {})),
     )  # fmt: skip
 
 

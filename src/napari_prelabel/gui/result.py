@@ -134,13 +134,13 @@ class ResultLayer:
         self.seconds.put(step, found, plane)
         return changed
 
-    def finish(self, step: Step, job: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
+    def finish(self, step: Step, job: Mapping[str, Any], record: Mapping[str, Any]) -> None:
         """After the last answer: drop words nobody uses, say how the layer came about."""
         self.step = None
         image = self.image()
         facts = {
             "job": dict(job),
-            "run": json.loads(json.dumps(dict(provenance), default=str)),
+            "record": json.loads(json.dumps(dict(record), default=str)),
             "image": image.name if image is not None else self.annotation.facts.get("image", ""),
         }
         vocabulary = Vocabulary.from_dict(job["vocabulary"])

@@ -345,7 +345,7 @@ class Session(QObject):
     def _close(self, task: Task, error: Exception | None) -> None:
         result = task.result
         if result is not None and task.step is not None and task.last is not None:
-            result.finish(task.step, task.job.to_dict(), task.last.provenance)
+            result.finish(task.step, task.job.to_dict(), task.last.record)
             result.unfinished = task if error is not None and task.done < task.planes else None
         self.ended.emit(task, error)
 

@@ -14,7 +14,7 @@ Ids = npt.NDArray[np.uint16]
 Mask = npt.NDArray[np.bool_]
 Scores = npt.NDArray[np.floating[Any]]
 
-# Values of a provenance mask: who decided a pixel.
+# Values of provenance, (Y, X) uint8: who decided a pixel. How a map was made is its record.
 MODEL, HUMAN, IMPORTED, REVIEWED = 0, 1, 2, 3
 
 
@@ -27,7 +27,7 @@ class LabelMap:
     runner_up : (Y, X) uint16, second-best class, 0 where there is none.
     origin : (y, x) of this map's first pixel in the image.
     notices : sentences the person must read beside the result.
-    provenance : how it came about (method, models, digests, versions); plain JSON values.
+    record : how it came about (method, models, digests, versions); plain JSON values.
     """
 
     ids: Ids
@@ -36,7 +36,7 @@ class LabelMap:
     vocabulary: Vocabulary
     origin: tuple[int, int] = (0, 0)
     notices: tuple[str, ...] = ()
-    provenance: Mapping[str, Any] = field(default_factory=dict)
+    record: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.ids.ndim != 2 or {self.ids.shape} != {self.score.shape, self.runner_up.shape}:
@@ -66,6 +66,15 @@ class LabelMap:
     def above(self, score: float) -> Ids:
         """The ids, with pixels less sure than `score` left unlabelled."""
         return np.where(self.score >= np.float16(score), self.ids, np.uint16(UNLABELLED))
+
+
+def read_record(data: Mapping[str, Any]) -> dict[str, Any]:
+    """How labels were made, out of a file's table or a layer's metadata; {} where it is not told.
+
+    Earlier versions called it `provenance` in files and `run` in layers and kept annotations.
+    """
+    told = next((data[key] for key in ("record", "provenance", "run") if key in data), None)
+    return dict(told) if isinstance(told, Mapping) else {}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
