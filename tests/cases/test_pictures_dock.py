@@ -37,7 +37,7 @@ def _display():
         pytest.exit("The tests of the window need a display: run `make test`.", returncode=1)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def pool():
     before = os.environ.get("PYTHONPATH", "")
     here = str(Path(__file__).parent)
@@ -48,14 +48,14 @@ def pool():
     os.environ["PYTHONPATH"] = before
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def window(qapp):
     made = napari.Viewer(show=False)  # nothing is looked at here, and drawing takes time
     yield made
     made.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def one_dock(window, pool, tmp_path_factory):
     """One dock for all pictures; making one takes longer than labelling one."""
     home = tmp_path_factory.mktemp("home")
