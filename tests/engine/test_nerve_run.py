@@ -144,7 +144,7 @@ def test_every_setting_of_the_graph_makes_another(change):
 
 
 def test_the_evidence_is_the_best_name_s_share_of_all_words():
-    """methods.md 1.6 A: softmax over all queries, background words among them, not normalised."""
+    """Softmax over all queries, background words too: docs/methods/nerve.md#evidence."""
     cosines = torch.rand(1, 4, 4, 6, generator=torch.Generator().manual_seed(1)) / 5
     owner = torch.tensor([0, 1, 0, 2])
     queries = Queries(torch.empty(4, 1), owner, n_classes=2)

@@ -1,4 +1,5 @@
-"""NERVE typed again from its equations (methods.md 1.6): NumPy float64, loops, dense matrices.
+"""NERVE typed again from its equations (docs/methods/nerve.md#steps): NumPy float64, loops, dense
+matrices.
 
 Slow and plain on purpose; test_nerve.py holds the product against it.
 """

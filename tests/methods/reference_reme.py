@@ -1,4 +1,7 @@
-"""Plain NumPy float64 re-typing of ReME's equations (methods.md 3.3 to 3.6), matrix by matrix."""
+"""Plain NumPy float64 re-typing of ReME's equations, matrix by matrix.
+
+docs/methods/reme.md#cleaning and docs/methods/reme.md#retrieval
+"""
 
 import numpy as np
 

@@ -1,4 +1,5 @@
-"""NERVE against the plain float64 reference, and the invariants of methods.md 1.6."""
+"""NERVE against the plain float64 reference, and the invariants of
+docs/methods/nerve.md#invariants."""
 
 from dataclasses import replace
 
@@ -289,7 +290,7 @@ def test_read_out_of_empty_maps_is_empty():
     assert not decide(maps.numpy(), background_score(maps, p).numpy())[0].any()
 
 
-# --- invariants of methods.md 1.6 -----------------------------------------------------------
+# --- docs/methods/nerve.md#invariants -----------------------------------------------------------
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ def unit(rng, *shape):
 
 
 def kept(rows, drop):
-    """Which rows of a group keep their phrase (methods.md 3.4)."""
+    """Which rows of a group keep their phrase (docs/methods/reme.md#outliers)."""
     return ~pairs.lowest(rows.astype(np.float32) @ pairs.centre(rows) if len(rows) else [], drop)
 
 

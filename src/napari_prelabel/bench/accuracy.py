@@ -59,7 +59,8 @@ METHODS: dict[str, Variant] = {
 # Methods that ask no base: one row, whatever the bases.
 _ALONE = ("reme",)
 NO_BASE = "-"
-# The rows of the paper's tables 1 and 3 (methods.md 2.10); "freecp" above is RP, then AP.
+# The rows of the paper's tables 1 and 3 (docs/methods/freecp.md#published-figures); "freecp" above
+# is RP, then AP.
 ABLATIONS: dict[str, Variant] = {
     "refine": Variant("freecp", _REFINE),
     "rp": Variant("freecp", FreeCP(ambiguity=False)),

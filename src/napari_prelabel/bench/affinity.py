@@ -40,7 +40,8 @@ def affinity_auc(
 
     Rows: plain colour distance, the attention of every layer (mean of heads, both directions),
     the mean over layers 1 to L - 1, and FreeCP's published choice (that mean after its Sinkhorn
-    rounds, symmetrised and squared; methods.md 2.4). A patch has the label of most of its pixels.
+    rounds, symmetrised and squared; docs/methods/freecp.md#affinity). A patch has the label of most
+    of its pixels.
 
     pairs : drawn at random in each window. Returns [{"affinity", "auc"}], auc 0..1.
     """

@@ -2,8 +2,8 @@
 
 The ablation builds one set from captions of training scenes. A share of their phrases is of other
 scenes, as a captioner's is that guesses; CLIP places them like all others, where they fit best.
-Copies of the set are cleaned in the ways that the paper compares (methods.md 3.3 to 3.5, 3.8), and
-label the same images, once by all references and once by the five nearest alone.
+Copies of the set are cleaned in the ways that the paper compares (docs/methods/reme.md#cleaning),
+and label the same images, once by all references and once by the five nearest alone.
 """
 
 import tempfile

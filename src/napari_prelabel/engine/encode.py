@@ -32,13 +32,13 @@ from .timing import Stopwatch
 
 # Tokens of one batch: on a processor large enough to be fast, small enough to cancel soon.
 _TOKENS = {"cpu": 1024, "cuda": 16384}
-# FreeCP looks at crops at this side (methods.md 2.6), whatever the patch.
+# FreeCP looks at crops at this side (docs/methods/freecp.md#ambiguity), whatever the patch.
 CROP_SIDE = 112
 
 # In place of the templates themselves, of which each word's key would be made anew.
 _TEMPLATES = cache_key(IMAGENET_TEMPLATES)
 
-# ReME's templates (methods.md 3.7).
+# ReME's templates (docs/methods/reme.md#templates).
 REME_TEMPLATES = (
     "A photo of {}",
     "This is a photo of {}",
@@ -298,7 +298,7 @@ class Encoder:
 
 
 def phrase_row(clip: Clip, word: str, words: Encodings) -> Tensor:
-    """(E,) unit row of a word in ReME's four templates (methods.md 3.7); kept in `words`."""
+    """(E,) unit row of a word in ReME's four templates; kept in `words`."""
     key = cache_key("phrase", clip.digest, clip.device.type, _VERSIONS, REME_TEMPLATES, word)
     return words.get(key, lambda: {"row": clip.encode_classes([word], REME_TEMPLATES)[0].clone()})[
         "row"

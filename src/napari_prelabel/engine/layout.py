@@ -1,4 +1,6 @@
-"""How the windows of an image are put together again, tile by tile (methods.md 2.1 and 2.7).
+"""How the windows of an image are put together again, tile by tile.
+
+docs/methods/freecp.md#windows
 
 One small matrix per axis leads from patches to pixels, so a result of any size is made tile by
 tile.

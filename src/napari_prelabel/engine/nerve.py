@@ -1,4 +1,6 @@
-"""NERVE in the engine: CLIP's evidence carried along the diffusion model's affinity (methods.md 1).
+"""NERVE in the engine: CLIP's evidence carried along the diffusion model's affinity.
+
+docs/methods/nerve.md#steps
 
 The attention of an image is kept, and the graph that settings make of it: another word costs a
 walk, another setting of the graph a fraction of the diffusion model's pass.

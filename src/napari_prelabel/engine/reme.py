@@ -1,4 +1,7 @@
-"""ReME in the engine: segments of an image answered by a reference set (methods.md 3.6)."""
+"""ReME in the engine: segments of an image answered by a reference set.
+
+docs/methods/reme.md#retrieval
+"""
 
 from collections import OrderedDict
 from collections.abc import Callable, Container, Generator, Sequence

@@ -1,4 +1,7 @@
-"""From encoded windows to scores of pixels: the base methods (methods.md 4) and FreeCP (2)."""
+"""From encoded windows to scores of pixels: the base methods and FreeCP.
+
+Decisions as in docs/methods/bases.md#decision and docs/methods/freecp.md#decision.
+"""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -50,7 +53,7 @@ def base_maps(batch: Batch, queries: Queries, layout: Layout) -> Tensor:
 def freecp_maps(
     batch: Batch, queries: Queries, layout: Layout, job: Job, scale: float
 ) -> tuple[Tensor, Tensor]:
-    """Refined maps and probabilities (b, C, h, w) of the classes (methods.md 2.3 and 2.4)."""
+    """Refined maps and probabilities (b, C, h, w) of the classes (docs/methods/freecp.md#steps)."""
     assert batch.affinity is not None
     logits = base_maps(batch, queries, layout) * scale
     p = freecp.class_probability(logits, queries.owner, queries.n_classes)
@@ -118,7 +121,10 @@ def together(
 def _decide_base(
     blend: Blend, maps: Maps, queries: Queries, scale: float, min_score: float
 ) -> Iterator[Decided]:
-    """Scale, softmax over queries, maximum over a class's names, argmax (methods.md 4)."""
+    """Scale, softmax over queries, maximum over a class's names, argmax.
+
+    docs/methods/bases.md#decision
+    """
 
     scratch = Scratch()
 
@@ -136,7 +142,10 @@ def _decide_base(
 
 
 def _decide_freecp(blend: Blend, maps: Maps, queries: Queries) -> Iterator[Decided]:
-    """Argmax of the blended maps, with background words against 1 - max (methods.md 2.7)."""
+    """Argmax of the blended maps, with background words against 1 - max.
+
+    docs/methods/freecp.md#decision
+    """
 
     scratch = Scratch()
 

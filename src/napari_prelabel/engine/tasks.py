@@ -62,7 +62,8 @@ class LearnCaptions:
     """Add images to the set in `folder` by what their captions name; made where there is none.
 
     bundle : whose CLIP pairs phrases and segments. crops : whether it sees every segment cut out,
-        instead of pooling features of patches (R4). extractor : of reference.phrases.
+        instead of pooling features of patches (docs/methods/reme.md#r4). extractor : of
+        reference.phrases.
     encoder, text, name, position : of a new set, as for Learn.
     """
 

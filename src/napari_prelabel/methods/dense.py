@@ -1,4 +1,4 @@
-"""Dense CLIP: patch features from a vision transformer's last block (methods.md 2.3 and 4).
+"""Dense CLIP: patch features from a vision transformer's last block (docs/methods/bases.md#forms).
 
 The blocks before the last are the same for every base and run once (`run_trunk`); a base is a
 pure function of what they leave. MaskCLIP, SCLIP and ClearCLIP are as in FreeCP's published code,
@@ -131,7 +131,7 @@ class Trunk:
     tokens : (B, 1 + N, D) input of the last block, CLS first, patches row by row.
     grid : (h, w) patches, N = h · w.
     attention : (B, 1 + N, 1 + N) float32, rows sum to 1: softmax(Q Kᵀ) averaged over heads and
-        over layers 1 to L - 1 (methods.md 2.4), or None if it was not asked for.
+        over layers 1 to L - 1 (docs/methods/freecp.md#affinity), or None if it was not asked for.
     attention_head0 : the same of head 0 alone (GEM's affinity as published), or None.
     block_inputs : inputs of the last `gem_depth` blocks, each (B, 1 + N, D); empty unless asked.
     cls : (B, E) unit rows, the image vectors of the windows, or None if they were not asked for.
@@ -272,8 +272,8 @@ def naclip(trunk: Trunk, tower: Tower) -> Tensor:
 def gem(trunk: Trunk, tower: Tower) -> Tensor:
     """Self-self attention of V, K and Q in the last blocks, summed in a stream of its own.
 
-    The ordinary stream goes on unchanged and feeds Q, K and V (methods.md 4); the GEM stream
-    starts where the first of these blocks does and adds up their attention outputs, no MLP.
+    The ordinary stream goes on unchanged and feeds Q, K and V (docs/methods/bases.md#gem); the GEM
+    stream starts where the first of these blocks does and adds up their attention outputs, no MLP.
     """
     stream = trunk.block_inputs[0]
     for block, x in zip(tower.blocks[-len(trunk.block_inputs) :], trunk.block_inputs, strict=True):

@@ -8,7 +8,7 @@ The walk, for an image (C classes, N = h * w tokens of the diffusion model's fin
     maps = class_maps(p, g, graph.grid, parameters)            step F, then per tile of pixels
     empty = background_score(maps, parameters)
 
-Steps as in methods.md 1.6; docs/methods/nerve.md says what is the paper's and what is our choice.
+Steps as in docs/methods/nerve.md#steps, which says what is the paper's and what is our choice.
 """
 
 import math
@@ -46,7 +46,7 @@ _TINY = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """What decides a result; defaults are methods.md 1.6.
+    """What decides a result; defaults are those of docs/methods/nerve.md#readings.
 
     alpha : share of the walk against the restart, 0..1
     beta : share of the global part of the graph, 0..1
@@ -239,10 +239,10 @@ def class_maps(
 ) -> Tensor:
     """Scores of the classes on the graph's grid (step F), to be resized and decided by argmax.
 
-    Without background P itself. With it CLIPer's rule (methods.md 1.5): a class's score is the
-    mean of its maxima in P and in G; its map is P divided by its maximum, times the score; a
-    class whose score is not above `score_threshold` is zero everywhere. With `stretch` the map
-    is taken between its extremes after that, so that the score cancels and decides only whether
+    Without background P itself. With it CLIPer's rule (docs/methods/nerve.md#cliper): a class's
+    score is the mean of its maxima in P and in G; its map is P divided by its maximum, times the
+    score; a class whose score is not above `score_threshold` is zero everywhere. With `stretch` the
+    map is taken between its extremes after that, so that the score cancels and decides only whether
     the class is there. The background then competes as `background_score` says, at any
     resolution.
 

@@ -1,4 +1,6 @@
-"""ReME's pairs of segments and phrases: made, and cleaned of what is wrong (methods.md 3.2 to 3.5).
+"""ReME's pairs of segments and phrases: made, and cleaned of what is wrong.
+
+docs/methods/reme.md#pairing
 
 NumPy only. Every function is deterministic: where two values are equal, the earlier row comes
 first.
@@ -21,7 +23,7 @@ MOST_RATE = 0.5
 MOST_ROOTS = 4000
 """Roots beyond which the "share" reading of synonyms would give millions of pairs."""
 SIMILARITY = 0.9
-"""Least cosine of mutual neighbours that count as synonyms (R5)."""
+"""Least cosine of mutual neighbours that count as synonyms (docs/methods/reme.md#r5)."""
 _EPS = 1e-9
 _COLUMNS = 64
 _ROWS_AT_ONCE = 1024
@@ -86,7 +88,10 @@ def abstract_roots(sizes: Mapping[str, int], keep: Iterable[str] = ()) -> tuple[
 
 
 def centre(rows: Rows) -> npt.NDArray[np.float32]:
-    """Element-wise median of a group's rows (n, d), made a unit row (d,) float32 (3.4, R9)."""
+    """Element-wise median of a group's rows (n, d), made a unit row (d,) float32.
+
+    docs/methods/reme.md#r9
+    """
     middle = np.concatenate(
         [
             np.median(_float32(rows[:, start : start + _COLUMNS]), axis=0)
@@ -97,9 +102,11 @@ def centre(rows: Rows) -> npt.NDArray[np.float32]:
 
 
 def lowest(scores: npt.ArrayLike, drop: float) -> Mask:
-    """True for the floor(drop · n) lowest of n scores; of equal ones the first go (R8).
+    """True for the floor(drop · n) lowest of n scores; of equal ones the first go.
 
-    Of a root's group, scores are cos(x_i, centre), and those that are True lose the phrase (3.4).
+    docs/methods/reme.md#r8
+
+    Of a root's group, scores are cos(x_i, centre), and those that are True lose the phrase.
 
     Raises JobError for a share outside [0, 1].
     """
@@ -132,7 +139,9 @@ def adaptive_rates(spreads: npt.ArrayLike) -> npt.NDArray[np.float64]:
 def synonyms(
     root_rows: Rows, k: int = 30, reading: Reading = "neighbours", similarity: float = SIMILARITY
 ) -> npt.NDArray[np.int64]:
-    """Pairs of root nouns that mean the same, by their text vectors (3.5, R5).
+    """Pairs of root nouns that mean the same, by their text vectors.
+
+    docs/methods/reme.md#synonyms
 
     Parameters
     ----------

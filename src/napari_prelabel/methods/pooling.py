@@ -1,4 +1,6 @@
-"""Mask average pooling: S_k = MAP(features, down(M_k)), ReME's segment vectors (methods.md 3.7).
+"""Mask average pooling: S_k = MAP(features, down(M_k)), ReME's segment vectors.
+
+docs/methods/reme.md#segment-vectors
 
 Masks are resized bilinearly with corners aligned, as FreeDA does. That samples a mask at h · w
 points, so only those points and their four neighbours are ever read: no mask of the image's size

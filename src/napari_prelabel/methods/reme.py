@@ -1,4 +1,6 @@
-"""ReME: labels of segments retrieved from segments whose labels are known (methods.md 3.6).
+"""ReME: labels of segments retrieved from segments whose labels are known.
+
+docs/methods/reme.md#retrieval
 
 The paper's three products, with S the segments of the image, S_ref those of the set, O_ref the
 set's links of segments to labels, L_ref and L the text vectors of its labels and of the classes:
@@ -50,12 +52,13 @@ class Parameters:
 
     Attributes
     ----------
-    temperature, text_temperature : T1 of segments, T2 of words, above 0 (R1)
+    temperature, text_temperature : T1 of segments, T2 of words, above 0
+        (docs/methods/reme.md#r1)
     weighting : "softmax", or "tip" for Tip-Adapter's exp(-sharpness (1 - cos)); its weights are
         divided by their sum as well, so that answers stay shares
     sharpness : b of "tip", above 0
     top_k : only the k most similar references count; 0 for all
-    normalise : O_ref as it is ("none", R2), each segment voting 1 ("row"), or the votes of a
+    normalise : O_ref as it is ("none"), each segment voting 1 ("row"), or the votes of a
         label divided by its count to the power `exponent` ("column")
     exponent : g of "column", 0 to 1
     """

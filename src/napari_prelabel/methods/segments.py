@@ -1,7 +1,7 @@
 """Class-agnostic segments of an image, and class scores of segments spread over its pixels.
 
-methods.md 3.2 (segments), 3.6 equation 3 (overlapping masks add up), 3.7 (Felzenszwalb settings).
-NumPy, SciPy and scikit-image only.
+Overlapping masks add up (docs/methods/reme.md#retrieval); published settings:
+docs/methods/reme.md#felzenszwalb. NumPy, SciPy and scikit-image only.
 """
 
 from collections.abc import Callable, Collection, Iterator
@@ -19,8 +19,9 @@ from ..values.errors import ImageError, JobError
 Image = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int32]
 
-# FreeDA's scale, sigma and min_size, for windows of 448 x 448 pixels (methods.md 3.7); sets that
-# it has no setting for take that of the nearest one (same section).
+# FreeDA's scale, sigma and min_size, for windows of 448 x 448 pixels
+# (docs/methods/reme.md#felzenszwalb); sets that it has no setting for take that of the nearest one
+# (same section).
 PRESETS: dict[str, tuple[float, float, int]] = {
     "voc20": (100, 0.7, 20),
     "voc21": (100, 0.7, 20),
@@ -285,8 +286,8 @@ def spread(
     """Decide every pixel by the sum of the scores of all segments that cover it (equation 3).
 
     scores : (count, C), not negative. Pixels that no segment covers take the answer of the
-        nearest pixel that has one (methods.md 3.6). No (C, H, W) array is made: pixels under the
-        same segments are decided together.
+        nearest pixel that has one (docs/methods/reme.md#retrieval). No (C, H, W) array is made:
+        pixels under the same segments are decided together.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""A graph on the tokens of an image, and the walk with restart on it (methods.md 1.6, D and E).
+"""A graph on the tokens of an image, and the walk with restart on it (docs/methods/nerve.md#graph).
 
     S = beta A + (1 - beta) S_local          A the weighted attention, S_local its neighbourhood
     P_l = (1 - alpha) G + alpha S P_{l-1}    all classes in one product
@@ -225,7 +225,7 @@ def walk(
     form: Form = "restart",
     check: Callable[[], None] | None = None,
 ) -> Walk:
-    """The random walk with restart (methods.md 1.6, step E).
+    """The random walk with restart (docs/methods/nerve.md#walk).
 
     "restart": P_0 = G, at most alpha^L away from the limit in the maximum norm if G is in 0..1.
     "series": P_0 = (1 - alpha) G, in the end divided by 1 - alpha^(L + 1).

@@ -1,4 +1,4 @@
-"""LLaVA-1.5 and BLIP-2 as captioners, through transformers (methods.md 3.2)."""
+"""LLaVA-1.5 and BLIP-2 as captioners, through transformers (docs/methods/reme.md#pairing)."""
 
 from pathlib import Path
 from typing import Any, Protocol

@@ -39,7 +39,7 @@ class ClipEntry:
     patch : side of a patch in pixels.
     resnet : a CLIP ResNet, which has no layer attention and therefore no FreeCP and no GEM.
     words : file of the words the model was trained on, None when its vocabulary is open.
-    synonyms : least cosine of the rows of two words that mean the same (methods.md R5).
+    synonyms : least cosine of the rows of two words that mean the same (docs/methods/reme.md#r5).
     """
 
     arch: str
@@ -60,7 +60,7 @@ class ClipEntry:
 class Bundle:
     """A choice in the dock: a model with the settings it works best with.
 
-    windows : how images are resized and cut (methods.md 2.1).
+    windows : how images are resized and cut (docs/methods/freecp.md#windows).
     notice : what the person must know before trusting the result; "" for nothing.
     diffusion : of catalog_diffusion.DIFFUSIONS, for NERVE; "" for none.
     methods, bases : what the model can do.
@@ -129,7 +129,7 @@ MODELS: Mapping[str, ClipEntry] = {
 }
 
 _FULL = Windows(short_side=448, crop=384, stride=112)
-# CLIPer's: the whole image at once (methods.md 1.5).
+# CLIPer's: the whole image at once (docs/methods/nerve.md#cliper).
 _WHOLE = Windows(short_side=336, crop=0)
 _ALL = ("base", "freecp", "nerve", "reme")
 _DEMO_NOTICE = (

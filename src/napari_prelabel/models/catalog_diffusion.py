@@ -55,8 +55,8 @@ class DiffusionEntry:
 
 
 _BLOCK = "transformer_blocks.0.attn1"
-# CLIPer's choice for Stable Diffusion 2.1 (methods.md 1.4): the first two of the last up block's
-# three layers of 64 x 64 tokens. 1.4 and 1.5 have the same layers at the same place.
+# CLIPer's choice for Stable Diffusion 2.1 (docs/methods/nerve.md#peers): the first two of the last
+# up block's three layers of 64 x 64 tokens. 1.4 and 1.5 have the same layers at the same place.
 CLIPER = (f"up_blocks.3.attentions.1.{_BLOCK}", f"up_blocks.3.attentions.0.{_BLOCK}")
 _RAIL = "CreativeML Open RAIL-M, which forbids some uses: read it before you use the model"
 _RAIL_2 = "CreativeML Open RAIL++-M, which forbids some uses: read it before you use the model"

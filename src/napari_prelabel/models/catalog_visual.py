@@ -113,8 +113,8 @@ CAPTIONERS: Mapping[str, CaptionerEntry] = {
 
 
 def recommended(encoder: str) -> ReME:
-    """What ReME works best with on rows of an encoder; methods.md's values where nothing else was
-    measured.
+    """What ReME works best with on rows of an encoder; docs/methods/reme.md#readings where nothing
+    else was measured.
 
     Whitened rows of `texture` are less alike than rows of a network: a softer choice among the
     hundred nearest was better on images that have nothing to do with the ones reported

@@ -1,4 +1,4 @@
-"""Segments as CLIP sees them cut out: the class token of masked crops (methods.md 3.7, R4)."""
+"""Segments as CLIP sees them cut out: the class token of masked crops (docs/methods/reme.md#r4)."""
 
 import hashlib
 from collections.abc import Iterator

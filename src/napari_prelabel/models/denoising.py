@@ -193,7 +193,9 @@ class Diffusion:
         timestep: int | None = None,
         layers: tuple[str, ...] | None = None,
     ) -> HeadMaps:
-        """Queries and keys of self-attention layers in one denoising step (methods.md 1.6 B).
+        """Queries and keys of self-attention layers in one denoising step.
+
+        docs/methods/nerve.md#attention
 
         image : (H, W, 3) uint8 RGB, squashed to side x side.
         side, timestep, layers : None for the model's own; layers come back in this order.

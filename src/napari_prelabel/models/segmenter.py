@@ -37,7 +37,7 @@ _PIXELS_AT_ONCE = 32_000_000
 class MaskSettings:
     """What decides which masks are kept; the defaults are those that SAM was published with.
 
-    points : points per side of the grid, 32 in ReME (methods.md 3.2).
+    points : points per side of the grid, 32 in ReME (docs/methods/reme.md#pairing).
     iou : a mask is kept when the model expects at least this overlap with the truth.
     stability : and when thresholds one above and one below agree to this share.
     overlap : of two masks whose boxes overlap by more than this, the better one is kept.

@@ -156,7 +156,7 @@ def read_prefixes(tower: TextTower, templates: Sequence[str]) -> Prefixes:
 def encode_words(tower: TextTower, prefixes: Prefixes, words: Sequence[str]) -> Tensor:
     """Unit rows (n, E) float32: each word's unit rows over the templates, averaged, normalised.
 
-    Equals `encode_prompts` on the filled templates, to rounding (methods.md 2.2).
+    Equals `encode_prompts` on the filled templates, to rounding (docs/methods/bases.md#decision).
     """
     count = len(prefixes.templates)
     prompts = [t.format(word) for t in prefixes.templates for word in words]

@@ -198,9 +198,9 @@ def resize_positions(
 ) -> Tensor:
     """Position embeddings (1 + N, D) for another (h, w) grid: (1 + h · w, D), CLS's first.
 
-    resize : as FreeCP's published code does it (methods.md 2.3). "scale" is bicubic, its
-        coordinates from the factor (side + 0.1) / native side; "antialias" (GEM) is bicubic
-        with antialiasing to the exact size.
+    resize : as FreeCP's published code does it (docs/methods/bases.md#position-embeddings). "scale"
+        is bicubic, its coordinates from the factor (side + 0.1) / native side; "antialias" (GEM) is
+        bicubic with antialiasing to the exact size.
     native : (h, w) the table was trained for.
     """
     if grid == native:

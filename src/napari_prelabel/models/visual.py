@@ -1,4 +1,7 @@
-"""Visual encoders: an image as patch features, and segments as pooled vectors (methods.md 3.7)."""
+"""Visual encoders: an image as patch features, and segments as pooled vectors.
+
+docs/methods/reme.md#segment-vectors
+"""
 
 import hashlib
 from collections.abc import Callable
@@ -109,8 +112,9 @@ def checked_segments(segments: Labels, count: int | None) -> tuple[Tensor, int]:
 class Dinov2Patches:
     """DINOv2's patch tokens after the final norm; the class token is dropped.
 
-    windows : None squashes every image to `side`, as FreeDA does (3.7, R12); otherwise the image
-        keeps its proportions and is read window by window, as Cityscapes' may be.
+    windows : None squashes every image to `side`, as FreeDA does (docs/methods/reme.md#r12);
+        otherwise the image keeps its proportions and is read window by window, as Cityscapes' may
+        be.
     """
 
     def __init__(

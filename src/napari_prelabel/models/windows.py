@@ -1,4 +1,6 @@
-"""How an image is resized and cut into windows, and where their patches lie (methods.md 2.1).
+"""How an image is resized and cut into windows, and where their patches lie.
+
+docs/methods/freecp.md#windows says what is published.
 
 Up-sampling inside a window, averaging windows and resizing to the image are linear and act on
 rows and columns separately: one small matrix per axis leads from patches to pixels.
@@ -55,7 +57,9 @@ class Layout:
 
 
 def plan_layout(size: tuple[int, int], windows: Windows, patch: int) -> Layout:
-    """Resize to the short side (long side at most 2048) and lay windows (methods.md 2.1).
+    """Resize to the short side (long side at most 2048) and lay windows.
+
+    docs/methods/freecp.md#windows
 
     size : (H, W) of the image in pixels.
     windows : a side of the image that is not longer than the crop gets one window of its own

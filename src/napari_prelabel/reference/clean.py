@@ -1,4 +1,4 @@
-"""Cleaning of a set: abstract labels, outliers of a word, synonyms (methods.md 3.3 to 3.5).
+"""Cleaning of a set: abstract labels, outliers of a word, synonyms (docs/methods/reme.md#cleaning).
 
 The raw pairs of segment and phrase stay; what a step takes or gives is stored beside them, so
 that each step can be left away when the set is asked, and the whole undone.

@@ -1,4 +1,4 @@
-"""From a plain image and its caption to what a set keeps of it (methods.md 3.2).
+"""From a plain image and its caption to what a set keeps of it (docs/methods/reme.md#pairing).
 
 Segments and phrases meet in CLIP's space: every phrase goes to the segment that it is most
 similar to, and a segment that no phrase went to is discarded. Nothing is loaded here.
@@ -49,7 +49,8 @@ def addition(
     segments : of the image, any proposals
     extract : gives the phrases of a caption, `phrases.extractor`
     words : gives CLIP's unit rows (n, e) of phrases, over the four templates
-    place : gives CLIP's unit rows (count, e) of segments, pooled over ClearCLIP's features (R4)
+    place : gives CLIP's unit rows (count, e) of segments, pooled over ClearCLIP's features
+        (docs/methods/reme.md#r4)
     pool : gives the set's unit rows (count, width) of segments
     position : add where segments lie, as the set has it
 

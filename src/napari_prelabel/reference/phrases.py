@@ -1,4 +1,6 @@
-"""Noun phrases of a caption: nouns with their modifiers, and their root nouns (methods.md 3.2).
+"""Noun phrases of a caption: nouns with their modifiers, and their root nouns.
+
+docs/methods/reme.md#pairing
 
 spaCy finds them where it and its model `en_core_web_sm` are installed. Otherwise words are tagged
 by TextBlob, whose lexicon comes with it, and phrases are chunked here by rules for captions:

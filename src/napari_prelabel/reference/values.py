@@ -107,7 +107,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Cleaning:
-    """Which cleaning steps run, and how (methods.md 3.3-3.5).
+    """Which cleaning steps run, and how (docs/methods/reme.md#cleaning).
 
     abstract : delete the labels beyond the knee of the group sizes.
     outliers : drop the `drop` share of every group farthest from its median centre ("fixed"), or

@@ -90,7 +90,9 @@ def scene_captions(
 
 
 def in_detail(rng: np.random.Generator, regions: Iterable[Named], pixels: int) -> str:
-    """What a captioner says that is asked for all that it sees, as ReME's is (methods.md 3.2).
+    """What a captioner says that is asked for all that it sees, as ReME's is.
+
+    docs/methods/reme.md#pairing
 
     Every class that covers at least one pixel in two hundred, and the general words ("image",
     "background", "scene") that such captions are full of.

@@ -119,7 +119,7 @@ def decide(
     scores : (C, Y, X), class i has id i + 1; equal scores go to the lower id. Where they may be
         written to they may change during the call, not by it.
     background : (Y, X) score of "none of the classes", or None; where it is at least as high
-        as every class the pixel is unlabelled (methods.md 2.7).
+        as every class the pixel is unlabelled (docs/methods/freecp.md#decision).
 
     Returns
     -------

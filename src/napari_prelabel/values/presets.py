@@ -1,7 +1,7 @@
 """Class names of the public benchmarks, in their standard order, as vocabularies.
 
 Names are those of the data sets; synonyms only spell compound or British words out. Where a
-benchmark has a background class, background words stand for it (methods.md 2.2).
+benchmark has a background class, background words stand for it (docs/methods/freecp.md#words).
 """
 
 from importlib import resources

@@ -9,7 +9,7 @@ from .errors import JobError
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """How an image is resized and cut (methods.md 2.1); lengths in pixels.
+    """How an image is resized and cut (docs/methods/freecp.md#windows); lengths in pixels.
 
     short_side : resize so that the shorter side has this length, keeping the ratio;
         0 keeps the image's own size.
@@ -25,7 +25,9 @@ class Windows:
 
 @dataclass(frozen=True, slots=True)
 class FreeCP:
-    """Parameters of FreeCP; defaults are the published code's (methods.md 2.4 to 2.9).
+    """Parameters of FreeCP; defaults are the published code's.
+
+    docs/methods/freecp.md#paper-and-code
 
     redundancy, ambiguity : which purification steps run after refinement.
     rp_threshold : redundancy purification keeps a class above this overlap, 0..1.
@@ -59,7 +61,7 @@ class FreeCP:
 
 @dataclass(frozen=True, slots=True)
 class Nerve:
-    """Parameters of NERVE (methods.md 1.6); the paper leaves most of them open.
+    """Parameters of NERVE (docs/methods/nerve.md#steps); the paper leaves most of them open.
 
     alpha : share of the walk, 0..1; 1 - alpha restarts at the words' evidence.
     beta : share of the global affinity, 1 - beta is the local window's.
@@ -100,7 +102,8 @@ class Proposals:
 
     kind : "adaptive" several levels that add up, one level of "felzenszwalb" or "slic", masks of
         "sam" or "sam2".
-    preset : Felzenszwalb's published settings (methods.md 3.7); scale, sigma, min_size : instead.
+    preset : Felzenszwalb's published settings (docs/methods/reme.md#felzenszwalb); scale, sigma,
+        min_size : instead.
     finest : pixels of the finest superpixels; most : how many of them at most.
     segmenter : of models.catalog_visual.SEGMENTERS, "" the smallest of the kind.
     """
@@ -118,7 +121,8 @@ class Proposals:
 
 @dataclass(frozen=True, slots=True)
 class ReME:
-    """Parameters of ReME's retrieval (methods.md 3.6); T = 1 twice is the paper's literal form.
+    """Parameters of ReME's retrieval (docs/methods/reme.md#retrieval); T = 1 twice is the paper's
+    literal form.
 
     temperature, text_temperature : of the softmax over references and over classes.
     weighting : "softmax" of cosines or "tip", exp(-sharpness (1 - cos)).

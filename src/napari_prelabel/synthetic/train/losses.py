@@ -90,7 +90,8 @@ def affinity(maps: list[Tensor], belief: Tensor, named: Tensor) -> Tensor:
     """FreeCP's affinity from averaged attention keeps within what the consensus takes for a region.
 
     The maps of the named words go through the same rounds and the same two products as in a run
-    (methods.md 2.4), so what is asked for is that refinement leaves them where they are.
+    (docs/methods/freecp.md#refinement), so what is asked for is that refinement leaves them where
+    they are.
 
     Parameters
     ----------
