@@ -5,7 +5,7 @@ from brightness import Brightness, by_brightness, finish
 from PIL import Image
 
 from napari_prelabel import batch
-from napari_prelabel.batch import Outcome, Step, run_batch
+from napari_prelabel.batch import BatchStep, Outcome, run_batch
 from napari_prelabel.formats import FORMATS, Options
 from napari_prelabel.images.find import find_images
 from napari_prelabel.values.errors import FileFormatError, ModelError
@@ -106,7 +106,7 @@ def test_one_file_is_written_now_and_then(folder, tmp_path, monkeypatch):
 def test_steps_tell_image_plane_and_stage(folder, tmp_path):
     pictures = find_images([str(folder / "stack.tif")])
     events, _ = finish(run_batch(Brightness(), JOB, pictures, tmp_path, "tiff", Options()))
-    steps = [e for e in events if isinstance(e, Step)]
+    steps = [e for e in events if isinstance(e, BatchStep)]
     assert [(s.plane, s.planes) for s in steps if s.progress is None] == [(0, 2), (1, 2)]
     assert {s.progress.stage for s in steps if s.progress} == {"encode"}
     (back,) = FORMATS["tiff"].read(tmp_path / "stack.tif", None)

@@ -28,14 +28,14 @@ FLUSH_SECONDS = 2.0
 _SHARE = 20.0
 
 
-class Runner(Protocol):
+class JobRunner(Protocol):
     """What runs a job on pixels (H, W, 3) uint8; an Engine does."""
 
     def run(self, job: Job, image: Rgb) -> Generator[Progress, None, LabelMap]: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class BatchStep:
     """Where a batch stands: plane `plane` of `planes` of an image, and the engine's progress."""
 
     picture: Picture
@@ -56,13 +56,13 @@ class Outcome:
 
 
 def run_batch(
-    runner: Runner,
+    runner: JobRunner,
     job: Job,
     pictures: Sequence[Picture],
     folder: Path,
     format_name: str,
     options: Options,
-) -> Generator[Step | Outcome, None, Receipt]:
+) -> Generator[BatchStep | Outcome, None, Receipt]:
     """Label every picture and write it; yields steps and one Outcome per picture.
 
     Names are chosen before the first run, by what the folder holds: see `OutFolder`. Labels of
@@ -128,8 +128,8 @@ def _claim(picture: Picture) -> Claim:
 
 
 def _label(
-    runner: Runner, job: Job, picture: Picture, spot: Spot
-) -> Generator[Step, None, tuple[list[LabelImage], tuple[str, ...]]]:
+    runner: JobRunner, job: Job, picture: Picture, spot: Spot
+) -> Generator[BatchStep, None, tuple[list[LabelImage], tuple[str, ...]]]:
     content, place = spot.claim.content(), spot.claim.place
     pixels = _read(picture.path)
     display = job.display
@@ -137,7 +137,7 @@ def _label(
     images: list[LabelImage] = []
     told = dict.fromkeys((*pixels.notices, *pixels.choice(display.channels)))
     for number, plane in enumerate(pixels.planes):
-        yield Step(picture, number, count)
+        yield BatchStep(picture, number, count)
         shown = plane.show(display.channels, display.limits)
         found = yield from _followed(runner.run(job, shown.rgb), picture, number, count)
         # Only the ids are kept: score and second best of a long stack would fill the memory.
@@ -157,14 +157,14 @@ def _read(path: Path) -> Pixels:
 
 def _followed(
     steps: Generator[Progress, None, LabelMap], picture: Picture, plane: int, planes: int
-) -> Generator[Step, None, LabelMap]:
+) -> Generator[BatchStep, None, LabelMap]:
     while True:
         try:
             progress = next(steps)
         except StopIteration as end:
             result: LabelMap = end.value
             return result
-        yield Step(picture, plane, planes, progress)
+        yield BatchStep(picture, plane, planes, progress)
 
 
 def _joined(images: list[LabelImage], pixels: Pixels) -> list[LabelImage]:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from . import __version__
-from .batch import Runner
+from .batch import JobRunner
 from .bench.data import DataSet, Sample, load_synthetic
 from .bench.steps import finish
 from .engine.tasks import Learn, Learned, Reviewed
@@ -45,7 +45,7 @@ _TITLES = {
 }
 
 
-class Doer(Runner, Protocol):
+class Doer(JobRunner, Protocol):
     """A runner that can also learn; an Engine does."""
 
     def do(self, task: Learn) -> Generator[Any, None, Any]: ...
@@ -134,7 +134,7 @@ def run_demo(
 
 
 def _every_method(
-    runner: Runner, start: Job, methods: Sequence[str], sample: Sample, folder: Path
+    runner: JobRunner, start: Job, methods: Sequence[str], sample: Sample, folder: Path
 ) -> Generator[tuple[str, str], None, list[Result]]:
     """A scene with every method, its files written."""
     done = []
@@ -155,7 +155,7 @@ def _learn(runner: Doer, folder: Path) -> Reference:
     return Reference(str(place), learnt.digest)
 
 
-def _run(runner: Runner, job: Job, sample: Sample) -> Result:
+def _run(runner: JobRunner, job: Job, sample: Sample) -> Result:
     start = time.perf_counter()
     labels: LabelMap = finish(runner.run(job, sample.image))
     seconds = time.perf_counter() - start

@@ -23,7 +23,7 @@ from torch import Tensor
 from ..engine import nerve as product_nerve
 from ..engine import score
 from ..engine.cache import Encodings
-from ..engine.encode import Encoder, Queries
+from ..engine.encode import CachedClip, Queries
 from ..engine.nerve import Affinities
 from ..engine.timing import Stopwatch
 from ..images.rgb import content_hash
@@ -91,7 +91,7 @@ class Trial:
     def add(self, sample: Sample, models: str) -> None:
         """Try every setting on an image."""
         watch = Stopwatch(self.clip.device)
-        encoder = Encoder(self.clip, Encodings(), self._words, watch, lambda: False)
+        encoder = CachedClip(self.clip, Encodings(), self._words, watch, lambda: False)
         queries = finish(encoder.queries(self.data.vocabulary))
         size = (sample.truth.shape[0], sample.truth.shape[1])
         windows = bundle_of(models).windows

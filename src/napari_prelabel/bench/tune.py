@@ -20,7 +20,7 @@ from rich.table import Table
 
 from ..engine import score
 from ..engine.cache import Encodings
-from ..engine.encode import Affinity, Encoder, Queries
+from ..engine.encode import Affinity, CachedClip, Queries
 from ..engine.timing import Stopwatch
 from ..models.catalog import bundle_of
 from ..models.clip import Clip, load_clip, pick_device
@@ -77,7 +77,7 @@ class Tuner:
         """Try every setting on an image."""
         watch = Stopwatch(self.clip.device)
         # Encodings of one image are dropped with it: no later one can use them.
-        encoder = Encoder(self.clip, Encodings(), self._words, watch, lambda: False)
+        encoder = CachedClip(self.clip, Encodings(), self._words, watch, lambda: False)
         queries = finish(encoder.queries(self.data.vocabulary))
         told = finish(encoder.descriptions(self.data.vocabulary, queries))
         size = (sample.truth.shape[0], sample.truth.shape[1])
@@ -99,7 +99,7 @@ class Tuner:
     def _labels(
         self,
         job: Job,
-        encoder: Encoder,
+        encoder: CachedClip,
         queries: Queries,
         told: torch.Tensor,
         layout: Layout,

@@ -92,7 +92,7 @@ def stop_if(cancelled: Cancel) -> None:
         raise Cancelled()
 
 
-class Encoder:
+class CachedClip:
     """One CLIP with the caches around it, for the length of a run.
 
     cache : of windows and crops. words : of text rows.

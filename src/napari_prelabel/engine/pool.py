@@ -1,6 +1,6 @@
 """Where runs happen: a worker process beside napari's, reached by messages.
 
-Nothing here imports torch or distributed, and no call but `Run.result` and `Pool.close` waits:
+Nothing here imports torch or distributed; no call but `Submitted.result` and `Pool.close` waits:
 files are written and processes started in the pool's own thread. Callbacks come on one of the
 pool's threads, never on the caller's: a window must hand them on by a signal.
 """
@@ -68,7 +68,7 @@ class Setup:
 
 
 @dataclass(slots=True, eq=False)
-class Run:
+class Submitted:
     """A submitted job or task. `generation` grows with every submission to one pool."""
 
     generation: int
@@ -114,7 +114,7 @@ class Pool:
         self._start_timeout = start_timeout
         self._patience = patience
         self._numbers = itertools.count(1)
-        self._runs: dict[int, Run] = {}
+        self._runs: dict[int, Submitted] = {}
         self._lock = threading.Lock()
         self._tasks: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -149,7 +149,7 @@ class Pool:
         image: npt.NDArray[np.uint8],
         on_progress: OnProgress | None = None,
         on_done: OnDone | None = None,
-    ) -> Run:
+    ) -> Submitted:
         """Run a job on pixels (H, W, 3) uint8 and return at once; an older run ends Superseded.
 
         image : must not change until the run is done.
@@ -167,7 +167,7 @@ class Pool:
 
     def ask(
         self, task: "Task", on_progress: OnProgress | None = None, on_done: OnDone | None = None
-    ) -> Run:
+    ) -> Submitted:
         """Do a task of engine.tasks and return at once; it waits for what runs before it.
 
         A task that `replaces` ends an older one of its kind Superseded; jobs and tasks never
@@ -181,8 +181,8 @@ class Pool:
         image: npt.NDArray[np.uint8] | None,
         on_progress: OnProgress | None,
         on_done: OnDone | None,
-    ) -> Run:
-        run = Run(next(self._numbers), request, self, on_progress, on_done)
+    ) -> Submitted:
+        run = Submitted(next(self._numbers), request, self, on_progress, on_done)
         with self._lock:
             older = [r for r in self._runs.values() if _supersedes(request, r.job)]
             self._runs[run.generation] = run
@@ -264,7 +264,7 @@ class Pool:
                 raise WorkerNotStarted(f"{error.strerror or error}.") from error
         return self._host
 
-    def _send(self, run: Run, image: npt.NDArray[np.uint8] | None) -> None:
+    def _send(self, run: Submitted, image: npt.NDArray[np.uint8] | None) -> None:
         if run.done():
             return
         try:
@@ -278,12 +278,12 @@ class Pool:
         except Exception as error:
             self._finish(run.generation, _unforeseen(error))
 
-    def _cancel(self, run: Run) -> None:
+    def _cancel(self, run: Submitted) -> None:
         if not run.done():
             with contextlib.suppress(WorkerNotStarted):
                 self._later(partial(self._drop, run, Cancelled()))
 
-    def _drop(self, run: Run, why: PrelabelError) -> None:
+    def _drop(self, run: Submitted, why: PrelabelError) -> None:
         """End a run here at once, and in the worker at its next batch of windows."""
         if run._host is not None and not run.done():
             with contextlib.suppress(OSError):

@@ -35,7 +35,7 @@ from ..values.labels import LabelMap
 from . import nerve, score
 from .cache import Encodings
 from .embed import Looker
-from .encode import Affinity, Encoder, Queries, phrase_row, stop_if
+from .encode import Affinity, CachedClip, Queries, phrase_row, stop_if
 from .likeness import Likeness
 from .notices import memory_notice, model_notices
 from .reme import Retriever, TextRows, open_set
@@ -172,7 +172,7 @@ class Engine:
         bundle = _bundle(job)
         with watch.time("load"):
             clip = self._clip(bundle.clip, job.precision)
-        encoder = Encoder(clip, self._cache, self._words, watch, cancelled)
+        encoder = CachedClip(clip, self._cache, self._words, watch, cancelled)
         queries = yield from encoder.queries(job.vocabulary)
         with watch.time("resize"):
             windows = job.windows or bundle.windows
@@ -326,7 +326,7 @@ class Engine:
 
 
 def _maps(
-    encoder: Encoder,
+    encoder: CachedClip,
     job: Job,
     queries: Queries,
     layout: Layout,
@@ -373,7 +373,7 @@ def _maps(
 
 
 def _purify(
-    encoder: Encoder,
+    encoder: CachedClip,
     job: Job,
     queries: Queries,
     layout: Layout,
@@ -398,7 +398,7 @@ def _purify(
 
 
 def _look(
-    encoder: Encoder,
+    encoder: CachedClip,
     job: Job,
     plan: Plan,
     boxes: score.Crops,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QApplication
 
-from ..engine.pool import Pool, Run
+from ..engine.pool import Pool, Submitted
 from ..values.errors import Cancelled, ImageError, PrelabelError
 from ..values.faults import ends_all
 from ..values.job import Job, Progress
@@ -51,7 +51,7 @@ def close_shared_pool() -> None:
 class _Batch:
     number: int
     stop: bool = False
-    run: Run | None = None
+    run: Submitted | None = None
 
     def check(self) -> None:
         """Raise Cancelled once the batch is to stop; what runs is told."""

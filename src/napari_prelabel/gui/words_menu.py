@@ -22,7 +22,7 @@ _SAVE = "Text (*.txt);;Table (*.csv);;JSON with descriptions (*.json)"
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
+class WordList:
     """A list as it goes into the box: its text, and the descriptions its file had."""
 
     text: str
@@ -82,7 +82,7 @@ class WordsMenu(QPushButton):
             self.failed.emit(str(outcome))
         elif isinstance(outcome, Exception):
             self.failed.emit(f"The file could not be used: {outcome}")
-        elif isinstance(outcome, Words):
+        elif isinstance(outcome, WordList):
             self.words.emit(outcome.text)
             if outcome.sentences:
                 self.sentences.emit(outcome.sentences)
@@ -121,7 +121,7 @@ def open_filter() -> str:
     return f"Words ({' '.join(f'*{s}' for s in SUFFIXES)});;All files (*)"
 
 
-def read_words(path: Path) -> Words:
+def read_words(path: Path) -> WordList:
     """The words of any class file; a text keeps its comments. Raises FileFormatError."""
     from ..formats.vocabulary_files import read_vocabulary
 
@@ -131,10 +131,10 @@ def read_words(path: Path) -> Words:
         try:
             text = path.read_bytes().decode("utf-8-sig")
             if Vocabulary.parse(text) == vocabulary:
-                return Words(text, told)
+                return WordList(text, told)
         except (VocabularyError, UnicodeDecodeError):
             pass  # the reader left ids, or LabelMe's first two lines, out
-    return Words(vocabulary.to_text(), told)
+    return WordList(vocabulary.to_text(), told)
 
 
 def write_words(path: Path, text: str, vocabulary: Vocabulary | None) -> None:

@@ -32,8 +32,8 @@ from .retrieval import (
     Float32,
     Nearest,
     OnDevice,
+    RetrievalState,
     Rows,
-    State,
     Table,
     Told,
     in_order,
@@ -281,7 +281,7 @@ def retrieve(
     """
     device = queries.device.type if isinstance(queries, Tensor) else "cpu"
     wanted = _float32(queries.cpu() if isinstance(queries, Tensor) else queries)
-    make: Callable[[], State] = partial(All, wanted, answers, parameters.scale)
+    make: Callable[[], RetrievalState] = partial(All, wanted, answers, parameters.scale)
     if parameters.top_k:
         make = partial(Nearest, wanted, answers, parameters.scale, parameters.top_k, device)
     elif isinstance(queries, Tensor) and device != "cpu":

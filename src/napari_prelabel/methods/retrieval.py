@@ -99,7 +99,7 @@ class Told:
         return found
 
 
-class State(Protocol):
+class RetrievalState(Protocol):
     """What is known of every query after some of the references, `at_once` at a time."""
 
     at_once: int
@@ -115,7 +115,7 @@ class State(Protocol):
 
 
 def stream(
-    make: Callable[[], State],
+    make: Callable[[], RetrievalState],
     blocks: Blocks,
     takes_part: Bools,
     comparable: Comparable | None,
@@ -129,7 +129,7 @@ def stream(
     """
     states = [make() for _ in range(threads)]
 
-    def read(state: State, start: int, rows: Rows) -> None:
+    def read(state: RetrievalState, start: int, rows: Rows) -> None:
         for first, piece in pieces([(start, rows)], comparable, state.at_once):
             state.add(first, piece, takes_part[first : first + len(piece)])
 

@@ -154,7 +154,7 @@ class Clip:
     def encode_classes(
         self, words: Sequence[str], templates: Sequence[str] = IMAGENET_TEMPLATES
     ) -> Tensor:
-        """Rows (n, E) of words: unit rows over the templates, averaged, normalised (2.2).
+        """Rows (n, E) of words: unit rows over the templates, averaged, normalised.
 
         templates : format strings with one {}; JobError for another. Words are kept, so only
             new ones cost time.
@@ -174,7 +174,7 @@ class Clip:
 
     @torch.no_grad()
     def encode_descriptions(self, descriptions: Sequence[Sequence[str]]) -> Tensor:
-        """Rows (n, E) of classes given as sentences: unit rows averaged, normalised (2.2)."""
+        """Rows (n, E) of classes given as sentences: unit rows averaged, normalised."""
         counts = [len(sentences) for sentences in descriptions]
         if not all(counts):
             raise JobError("descriptions", "A class has no description: give it a sentence.")

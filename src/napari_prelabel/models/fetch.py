@@ -46,7 +46,7 @@ class Remote:
     git: str | None = None
 
 
-class FolderEntry(Protocol):
+class FolderLike(Protocol):
     """A row of any table of models that lie as a folder of several files."""
 
     @property
@@ -107,7 +107,7 @@ def fetch(
 
 def fetch_folder(
     name: str,
-    entry: FolderEntry,
+    entry: FolderLike,
     on_bytes: OnBytes = lambda _done, _total: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Path:

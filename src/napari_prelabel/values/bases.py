@@ -11,7 +11,7 @@ Base = Literal[
 
 
 @dataclass(frozen=True, slots=True)
-class About:
+class BaseRow:
     """title : in lists and tables. help : one line on what is read off CLIP's last block."""
 
     title: str
@@ -19,25 +19,25 @@ class About:
 
 
 # In the order of `Base`; `methods.dense.BASES` computes them, docs/methods/bases.md compares them.
-ABOUT: Mapping[str, About] = {
-    "vanilla": About("CLIP as it is", "CLIP's own last block, unchanged."),
-    "maskclip": About(
+ABOUT: Mapping[str, BaseRow] = {
+    "vanilla": BaseRow("CLIP as it is", "CLIP's own last block, unchanged."),
+    "maskclip": BaseRow(
         "MaskCLIP",
         "Every patch looks at itself alone; MLP kept, residual left out (FreeCP's form).",
     ),
-    "sclip": About(
+    "sclip": BaseRow(
         "SCLIP", "Patches look at alike ones; MLP kept, residual left out (FreeCP's form)."
     ),
-    "clearclip": About("ClearCLIP", "Patches look at alike ones; neither residual nor MLP."),
-    "gem": About("GEM", "Self-self attention in the last half of the blocks, at most six."),
-    "naclip": About("NACLIP", "Patches look at alike and near ones; neither residual nor MLP."),
-    "maskclip_residual": About(
+    "clearclip": BaseRow("ClearCLIP", "Patches look at alike ones; neither residual nor MLP."),
+    "gem": BaseRow("GEM", "Self-self attention in the last half of the blocks, at most six."),
+    "naclip": BaseRow("NACLIP", "Patches look at alike and near ones; neither residual nor MLP."),
+    "maskclip_residual": BaseRow(
         "MaskCLIP, official", "Every patch looks at itself alone; residual and MLP kept."
     ),
-    "maskclip_bare": About(
+    "maskclip_bare": BaseRow(
         "MaskCLIP, bare", "Every patch looks at itself alone; neither residual nor MLP."
     ),
-    "sclip_residual": About(
+    "sclip_residual": BaseRow(
         "SCLIP, official", "Patches look at alike ones; residual and MLP kept."
     ),
 }

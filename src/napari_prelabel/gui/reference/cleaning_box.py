@@ -9,7 +9,7 @@ from ...models.catalog import synonym_cosine
 from ..parts import Combo, Name, button, column, counted, label, row
 from ..spins import Number, whole
 from .shelf import Overview
-from .table import Column, Table
+from .table import Column, RowsView
 
 if TYPE_CHECKING:
     from ...reference.values import Cleaned, Cleaning
@@ -41,7 +41,7 @@ class CleaningBox(QWidget):
         self.help = label(HELP, "muted")
         self.abstract = QCheckBox("Drop words that are too general")
         self.abstract.setToolTip("Words that stand at very many segments tell nothing of any")
-        self.words = Table("General words", (
+        self.words = RowsView("General words", (
             Column("keep", lambda _: "", "Tick a word that must stay", 6,
                    ticked=lambda w: w in self._keep),
             Column("dropped as too general", str, "These count for nothing"),

@@ -8,7 +8,7 @@ from qtpy.QtWidgets import QFileDialog, QFrame, QLabel, QWidget
 from ..parts import button, column, counted, label, row
 from .gallery import Gallery, about, pixmap
 from .shelf import Entry, Overview, Rows, Shelf
-from .table import Column, Table
+from .table import Column, RowsView
 
 EMPTY = "Make a set below, or open one above, to see what is in it."
 PREVIEW = 72
@@ -26,7 +26,7 @@ class ContentBox(QWidget):
         self._word = ""
         self._entry: Entry | None = None
         self.empty = label(EMPTY, "muted")
-        self.table = Table("Classes of the set", _columns(), most=6)
+        self.table = RowsView("Classes of the set", _columns(), most=6)
         self.heading = label(role="head")
         self.gallery = Gallery(shelf.entries)
         self.detail = self._detail()

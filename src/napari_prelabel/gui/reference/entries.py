@@ -24,7 +24,7 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Group:
+class EntryGroup:
     """Entries of one image. title : of the group, "" for entries without a heading."""
 
     title: str
@@ -110,9 +110,9 @@ class EntryList(QWidget):
 
     def show_lines(self, lines: Sequence[Line]) -> None:
         """Replace the list."""
-        self.show_groups([Group("", lines)])
+        self.show_groups([EntryGroup("", lines)])
 
-    def show_groups(self, groups: Sequence[Group]) -> None:
+    def show_groups(self, groups: Sequence[EntryGroup]) -> None:
         """Replace the list; each group has a heading with a switch for all of it."""
         old: QWidget
         for old in (*self.heads, *self.cards):

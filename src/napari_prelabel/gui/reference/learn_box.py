@@ -17,7 +17,7 @@ from .clips import clips
 from .encoders import GET, choice, choices, fetchable, squashes
 from .pairs import Pair, Taken, fault, grounded, take
 from .shelf import Overview
-from .table import Column, Table
+from .table import Column, RowsView
 
 EMPTY = (
     "Open images and label them: press Run in the Pre-label dock and correct what is wrong, or "
@@ -56,7 +56,7 @@ class LearnBox(QWidget):
         self._ticked: dict[tuple[int, int], bool] = {}
         self._learned: dict[tuple[int, int], str] = {}
         self.empty = label(EMPTY, "muted")
-        self.table = Table("Images to learn from", self._columns())
+        self.table = RowsView("Images to learn from", self._columns())
         self.every = button("All", "Tick every image", lambda: self._tick_all(True), "link")
         self.none = button("None", "Untick every image", lambda: self._tick_all(False), "link")
         self.mine_only = QCheckBox("Only pixels I drew or opened from a file")

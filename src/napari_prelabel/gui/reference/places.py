@@ -25,7 +25,7 @@ _INDEX = re.compile(r" \[(\d+)\]")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Place:
+class OpenPlane:
     """A plane of an open image; layer : its labels where there are some, else the image."""
 
     source: Source
@@ -56,7 +56,7 @@ class Places(QObject):
         plane = tuple(int(i) for i in _INDEX.findall(source.name))
         fitting = [p for p in self._open(plane) if p.source.shape[-2:] == tuple(source.size)]
 
-        def then(place: Place | None) -> None:
+        def then(place: OpenPlane | None) -> None:
             if place is None:
                 self.missed.emit(f"{source.name} is not open here: open it to see this place.")
             else:
@@ -64,7 +64,7 @@ class Places(QObject):
 
         self._reader.ask(lambda: _same(fitting, source.hash), then)
 
-    def _open(self, plane: Plane) -> list[Place]:
+    def _open(self, plane: Plane) -> list[OpenPlane]:
         """Planes that are open and may be meant, those with labels first."""
         open_ = self._viewer.layers
         known = [p for p in self._pairs() if not p.problem and {p.image, p.labels} <= {*open_}]
@@ -72,12 +72,12 @@ class Places(QObject):
         images = [x for x in open_ if is_picture(x) and not x.multiscale]
         bare = [(Source(x), x) for x in images if guess_channel_axis(x) is None]
         return [
-            Place(source, layer, plane)
+            OpenPlane(source, layer, plane)
             for source, layer in [*pairs, *bare]
             if len(source.shape) == len(plane) + 2
         ]
 
-    def _look(self, place: Place, box: tuple[int, int, int, int]) -> None:
+    def _look(self, place: OpenPlane, box: tuple[int, int, int, int]) -> None:
         if place.layer not in self._viewer.layers:
             return
         self._uncover(place)
@@ -94,14 +94,14 @@ class Places(QObject):
         self._outline(place, box)
         self._viewer.layers.selection.active = place.layer
 
-    def _uncover(self, place: Place) -> None:
+    def _uncover(self, place: OpenPlane) -> None:
         """Show the image and its labels, and hide the images and labels that lie over them."""
         layers, image = self._viewer.layers, place.source.layer
         for layer in layers[layers.index(image) :]:
             if isinstance(layer, (Image, Labels)):
                 layer.visible = layer in (image, place.layer)
 
-    def _outline(self, place: Place, box: tuple[int, int, int, int]) -> None:
+    def _outline(self, place: OpenPlane, box: tuple[int, int, int, int]) -> None:
         """Draw a frame around the segment, in place of the last one."""
         self.clear()
         corners = np.hstack([np.tile(np.asarray(place.plane, float), (4, 1)), corners_of(box)])
@@ -118,7 +118,7 @@ class Places(QObject):
         self._frame = None
 
 
-def _same(places: Sequence[Place], content_hash: str) -> Place | None:
+def _same(places: Sequence[OpenPlane], content_hash: str) -> OpenPlane | None:
     """The first place whose pixels have this hash."""
     from ...images.rgb import content_hash as hash_of
 

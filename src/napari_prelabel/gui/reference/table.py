@@ -26,7 +26,7 @@ class Column:
     colour: Callable[[Any], Any] = lambda _: None
 
 
-class Rows(QAbstractTableModel):
+class RowsModel(QAbstractTableModel):
     """The rows behind the table; `ticked` brings (row, on)."""
 
     ticked = Signal(object, bool)
@@ -100,7 +100,7 @@ class Rows(QAbstractTableModel):
         return flags | Qt.ItemFlag.ItemIsUserCheckable if column.ticked is not None else flags
 
 
-class Table(QTableView):
+class RowsView(QTableView):
     """The view: as high as its rows, up to `most` of them; `chosen` brings a clicked row."""
 
     chosen = Signal(object)
@@ -108,7 +108,7 @@ class Table(QTableView):
     def __init__(self, name: str, columns: Sequence[Column], most: int = 7) -> None:
         super().__init__()
         self._most = most
-        self.model_ = Rows(columns)
+        self.model_ = RowsModel(columns)
         self.setModel(self.model_)
         self.setAccessibleName(name)
         self.verticalHeader().hide()

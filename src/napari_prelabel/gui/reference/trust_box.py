@@ -6,7 +6,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QWidget
 
 from ..parts import button, column, counted, label
-from .table import Column, Table
+from .table import Column, RowsView
 
 if TYPE_CHECKING:
     from ...engine.tasks import Evaluation, EvaluationRow
@@ -47,7 +47,7 @@ class TrustBox(QWidget):
         self.help = label(HELP, "muted")
         self.button = button("Evaluate", "Takes about a run for every ticked image", self._ask)
         self.verdict = label(role="head", selectable=True)
-        self.table = Table("Evaluation", _columns(), most=8)
+        self.table = RowsView("Evaluation", _columns(), most=8)
         self.advice = label(selectable=True)
         rows = column(self, 0)
         for widget in (self.help, self.button, self.verdict, self.table, self.advice):

@@ -11,7 +11,7 @@ from ...values.errors import Cancelled
 from ...values.job import Job
 from ..parts import counted, sentence
 from ..result import ResultLayer
-from .entries import Group, Line
+from .entries import EntryGroup, Line
 from .shelf import Entry, Shelf
 from .why import WhyBox, WhyTool
 
@@ -84,7 +84,7 @@ class WhyAnswer(QObject):
         self._box.note.show()
 
 
-def grouped(entries: Sequence[Entry], causes: "Sequence[Cause]") -> list[Group]:
+def grouped(entries: Sequence[Entry], causes: "Sequence[Cause]") -> list[EntryGroup]:
     """References by the image they are from, the image of most weight first."""
     found: dict[str, list[tuple[Entry, Cause]]] = {}
     for entry, cause in zip(entries, causes, strict=True):
@@ -93,7 +93,7 @@ def grouped(entries: Sequence[Entry], causes: "Sequence[Cause]") -> list[Group]:
     for members in sorted(found.values(), key=lambda m: -sum(c.weight for _, c in m)):
         share = percent(sum(cause.weight for _, cause in members))
         title = f"{members[0][1].source}: {share} of {counted(len(members), 'segment')}"
-        groups.append(Group(title, [_line(entry, cause) for entry, cause in members]))
+        groups.append(EntryGroup(title, [_line(entry, cause) for entry, cause in members]))
     return groups
 
 
