@@ -120,3 +120,16 @@ def test_functions_fit_on_a_screen():
         if isinstance(f, (ast.FunctionDef, ast.AsyncFunctionDef)) and f.end_lineno - f.lineno > 70
     ]
     assert not long, "\n".join(long)
+
+
+def test_generators_are_followed_by_a_loop_not_by_hand():
+    by_hand = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path, parts in modules()
+        if parts[0] != "bench" and parts != ("cli", "bench")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ExceptHandler)
+        and node.type
+        and "StopIteration" in ast.dump(node.type)
+    ]
+    assert not by_hand, "use values.steps: " + ", ".join(by_hand)

@@ -21,6 +21,7 @@ from .values.errors import DiskRefused, FileFormatError, PrelabelError
 from .values.faults import ends_all, of_the_image, sentence_of
 from .values.job import Job, Progress
 from .values.labels import LabelMap
+from .values.steps import Followed
 
 # One file for all images is written again after this many seconds, or twenty times what writing
 # it took, and at the end.
@@ -139,7 +140,10 @@ def _label(
     for number, plane in enumerate(pixels.planes):
         yield BatchStep(picture, number, count)
         shown = plane.show(display.channels, display.limits)
-        found = yield from _followed(runner.run(job, shown.rgb), picture, number, count)
+        steps = Followed(runner.run(job, shown.rgb))
+        for progress in steps:
+            yield BatchStep(picture, number, count, progress)
+        found = steps.result
         # Only the ids are kept: score and second best of a long stack would fill the memory.
         image = LabelImage.of(found.only(shown.valid), spot.name, spot.source, plane.shape)
         images.append(replace(image, content=content, place=place))
@@ -153,18 +157,6 @@ def _read(path: Path) -> Pixels:
         return read_image(path)
     except PrelabelError as error:
         raise of_the_image(error) from error
-
-
-def _followed(
-    steps: Generator[Progress, None, LabelMap], picture: Picture, plane: int, planes: int
-) -> Generator[BatchStep, None, LabelMap]:
-    while True:
-        try:
-            progress = next(steps)
-        except StopIteration as end:
-            result: LabelMap = end.value
-            return result
-        yield BatchStep(picture, plane, planes, progress)
 
 
 def _joined(images: list[LabelImage], pixels: Pixels) -> list[LabelImage]:

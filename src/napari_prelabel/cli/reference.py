@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ..values.steps import Followed
 from . import screen
 
 app = typer.Typer(
@@ -421,17 +422,14 @@ def _learn(task: Any, device: str, failed: int = 0) -> None:
 
 def _do(task: Any, device: str) -> Any:
     """Do a task, showing its progress."""
-    steps = screen.engine(device).do(task)
+    steps = Followed(screen.engine(device).do(task))
     with screen.bar() as bar:
         task = bar.add_task("", total=1)
-        while True:
-            try:
-                step = next(steps)
-            except StopIteration as end:
-                return end.value
+        for step in steps:
             told = screen.plain(f"{step.message} [{step.stage}]".strip())
             if step.stage in ("learn", "evaluate"):
                 bar.update(task, completed=step.done, total=step.total, description=told)
+    return steps.result
 
 
 def _tell_cleaned(done: Any) -> None:

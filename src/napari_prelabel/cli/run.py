@@ -8,6 +8,7 @@ import typer
 from rich.table import Table
 
 from ..values.bases import ABOUT
+from ..values.steps import Followed
 from . import screen
 
 app = typer.Typer()
@@ -107,18 +108,15 @@ def _follow(steps: Generator[Any, None, Any], count: int, folder: Path) -> int:
     try:
         with screen.bar() as bar:
             task = bar.add_task("", total=count)
-            while True:
-                try:
-                    step = next(steps)
-                except StopIteration as end:
-                    receipt = end.value
-                    break
+            batch = Followed(steps)
+            for step in batch:
                 if isinstance(step, Outcome):
                     outcomes.append(step)
                     bar.advance(task)
                     _tell_failed(step, bar.console)
                 else:
                     bar.update(task, description=_where(step))
+            receipt = batch.result
     finally:  # what ended the batch early is told below what was done
         if outcomes:
             _summary(outcomes, receipt, folder)
@@ -207,15 +205,11 @@ def demo(
     scenes = report.sample_scenes(limit)
     with screen.bar() as bar:
         task = bar.add_task("", total=len(scenes.samples) * len(report.columns(models)))
-        steps = report.run_demo(runner, scenes, out_folder, models)
-        while True:
-            try:
-                name, method = next(steps)
-            except StopIteration as end:
-                results = end.value
-                break
+        steps = Followed(report.run_demo(runner, scenes, out_folder, models))
+        for name, method in steps:
             bar.update(task, description=f"{name} {method}")
             bar.advance(task)
+    results = steps.result
     for name, sentence in results.failed.items():
         screen.err.print(f"[red]{screen.plain(name)}:[/red] {screen.plain(sentence)}")
     screen.print_table("Mean over the sample scenes", report.HEAD, report.table(results))

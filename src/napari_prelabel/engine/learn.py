@@ -24,6 +24,7 @@ from ..reference.values import Addition, Cleaned, Cleaning, EncoderId, Rows, Sou
 from ..values.errors import Cancelled, ImageError, PrelabelError
 from ..values.faults import ends_all, one_line, sentence_of
 from ..values.job import Progress
+from ..values.steps import Followed
 from ..values.vocabulary import Vocabulary
 from .embed import Looker, embed
 from .tasks import Clean, Learn, LearnCaptions, Learned, Reviewed
@@ -250,13 +251,9 @@ def _cleaned(
         assert rows is not None
         return np.asarray(rows(words).cpu().numpy(), np.float32)
 
-    steps = cleaning.steps(held, settings, told if rows is not None else None)
-    while True:
-        try:
-            done, total = next(steps)
-        except StopIteration as end:
-            cleaned: Cleaned = end.value
-            return cleaned
+    steps = Followed(cleaning.steps(held, settings, told if rows is not None else None))
+    for done, total in steps:
         if cancelled():
             raise Cancelled
         yield Progress("learn", done, total)
+    return steps.result

@@ -23,6 +23,7 @@ from ..reference.values import EncoderId, Label, with_position
 from ..values.errors import JobError
 from ..values.job import Job, Progress, ReME
 from ..values.labels import LabelMap
+from ..values.steps import finish
 from ..values.vocabulary import Vocabulary
 from .embed import Look, Looker, Rgb, Rows, boxes
 from .tasks import Cause, Explanation
@@ -125,13 +126,7 @@ class Retriever:
         without: Container[str] = (),
     ) -> LabelMap:
         """`steps`, run to their end."""
-        steps = self.steps(image, name, vocabulary, settings, without)
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                labels: LabelMap = end.value
-                return labels
+        return finish(self.steps(image, name, vocabulary, settings, without))
 
     def shares(self, look: Look, frame: Frame, answers: Answers, settings: ReME) -> Rows:
         """(count, C + 1) float32 shares of the classes and of none of them in every segment."""

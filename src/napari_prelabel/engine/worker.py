@@ -15,6 +15,7 @@ from distributed import Worker, WorkerPlugin, get_worker
 
 from ..values.errors import PrelabelError, RunFailed
 from ..values.job import Job, Progress
+from ..values.steps import Followed
 from . import wire
 
 PLUGIN = "prelabel-engine"
@@ -71,19 +72,18 @@ class EnginePlugin(WorkerPlugin):  # type: ignore[misc]
         def cancelled() -> bool:
             return generation in self._stopped
 
+        steps: Followed[Progress, Any]
         if job is not None:
-            steps = self.engine.run(job, wire.load_image(path), cancelled=cancelled)
+            steps = Followed(self.engine.run(job, wire.load_image(path), cancelled=cancelled))
         else:
-            steps = self.engine.do(wire.load_object(path), cancelled=cancelled)
-        while True:
-            try:
-                report(next(steps))
-            except StopIteration as end:
-                answer = answer_path(path)
-                if job is not None:
-                    return answer, wire.save_labels(answer, end.value)
-                wire.save_object(answer, end.value)
-                return answer, None
+            steps = Followed(self.engine.do(wire.load_object(path), cancelled=cancelled))
+        for step in steps:
+            report(step)
+        answer = answer_path(path)
+        if job is not None:
+            return answer, wire.save_labels(answer, steps.result)
+        wire.save_object(answer, steps.result)
+        return answer, None
 
 
 def answer_path(path: Path) -> Path:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from ..methods import pairs
 from ..values.errors import JobError
+from ..values.steps import finish
 from ..values.vocabulary import key
 from .marks import CleaningHead, CleaningMarks
 from .metric import compared
@@ -45,13 +46,7 @@ class _Pairs:
 
 def clean(held: ReferenceSet, settings: Cleaning, text: TextRows | None = None) -> Cleaned:
     """`steps`, run to their end."""
-    walk = steps(held, settings, text)
-    while True:
-        try:
-            next(walk)
-        except StopIteration as end:
-            cleaned: Cleaned = end.value
-            return cleaned
+    return finish(steps(held, settings, text))
 
 
 def steps(held: ReferenceSet, settings: Cleaning, text: TextRows | None = None) -> Steps:
