@@ -420,7 +420,7 @@ class PrelabelDock(Tab):
     def show_section(self, name: str) -> None:
         """Unfold a section and bring it into view."""
         self.sections[name].expand()
-        QTimer.singleShot(0, self, lambda: self.scroll.ensureWidgetVisible(self.sections[name]))
+        self.sections[name].reveal()
 
     def _choose_models(self) -> None:
         self.models.choose_full()

@@ -1,10 +1,11 @@
 """Small pieces all docks are made of: sections that fold, labels, notices."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal
 
-from qtpy.QtCore import QSize, Qt
-from qtpy.QtGui import QFont
+from qtpy.QtCore import QPoint, QSize, Qt, QTimer
+from qtpy.QtGui import QFont, QFontMetrics
 from qtpy.QtWidgets import (
     QBoxLayout,
     QComboBox,
@@ -53,6 +54,7 @@ class Section(QCollapsible):
         self.content().layout().setContentsMargins(0, 2, 0, SPACE)
         self.content().layout().setSpacing(SPACE)
         self.toggled.connect(self._fitted)
+        button.clicked.connect(self.reveal)
         self.expand(animate=False) if opened else self.collapse(animate=False)
         self._fitted(opened)
 
@@ -66,15 +68,25 @@ class Section(QCollapsible):
         button, opened = self.toggleButton(), self.isExpanded()
         told = f":  {self._told}" if self._told and not opened else ""
         text = f"{OPEN if opened else FOLDED}  {self._title}{told}"
-        room = max(button.width() - 2 * SPACE, 200)
-        bold = button.fontMetrics().horizontalAdvance("n" * len(text)) // 12
-        shown = button.fontMetrics().elidedText(text, Qt.TextElideMode.ElideRight, room - bold)
+        bold = button.font()
+        bold.setBold(True)  # as the style sheet has it, which the button knows once it is shown
+        # The button's own width is that before the layout comes to it.
+        room = max(self.width() - 4 * SPACE, 200)
+        shown = QFontMetrics(bold).elidedText(text, Qt.TextElideMode.ElideRight, room)
         self.setText(shown)
         button.setToolTip("\n".join(filter(None, [text[3:] if shown != text else "", self._tip])))
 
     def resizeEvent(self, event: Any) -> None:
         super().resizeEvent(event)
         self._name()
+
+    def reveal(self) -> None:
+        """Scroll an unfolded section into view, its title at least."""
+        area: QWidget | None = self
+        while area is not None and not isinstance(area, QScrollArea):
+            area = area.parentWidget()
+        if area is not None and self.isExpanded():
+            QTimer.singleShot(0, self, partial(_into_view, area, self))
 
     def tell(self, text: str) -> None:
         """What the title says beside its name while the section is folded."""
@@ -91,6 +103,14 @@ class Section(QCollapsible):
         """Put a widget or a row of widgets below the others."""
         layout = self.content().layout()
         layout.addWidget(what) if isinstance(what, QWidget) else layout.addLayout(what)
+
+
+def _into_view(area: QScrollArea, part: QWidget) -> None:
+    """Scroll as little as it takes to see all of a part, or its top where it is too high."""
+    top = part.mapTo(area.widget(), QPoint(0, 0)).y()
+    bar = area.verticalScrollBar()
+    least = top + part.height() - area.viewport().height()
+    bar.setValue(min(top, max(bar.value(), least)))
 
 
 class Notices(QWidget):
