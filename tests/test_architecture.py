@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -120,6 +121,19 @@ def test_functions_fit_on_a_screen():
         if isinstance(f, (ast.FunctionDef, ast.AsyncFunctionDef)) and f.end_lineno - f.lineno > 70
     ]
     assert not long, "\n".join(long)
+
+
+def test_no_two_public_classes_share_a_name():
+    places = defaultdict(list)
+    for path, parts in modules():
+        if parts[0] in ("bench", "synthetic"):  # they leave the package
+            continue
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places[node.name].append("/".join(parts))
+    # Each of these is declared once when the settings are.
+    twice = {n: p for n, p in places.items() if len(p) > 1 and n not in {"Parameters", "Proposals"}}
+    assert not twice, twice
 
 
 def test_generators_are_followed_by_a_loop_not_by_hand():

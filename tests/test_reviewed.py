@@ -6,7 +6,7 @@ import tifffile
 from PIL import Image
 
 from napari_prelabel.formats import LabelImage, export
-from napari_prelabel.formats.record import file_content
+from napari_prelabel.formats.subject import file_content
 from napari_prelabel.reviewed import find_pairs
 from napari_prelabel.values.errors import FileFormatError, ImageError
 from napari_prelabel.values.vocabulary import IGNORE, Vocabulary
@@ -56,7 +56,7 @@ def test_the_table_beside_labels_names_them(folders):
     assert pairs[0].vocabulary.names == WORDS.names
 
 
-def test_the_record_in_labels_comes_before_their_name(folders):
+def test_the_subject_in_labels_comes_before_their_name(folders):
     """Two images called alike, one renamed since, one of another content, one of no file."""
     images, labels = folders
     for path in (*labels.rglob("*.png"), *images.rglob("*.png")):

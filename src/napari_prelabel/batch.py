@@ -13,7 +13,7 @@ import numpy as np
 from .formats import FORMATS, LabelImage, Options, Receipt, total
 from .formats.atomic import check_writable
 from .formats.folder import Claim, OutFolder, Spot
-from .formats.record import file_content
+from .formats.subject import file_content
 from .images.find import Picture
 from .images.read import Pixels, read_image
 from .images.rgb import Rgb
@@ -197,7 +197,7 @@ class _Sink:
                 f"{file} holds its labels, made before the image changed: --overwrite labels it "
                 "anew.",
             )
-        others = spot.record is not None and spot.record.classes != self._classes
+        others = spot.subject is not None and spot.subject.classes != self._classes
         notice = f"{file} was there already, with other classes: --overwrite labels it anew."
         return Outcome(picture, "skipped", notices=(notice,) if others else ())
 

@@ -14,7 +14,7 @@ from PIL import Image
 from .engine.tasks import Reviewed
 from .formats import FORMATS, LabelImage, png, tiff
 from .formats.folder import Claim
-from .formats.record import Record, file_content
+from .formats.subject import Subject, file_content
 from .images.find import Picture, find_images
 from .images.read import read_image
 from .masks import Two, black_and_white, filled, told, two_values, with_background
@@ -29,7 +29,7 @@ _READERS = {".png": "png", ".tif": "tiff", ".tiff": "tiff"}
 # Formats that others save masks in, and those of them that change values.
 _LOSSY = (".jpg", ".jpeg")
 _PLAIN = (".bmp", ".gif", *_LOSSY)
-# Their records are read whatever the classes.
+# Their subjects are read whatever the classes.
 _NONE = Vocabulary((Class(1, "any"),))
 
 
@@ -162,8 +162,8 @@ def find_pairs(
     """Pairs out of two folders, and sentences on files that have no partner and on masks of 0 and
     255; the rest as in ReviewedFiles.
 
-    Labels belong to the image that their record tells, whatever it is called by now; labels
-    without a record to the image of their name. Raises FileFormatError when a folder is missing
+    Labels belong to the image that their subject tells, whatever it is called by now; labels
+    without a subject to the image of their name. Raises FileFormatError when a folder is missing
     or nothing pairs.
     """
     for folder in (images, labels):
@@ -232,12 +232,12 @@ def plain_pixels(path: Path) -> npt.NDArray[Any]:
     return grey
 
 
-def _label_files(folder: Path, plain: bool) -> dict[Path, Record | None]:
+def _label_files(folder: Path, plain: bool) -> dict[Path, Subject | None]:
     """Label files of a folder, the best formats first, and whose labels they hold.
 
     plain : whether pictures in other formats are masks, too.
     """
-    found: dict[Path, Record | None] = {}
+    found: dict[Path, Subject | None] = {}
     for path in sorted(folder.rglob("*"), key=lambda p: (p.suffix.lower() in _PLAIN, p)):
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
         if hidden or not path.is_file():
@@ -246,32 +246,32 @@ def _label_files(folder: Path, plain: bool) -> dict[Path, Record | None]:
             found[path] = None
         elif path.suffix.lower() in _READERS:
             chosen = FORMATS[_READERS[path.suffix.lower()]]
-            found[path] = next(iter(chosen.records(path, _NONE).values()), None)
+            found[path] = next(iter(chosen.subjects(path, _NONE).values()), None)
     return found
 
 
 def _met(
-    pictures: Sequence[Picture], there: Mapping[Path, Record | None], labels: Path
+    pictures: Sequence[Picture], there: Mapping[Path, Subject | None], labels: Path
 ) -> dict[Picture, Path]:
-    """The label file of each picture that has one: by its record, else by its name."""
+    """The label file of each picture that has one: by its subject, else by its name."""
     content = functools.cache(file_content)
     called: dict[str, list[Picture]] = {}
     for picture in pictures:
         for source in picture.names.sources:
             called.setdefault(source, []).append(picture)
     met: dict[Picture, Path] = {}
-    for path, record in there.items():
-        for picture in called.get(record.image, ()) if record else ():
+    for path, subject in there.items():
+        for picture in called.get(subject.image, ()) if subject else ():
             claim = Claim(picture.names, picture.mark, functools.partial(content, picture.path))
             # Labels of an image that was no file tell pixels, which no file can be compared by.
-            if record and (claim.owns(record) or not record.place):
+            if subject and (claim.owns(subject) or not subject.place):
                 met.setdefault(picture, path)
     paired = set(met.values())
     lost = {r.content: p for p, r in there.items() if r and r.content and p not in paired}
     named = {
         _stem(path.relative_to(labels).as_posix()): path
-        for path, record in reversed(list(there.items()))
-        if record is None
+        for path, subject in reversed(list(there.items()))
+        if subject is None
     }
     stems = Counter(_stem(picture.relative) for picture in pictures)
     for picture in pictures:
@@ -299,7 +299,7 @@ def _stem(relative: str) -> str:
 def _partners(
     pictures: Sequence[Picture],
     met: Mapping[Picture, Path],
-    there: Mapping[Path, Record | None],
+    there: Mapping[Path, Subject | None],
     images: Path,
     labels: Path,
 ) -> Iterator[str]:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from napari.layers import Labels
 
-from napari_prelabel.gui.images import Source
+from napari_prelabel.gui.images import LayerSource
 from napari_prelabel.gui.result import METADATA, ResultLayer
 from napari_prelabel.gui.runner import Runner
 from napari_prelabel.gui.session import Session, summary
@@ -48,7 +48,7 @@ class Desk:
         self.session.ended.connect(lambda task, error: self.ends.append((task, error)))
 
     def start(self, vocabulary=AB, source=None, **how):
-        source = source or Source(self.image)
+        source = source or LayerSource(self.image)
         planes = list(np.ndindex(source.shape[:-2]))
         self.session.start(Job(vocabulary), source, planes, **how)
 
@@ -251,7 +251,7 @@ def test_one_dab_is_one_undo_and_an_aborted_one_none(desk):
 def test_each_place_of_an_image_has_one_layer(viewer):
     desk = Desk(viewer, (10, 10, 10))
     for axis in (None, 0, 2):
-        source = Source(desk.image, 0, axis, (0, 1, 2))
+        source = LayerSource(desk.image, 0, axis, (0, 1, 2))
         for _ in range(2):
             desk.start(source=source)
             for plane in np.ndindex(source.shape[:-2]):

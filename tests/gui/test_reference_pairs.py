@@ -130,9 +130,9 @@ def test_labels_below_zero_are_refused():
 def test_what_was_run_is_what_is_learnt():
     image = picture()
     result = _result(image, ids_of(), WORDS)
-    from napari_prelabel.gui.images import Source
+    from napari_prelabel.gui.images import LayerSource
 
-    result.source = Source(image, channels=(2, 1, 0))
+    result.source = LayerSource(image, channels=(2, 1, 0))
     (pair,) = find_pairs([image, result.layer])
     assert source_of(pair) is result.source
     pair.labels = Labels(np.zeros((5, 5), np.uint8))

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from ..values.errors import FileFormatError
 from ..values.vocabulary import Vocabulary
-from .coco import read_coco, recognises_coco, records_coco, write_coco
-from .png import read_png, recognises_png, records_png, whole_png, write_png
-from .record import Record
+from .coco import read_coco, recognises_coco, subjects_coco, write_coco
+from .png import read_png, recognises_png, subjects_png, whole_png, write_png
+from .subject import Subject
 from .table import safe_name
-from .tiff import read_tiff, recognises_tiff, records_tiff, write_tiff
+from .tiff import read_tiff, recognises_tiff, subjects_tiff, write_tiff
 from .values import (
     Annotation,
     ClassReceipt,
@@ -38,7 +38,7 @@ class Format:
     write : images, path, options -> what a reader finds; png and tiff take one image a file.
     read : path, vocabulary or None -> the images of the file.
     recognises : whether a file of this suffix is ours, from its first bytes alone; never raises.
-    records : path, vocabulary -> whose labels the file holds, by file name, without reading
+    subjects : path, vocabulary -> whose labels the file holds, by file name, without reading
         pixels; none where there is no table of ours. Raises for a shared file of other classes.
     suffixes : of all files that belong to one name.
     whole : whether the files of one name are there and belong together.
@@ -52,7 +52,7 @@ class Format:
     write: Write
     read: Read
     recognises: Callable[[Path], bool]
-    records: Callable[[Path, Vocabulary], dict[str, Record]]
+    subjects: Callable[[Path, Vocabulary], dict[str, Subject]]
     suffixes: tuple[str, ...] = ()
     whole: Callable[[Path], bool] = Path.exists
     file: str = ""
@@ -67,7 +67,7 @@ FORMATS: dict[str, Format] = {
         write_png,
         read_png,
         recognises_png,
-        records_png,
+        subjects_png,
         (".png", ".labels.json"),
         whole_png,
     ),
@@ -78,7 +78,7 @@ FORMATS: dict[str, Format] = {
         write_tiff,
         read_tiff,
         recognises_tiff,
-        records_tiff,
+        subjects_tiff,
         (".tif",),
         stacks=True,
     ),
@@ -89,7 +89,7 @@ FORMATS: dict[str, Format] = {
         write_coco,
         read_coco,
         recognises_coco,
-        records_coco,
+        subjects_coco,
         file="instances.json",
     ),
 }

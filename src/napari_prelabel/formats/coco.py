@@ -17,7 +17,7 @@ from .atomic import alone, write_atomic
 from .coco_read import is_own, read_document, read_images
 from .outlines import outlines, pixels, rasterise, run_lengths
 from .receipt import compare
-from .record import Record, image_record
+from .subject import Subject, image_subject
 from .table import BEGINNING, MAX_PLANE, begins, check_pixels, dump, identity, to_table
 from .values import LabelImage, Options, Receipt, total
 
@@ -51,9 +51,9 @@ def _add(images: Sequence[LabelImage], path: Path, options: Options) -> None:
         number += 1
         entry = _image_entry(image, number)
         document["images"].append(entry)
-        for record in _annotations(image, options):
+        for piece in _annotations(image, options):
             annotation += 1
-            document["annotations"].append({"id": annotation, "image_id": number, **record})
+            document["annotations"].append({"id": annotation, "image_id": number, **piece})
     write_atomic(path, dump(document, path, indent=None), overwrite=True)
 
 
@@ -95,7 +95,7 @@ def _opened(path: Path, images: Sequence[LabelImage], overwrite: bool) -> dict[s
     }
 
 
-def records_coco(path: Path, vocabulary: Vocabulary) -> dict[str, Record]:
+def subjects_coco(path: Path, vocabulary: Vocabulary) -> dict[str, Subject]:
     """The images that a file holds, by file name; none if there is no file.
 
     FileFormatError when it was made with other classes.
@@ -105,8 +105,8 @@ def records_coco(path: Path, vocabulary: Vocabulary) -> dict[str, Record]:
     found = {}
     for entry in _of_these_classes(path, vocabulary)["images"]:
         told = entry["prelabel"] if is_own(entry) else {}
-        record = image_record(entry["file_name"], told, vocabulary.names, path)
-        found[entry["file_name"]] = record or Record(entry["file_name"])
+        subject = image_subject(entry["file_name"], told, vocabulary.names, path)
+        found[entry["file_name"]] = subject or Subject(entry["file_name"])
     return found
 
 
@@ -160,7 +160,7 @@ def _image_entry(image: LabelImage, number: int) -> dict[str, Any]:
 
 
 def _annotations(image: LabelImage, options: Options) -> Iterator[dict[str, Any]]:
-    """One record per connected region (corners touching) or per class, without its ids."""
+    """One annotation per connected region (corners touching) or per class, without its ids."""
     shape = image.ids.shape
     ids = np.where(image.ids == IGNORE, 0, image.ids)
     numbered = label(ids, connectivity=2) if options.annotation == "region" else ids

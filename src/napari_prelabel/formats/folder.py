@@ -16,7 +16,7 @@ from ..values.names import Names, distinct, key, mark_of, names_of, plane_source
 from ..values.vocabulary import Vocabulary
 from . import FORMATS, Format, target
 from .atomic import alone
-from .record import Record, file_content
+from .subject import Subject, file_content
 from .values import LabelImage, Options, Receipt, total
 
 State = Literal["new", "there", "part", "changed"]
@@ -35,14 +35,14 @@ class Claim:
     place: str
     content: Callable[[], str]
 
-    def owns(self, record: Record | None) -> Literal["", "same", "changed"]:
+    def owns(self, subject: Subject | None) -> Literal["", "same", "changed"]:
         """Whether labels are of this very image, or of another content at its path."""
-        if record is None or record.image not in self.names.sources:
+        if subject is None or subject.image not in self.names.sources:
             return ""
-        at_its_path = bool(self.place) and record.place == self.place
-        if not record.content and self.place and record.place not in ("", self.place):
+        at_its_path = bool(self.place) and subject.place == self.place
+        if not subject.content and self.place and subject.place not in ("", self.place):
             return ""
-        if record.content in ("", self.content()) or (at_its_path and not self.content()):
+        if subject.content in ("", self.content()) or (at_its_path and not self.content()):
             return "same"
         return "changed" if at_its_path else ""
 
@@ -78,7 +78,7 @@ class Spot:
     source : how the labels name the image.
     state : "new"; "there", all of them written; "part", not all or damaged; "changed", those of
         an earlier content of the image.
-    record : of the labels that are there.
+    subject : of the labels that are there.
     foreign : the file of another image, or of none, that keeps a nicer name from this one.
     """
 
@@ -86,16 +86,16 @@ class Spot:
     name: str
     source: str
     state: State = "new"
-    record: Record | None = None
+    subject: Subject | None = None
     foreign: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class _Held:
-    """Labels that lie at a name: theirs in full, their record, whether they are undamaged."""
+    """Labels that lie at a name: theirs in full, their subject, whether they are undamaged."""
 
     name: str
-    record: Record | None
+    subject: Subject | None
     whole: bool
 
 
@@ -110,9 +110,9 @@ class OutFolder:
         self._seen: dict[str, list[_Held]] = {}
         self._sources: frozenset[str] = frozenset()
         if self._format.file:
-            for entry, record in self._in_file().items():
-                for name in {entry, record.image}:
-                    self._seen.setdefault(name, []).append(_Held(entry, record, True))
+            for entry, subject in self._in_file().items():
+                for name in {entry, subject.image}:
+                    self._seen.setdefault(name, []).append(_Held(entry, subject, True))
 
     @property
     def _format(self) -> Format:
@@ -193,14 +193,14 @@ class OutFolder:
         pruned a stack may want them."""
         if self._format.file:
             kept = {p.source for p in pieces}
-            sources = {spot.source} if spot.record is None else {spot.source, spot.record.source}
+            sources = {spot.source} if spot.subject is None else {spot.source, spot.subject.source}
             held = [h for name in sorted(sources) for h in self._seen.get(name, ())]
             shown = [(h.name, h.name not in kept, h) for h in held]
         else:
             kept = {key(p.name) for p in pieces}
             held = self._held(spot.name)
             shown = [(self.file(h.name).name, key(h.name) not in kept, h) for h in held]
-        old = [name for name, gone, h in shown if gone and spot.claim.owns(h.record)]
+        old = [name for name, gone, h in shown if gone and spot.claim.owns(h.subject)]
         if not old:
             return []
         if len(old) == 1:
@@ -233,7 +233,7 @@ class OutFolder:
                 if number in found:
                     continue
                 for spot in self._own(claim):
-                    here = spot.record is not None and spot.record.place == claim.place
+                    here = spot.subject is not None and spot.subject.place == claim.place
                     at = spot.source if self._format.file else spot.name
                     if at not in taken and (here or not at_its_path):
                         found[number] = spot
@@ -246,17 +246,17 @@ class OutFolder:
         names = claim.names.sources if self._format.file else claim.names.outputs
         for name in names:
             held = self._held(name)
-            owned = [claim.owns(h.record) for h in held]
+            owned = [claim.owns(h.subject) for h in held]
             if not held or not all(owned):
                 continue
-            record = held[0].record
-            assert record is not None
+            subject = held[0].subject
+            assert subject is not None
             state: State = "there" if _complete(held) else "part"
             if "changed" in owned:
                 state = "changed"
             # The name as it is written there, which may differ in case.
-            output = stack_name(held[0].name) if record.plane else held[0].name
-            yield Spot(claim, output or name, record.image, state, record)
+            output = stack_name(held[0].name) if subject.plane else held[0].name
+            yield Spot(claim, output or name, subject.image, state, subject)
 
     def _held(self, name: str) -> list[_Held]:
         """What lies at a name: labels of it, of its planes, and files that are no labels."""
@@ -269,11 +269,11 @@ class OutFolder:
             self._seen[name] = [_Held(f"{inner}{s}", *self._look(f"{inner}{s}")) for s in stems]
         return self._seen[name]
 
-    def _look(self, name: str) -> tuple[Record | None, bool]:
-        """The record of the file of this name, and whether the file is whole."""
+    def _look(self, name: str) -> tuple[Subject | None, bool]:
+        """The subject of the file of this name, and whether the file is whole."""
         path = self.file(name)
-        records = list(self._format.records(path, self._vocabulary).values())
-        return (records[0] if records else None), self._format.whole(path)
+        subjects = list(self._format.subjects(path, self._vocabulary).values())
+        return (subjects[0] if subjects else None), self._format.whole(path)
 
     def _stems(self, folder: Path) -> dict[str, set[str]]:
         """Names in a folder that have files of the format, by what equal names have in common;
@@ -292,7 +292,7 @@ class OutFolder:
     def _others(self, claim: Claim) -> set[str]:
         """How other images are called whose labels have a name that this one might have."""
         held = [h for name in claim.names.outputs for h in self._held(name)]
-        return {h.record.source for h in held if h.record and not claim.owns(h.record)}
+        return {h.subject.source for h in held if h.subject and not claim.owns(h.subject)}
 
     def _foreign(self, claim: Claim) -> Path | None:
         first = claim.names.sources[0] if self._format.file else claim.names.outputs[0]
@@ -313,7 +313,7 @@ class OutFolder:
 
     def _stack_source(self, spot: Spot, count: int) -> str:
         """A file name for a stack whose planes are called as no image is."""
-        if spot.record is not None:
+        if spot.subject is not None:
             return spot.source
         at = spot.claim.names.sources.index(spot.source)
         for name in spot.claim.names.sources[at:]:
@@ -324,7 +324,7 @@ class OutFolder:
         return spot.source
 
     def _wanted(
-        self, claim: Claim, piece: LabelImage, overwrite: bool, known: dict[str, Record] | None
+        self, claim: Claim, piece: LabelImage, overwrite: bool, known: dict[str, Subject] | None
     ) -> bool:
         """Whether a piece is to be written, by what lies in its place at this moment.
 
@@ -332,12 +332,12 @@ class OutFolder:
         """
         path = self.file(piece.name)
         if known is not None:
-            record, whole = known.get(piece.source), True
-            there = record is not None
+            subject, whole = known.get(piece.source), True
+            there = subject is not None
         else:
             there = any(path.with_name(name).exists() for name in self._files(path))
-            record, whole = self._look(piece.name) if there else (None, False)
-        owned = claim.owns(record)
+            subject, whole = self._look(piece.name) if there else (None, False)
+        owned = claim.owns(subject)
         if there and not owned:
             raise FileFormatError(
                 path, f"{path} is not of this image and stays as it is: choose another folder."
@@ -348,8 +348,8 @@ class OutFolder:
         stem = path.name[: -len(self._format.suffix)]
         return [f"{stem}{suffix}" for suffix in self._format.suffixes]
 
-    def _in_file(self) -> dict[str, Record]:
-        return self._format.records(self.file(""), self._vocabulary)
+    def _in_file(self) -> dict[str, Subject]:
+        return self._format.subjects(self.file(""), self._vocabulary)
 
 
 def export_one(
@@ -380,7 +380,7 @@ def export_one(
 
 def _complete(held: Sequence[_Held]) -> bool:
     """Whether labels are all there: of the plain image, or of every plane of a stack."""
-    whole = [h.record.plane for h in held if h.whole and h.record is not None]
+    whole = [h.subject.plane for h in held if h.whole and h.subject is not None]
     if None in whole:
         return True
     count = max((plane[1] for plane in whole if plane), default=0)

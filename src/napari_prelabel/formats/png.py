@@ -21,7 +21,7 @@ from ..values.labels import Ids, one_channel
 from ..values.vocabulary import IGNORE, UNLABELLED, Vocabulary
 from .atomic import Fill, refuse_existing, write_atomic, write_together
 from .receipt import compare
-from .record import Record, record_of
+from .subject import Subject, subject_of
 from .table import (
     BEGINNING,
     MAX_PLANE,
@@ -132,15 +132,15 @@ def recognises_png(path: Path) -> bool:
     return begins(path, r"\A\x89PNG") and begins(table_path(path), BEGINNING)
 
 
-def records_png(path: Path, vocabulary: Vocabulary | None = None) -> dict[str, Record]:
+def subjects_png(path: Path, vocabulary: Vocabulary | None = None) -> dict[str, Subject]:
     """Whose labels the table beside a PNG is of, with the PNG or without it."""
     del vocabulary
     beside = table_path(path)
     try:
-        record = record_of(read_json(beside), beside)
+        subject = subject_of(read_json(beside), beside)
     except FileFormatError:
         return {}
-    return {record.image: record} if record else {}
+    return {subject.image: subject} if subject else {}
 
 
 def whole_png(path: Path) -> bool:

@@ -12,7 +12,7 @@ from ..values.labels import Ids, one_channel
 from ..values.vocabulary import IGNORE, Vocabulary
 from .atomic import refuse_existing, write_atomic
 from .receipt import compare
-from .record import Record, record_of
+from .subject import Subject, subject_of
 from .table import (
     BEGINNING,
     KIND,
@@ -133,17 +133,17 @@ def recognises_tiff(path: Path) -> bool:
     return begins(path, r"\A(II[*+]\x00|MM\x00[*+])") and begins(path, BEGINNING)
 
 
-def records_tiff(path: Path, vocabulary: Vocabulary | None = None) -> dict[str, Record]:
+def subjects_tiff(path: Path, vocabulary: Vocabulary | None = None) -> dict[str, Subject]:
     """Whose labels a TIFF holds."""
     del vocabulary
     if not recognises_tiff(path):
         return {}
     try:
         with tifffile.TiffFile(path) as file:
-            record = record_of(parse_json(file.pages[0].description, path), path)
+            subject = subject_of(parse_json(file.pages[0].description, path), path)
     except Exception:  # whatever is wrong with it, it tells of no image
         return {}
-    return {record.image: record} if record else {}
+    return {subject.image: subject} if subject else {}
 
 
 def _pages(path: Path, wanted: bool) -> tuple[np.ndarray[Any, Any], str]:

@@ -25,7 +25,7 @@ from .correct import Corrector
 from .correct_box import CorrectBox
 from .export_box import ExportBox, label_facts, label_image
 from .focus import Focus
-from .images import Source
+from .images import LayerSource
 from .job_files import JobFiles
 from .keeper import RESTORED, Keeper
 from .keys import CANVAS_KEYS
@@ -323,7 +323,7 @@ class PrelabelDock(Tab):
         self.legend.show(result, told)
         self.sections["result"].expand()
 
-    def _drawn_on(self) -> tuple[ResultLayer, Source]:
+    def _drawn_on(self) -> tuple[ResultLayer, LayerSource]:
         """Labels to scribble on; without any, empty ones for the words that are typed."""
 
         def fresh() -> ResultLayer:
@@ -483,6 +483,6 @@ class PrelabelDock(Tab):
         self.words.set_text(str(stored.get("words", self.words.text)))
 
 
-def _request(job: Job, source: Source) -> tuple[Any, ...]:
+def _request(job: Job, source: LayerSource) -> tuple[Any, ...]:
     """What a run was asked for; another image is another request."""
     return job.digest, id(source.layer), source.level, source.channel_axis, source.channels

@@ -22,7 +22,7 @@ LARGE = 4_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class LayerSource:
     """What of an image layer is segmented.
 
     level : of a multiscale image; 0 is the finest.
@@ -121,7 +121,7 @@ def guess_level(layer: Image) -> int:
     return len(layer.data) - 1
 
 
-def current_plane(source: Source, point: tuple[float, ...]) -> tuple[int, ...]:
+def current_plane(source: LayerSource, point: tuple[float, ...]) -> tuple[int, ...]:
     """The plane of the result that the viewer's position (world coordinates) lies in."""
     at = source.layer.world_to_data(point[-source.layer.ndim :])
     factors = _factors(source)
@@ -129,7 +129,7 @@ def current_plane(source: Source, point: tuple[float, ...]) -> tuple[int, ...]:
     return tuple(int(np.clip(i, 0, n - 1)) for i, n in zip(planes, source.shape[:-2], strict=True))
 
 
-def rectangle(source: Source, shapes: Shapes | None) -> tuple[int, int, int, int]:
+def rectangle(source: LayerSource, shapes: Shapes | None) -> tuple[int, int, int, int]:
     """Box (y0, x0, y1, x1) in pixels around the selected shapes, else around the last one."""
     if shapes is None or len(shapes.data) == 0:
         raise ImageError(
@@ -148,7 +148,7 @@ def corners_of(box: tuple[int, int, int, int]) -> npt.NDArray[np.float64]:
     return np.array([[y0, x0], [y0, x1], [y1, x1], [y1, x0]])
 
 
-def _box(source: Source, world: npt.NDArray[Any], outside: str) -> tuple[int, int, int, int]:
+def _box(source: LayerSource, world: npt.NDArray[Any], outside: str) -> tuple[int, int, int, int]:
     """Box of pixels around points in world coordinates (points, axes), cut to the image."""
     world = world[:, -source.layer.ndim :]
     missing = source.layer.ndim - world.shape[1]
@@ -166,7 +166,7 @@ def _box(source: Source, world: npt.NDArray[Any], outside: str) -> tuple[int, in
     return y0, x0, y1, x1
 
 
-def visible(source: Source) -> tuple[int, int, int, int]:
+def visible(source: LayerSource) -> tuple[int, int, int, int]:
     """Box (y0, x0, y1, x1) in pixels of what the canvas shows of the image."""
     layer = source.layer
     ratio = np.ones(layer.ndim)
@@ -210,7 +210,7 @@ def _lengths(matrix: npt.NDArray[Any]) -> tuple[float, float]:
     return float(y), float(x)
 
 
-def placement(source: Source) -> Mapping[str, Any]:
+def placement(source: LayerSource) -> Mapping[str, Any]:
     """Keyword arguments that put a Labels layer exactly over the image."""
     layer, axes = source.layer, list(source.axes)
     factors = _factors(source)[axes]
@@ -239,7 +239,7 @@ def placement(source: Source) -> Mapping[str, Any]:
     }
 
 
-def _factors(source: Source) -> npt.NDArray[np.float64]:
+def _factors(source: LayerSource) -> npt.NDArray[np.float64]:
     if not source.layer.multiscale:
         return np.ones(source.layer.ndim)
     n = source.layer.ndim

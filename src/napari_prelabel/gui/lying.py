@@ -13,7 +13,7 @@ from napari.utils.transforms import Affine
 
 from ..values.labels import IMPORTED
 from ..values.vocabulary import IGNORE, UNLABELLED, Vocabulary, key
-from .images import Source, guess_channel_axis, placement
+from .images import LayerSource, guess_channel_axis, placement
 from .opened import is_picture
 from .result import METADATA, OURS, ResultLayer, after_edits, box_of_edits, values_met
 
@@ -66,15 +66,15 @@ def image_under(layer: Labels, layers: Iterable[Any]) -> Image | None:
     return (named or found or [None])[-1]
 
 
-def _sources(layer: Labels, image: Image) -> list[Source]:
+def _sources(layer: Labels, image: Image) -> list[LayerSource]:
     """What of an image has the shape of labels."""
     levels = range(len(image.data) if image.multiscale else 1)
     axes = {None, guess_channel_axis(image)}
-    found = [Source(image, level, axis) for level in levels for axis in axes]
+    found = [LayerSource(image, level, axis) for level in levels for axis in axes]
     return [source for source in found if source.shape == layer.data.shape]
 
 
-def _same_place(layer: Labels, source: Source) -> bool:
+def _same_place(layer: Labels, source: LayerSource) -> bool:
     """Whether the corners lie in the same places."""
     there = placement(source)
     matrix = source.layer._data_to_world

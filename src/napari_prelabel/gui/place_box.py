@@ -12,7 +12,7 @@ from ..values.errors import ImageError
 from ..values.job import Display, Job
 from . import from_file, images, limits
 from .background import Background
-from .images import Source
+from .images import LayerSource
 from .lying import image_under
 from .opened import is_picture
 from .parts import Combo, Name, column, label, row
@@ -223,7 +223,7 @@ class PlaceBox(QWidget):
     # The answers
 
     @property
-    def source(self) -> Source:
+    def source(self) -> LayerSource:
         """What is to be segmented; raises ImageError when nothing can be."""
         images.check(self.layer)
         layer = self.layer
@@ -233,7 +233,7 @@ class PlaceBox(QWidget):
         if axis is not None and self.channels[0].count():
             channels = self._chosen_channels()
         level = self.level.currentData() if layer.multiscale else 0
-        return Source(layer, level or 0, axis, channels, limits.limits_of(layer))
+        return LayerSource(layer, level or 0, axis, channels, limits.limits_of(layer))
 
     def where(self) -> dict[str, Any]:
         """What a job says of the image: rectangle, channels, limits; ImageError without one."""

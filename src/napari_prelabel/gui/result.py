@@ -17,7 +17,7 @@ from ..values.labels import HUMAN, IMPORTED, MODEL, Ids, LabelMap, Mask
 from ..values.vocabulary import Vocabulary
 from .annotation import Annotation, Index, Plane, box_of
 from .history import Step, Stroke
-from .images import Source
+from .images import LayerSource
 from .seconds import Seconds
 from .strips import LARGE
 
@@ -64,7 +64,7 @@ class ResultLayer:
         self.layer = layer
         self.image: Callable[[], Image | None] = ref(image) if image is not None else _nothing
         self.place: tuple[int, int | None] | None = None
-        self.source: Source | None = None
+        self.source: LayerSource | None = None
         self.turn = 0
         self.kept: Path | None = None
         self.annotation = Annotation(layer.data.shape, vocabulary)

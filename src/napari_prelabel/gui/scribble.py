@@ -16,7 +16,7 @@ from ..engine.pool import Pool
 from ..engine.tasks import Scribbled, reach_of
 from ..values.errors import Cancelled, PrelabelError, WorkerDied
 from .annotation import Index
-from .images import Source, current_plane
+from .images import LayerSource, current_plane
 from .parts import counted, sentence
 from .result import ResultLayer
 from .scribble_asker import ScribbleAsker, Settings, Wish
@@ -40,7 +40,7 @@ class Desk:
     locked : names of the classes whose pixels stay.
     """
 
-    target: Callable[[], tuple[ResultLayer, Source]]
+    target: Callable[[], tuple[ResultLayer, LayerSource]]
     settings: Callable[[], Settings]
     locked: Callable[[], frozenset[str]]
     pool: Callable[[], Pool]
@@ -55,7 +55,7 @@ class ScribbleTool(QObject):
     def __init__(self, viewer: Any, box: ScribbleBox, desk: Desk) -> None:
         super().__init__()
         self._viewer, self._box, self._desk = viewer, box, desk
-        self._held: tuple[ResultLayer, Source] | None = None
+        self._held: tuple[ResultLayer, LayerSource] | None = None
         self._plane: Plane = ()
         self._strokes: Strokes | None = None
         self._preview: Preview | None = None

@@ -7,7 +7,7 @@ from napari.layers import Image, Labels
 
 from ..values.errors import ImageError
 from . import images
-from .images import Source
+from .images import LayerSource
 from .place_box import PlaceBox
 from .result import ResultLayer
 from .session import Session
@@ -15,7 +15,7 @@ from .session import Session
 
 def target_of(
     viewer: Any, session: Session, place: PlaceBox, fresh: Callable[[], ResultLayer]
-) -> tuple[ResultLayer, Source]:
+) -> tuple[ResultLayer, LayerSource]:
     """The selected labels if they are ours, else those of the dock's image, else `fresh`.
 
     Raises ImageError when no image of theirs is open.
@@ -29,7 +29,7 @@ def target_of(
     return result, source_of(result, place)
 
 
-def source_of(result: ResultLayer, place: PlaceBox) -> Source:
+def source_of(result: ResultLayer, place: PlaceBox) -> LayerSource:
     """What of the image the labels lie on; raises ImageError when it is closed or another size."""
     image = result.image()
     if image is None:
@@ -43,7 +43,7 @@ def source_of(result: ResultLayer, place: PlaceBox) -> Source:
     raise ImageError("The image has another size than these labels: run once more.")
 
 
-def _sources(image: Image) -> list[Source]:
+def _sources(image: Image) -> list[LayerSource]:
     levels = len(image.data) if image.multiscale else 1
     axis = images.guess_channel_axis(image)
-    return [Source(image, level, a) for level in range(levels) for a in {axis, None}]
+    return [LayerSource(image, level, a) for level in range(levels) for a in {axis, None}]

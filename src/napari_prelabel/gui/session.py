@@ -19,7 +19,7 @@ from ..values.job import Job, Progress
 from ..values.labels import Ids, LabelMap
 from ..values.vocabulary import Vocabulary
 from .history import Step
-from .images import Source, placement
+from .images import LayerSource, placement
 from .lying import belongs
 from .parts import Tone, counted
 from .result import SHARE_S, ResultLayer, dtype_for
@@ -44,7 +44,7 @@ class Task:
 
     number: int
     job: Job
-    source: Source
+    source: LayerSource
     planes: int
     locked: frozenset[str]
     overwrite: bool
@@ -165,7 +165,7 @@ class Session(QObject):
     def start(
         self,
         job: Job,
-        source: Source,
+        source: LayerSource,
         planes: list[Plane],
         locked: frozenset[str] = frozenset(),
         overwrite: bool = False,
@@ -317,7 +317,7 @@ class Session(QObject):
         task.result.turn = next(_turns)
         return task.result
 
-    def empty(self, source: Source, vocabulary: Vocabulary, *held: Ids) -> ResultLayer:
+    def empty(self, source: LayerSource, vocabulary: Vocabulary, *held: Ids) -> ResultLayer:
         """A new result layer without labels, to be painted into or filled by a run.
 
         held : ids that it is to hold, with others than those of the classes among them.

@@ -15,7 +15,7 @@ from ..values.errors import Cancelled, PrelabelError
 from ..values.job import Job, Progress
 from ..values.labels import LabelMap
 from ..values.vocabulary import UNLABELLED, Vocabulary, key, typed
-from .images import Source
+from .images import LayerSource
 from .method_box import MethodBox
 from .models_box import ModelsBox
 from .parts import button, column, label, row, sentence
@@ -91,7 +91,7 @@ class Suggester(QWidget):
         job = Job(ready_list(models), models=models, region=self._place.rectangle())
         return replace(self._method.apply(job), method="base", reference=None, min_score=0.0)
 
-    def _begin(self, job: Job, source: Source, planes: list[Plane]) -> None:
+    def _begin(self, job: Job, source: LayerSource, planes: list[Plane]) -> None:
         self._found = []
         self._say("Looking what the image shows…")
         self._batch = self._runner.start(job, source.view, planes)

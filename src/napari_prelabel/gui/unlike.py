@@ -16,7 +16,7 @@ from qtpy.QtCore import QObject
 from ..models import catalog
 from ..values.errors import PrelabelError
 from .background import Background
-from .images import Source
+from .images import LayerSource
 from .method_box import MethodBox
 from .models_box import ModelsBox
 from .place_box import PlaceBox
@@ -129,7 +129,7 @@ class Unlike(QObject):
         self._run()
 
 
-def foreign(clip: str, source: Source, plane: tuple[int, ...]) -> bool:
+def foreign(clip: str, source: LayerSource, plane: tuple[int, ...]) -> bool:
     """Whether a plane is surely no drawn scene of a demo model; reads lazy arrays."""
     from ..engine.likeness import Likeness
 

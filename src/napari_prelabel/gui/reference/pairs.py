@@ -14,7 +14,7 @@ from ...values.faults import one_line, sentence_of
 from ...values.labels import MODEL, Ids, one_channel, relabel
 from ...values.vocabulary import Class, Vocabulary, key
 from ..annotation import planes_of
-from ..images import Source, guess_channel_axis
+from ..images import LayerSource, guess_channel_axis
 from ..lying import belongs
 from ..opened import is_picture
 from ..result import METADATA, ResultLayer
@@ -67,7 +67,7 @@ class Taken:
     """
 
     name: str
-    source: Source
+    source: LayerSource
     ids: Any
     vocabulary: Vocabulary
     labels: str = ""
@@ -161,11 +161,13 @@ def _named(layer: Labels) -> Vocabulary | None:
         return None
 
 
-def _source(image: Image, labels: Labels) -> Source | None:
+def _source(image: Image, labels: Labels) -> LayerSource | None:
     """Which level and channels of an image have the shape of the labels."""
     axis = guess_channel_axis(image)
     levels = range(len(image.data)) if image.multiscale else range(1)
-    sources = [Source(image, level, a) for level in levels for a in dict.fromkeys((axis, None))]
+    sources = [
+        LayerSource(image, level, a) for level in levels for a in dict.fromkeys((axis, None))
+    ]
     shape = tuple(labels.data.shape)
     found = next((s for s in sources if s.shape == shape), None)
     if found is None and len(shape) == 3 and shape[-1] in (3, 4):
@@ -173,7 +175,7 @@ def _source(image: Image, labels: Labels) -> Source | None:
     return found
 
 
-def source_of(pair: Pair) -> Source:
+def source_of(pair: Pair) -> LayerSource:
     """What of the image the labels lie over; raises ImageError when nothing fits."""
     told = pair.result.source if pair.result is not None else None
     if told is not None and told.layer is pair.image and told.shape == pair.labels.data.shape:

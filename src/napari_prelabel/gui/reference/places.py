@@ -9,7 +9,7 @@ import numpy as np
 from napari.layers import Image, Labels, Layer, Shapes
 from qtpy.QtCore import QObject, Signal
 
-from ..images import Source, corners_of, guess_channel_axis, placement
+from ..images import LayerSource, corners_of, guess_channel_axis, placement
 from ..opened import is_picture
 from .pairs import Pair, source_of
 from .reader import Reader
@@ -28,7 +28,7 @@ _INDEX = re.compile(r" \[(\d+)\]")
 class OpenPlane:
     """A plane of an open image; layer : its labels where there are some, else the image."""
 
-    source: Source
+    source: LayerSource
     layer: Layer
     plane: Plane
 
@@ -70,7 +70,7 @@ class Places(QObject):
         known = [p for p in self._pairs() if not p.problem and {p.image, p.labels} <= {*open_}]
         pairs = [(source_of(p), p.labels) for p in known]
         images = [x for x in open_ if is_picture(x) and not x.multiscale]
-        bare = [(Source(x), x) for x in images if guess_channel_axis(x) is None]
+        bare = [(LayerSource(x), x) for x in images if guess_channel_axis(x) is None]
         return [
             OpenPlane(source, layer, plane)
             for source, layer in [*pairs, *bare]

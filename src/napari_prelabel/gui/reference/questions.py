@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ...values.errors import ImageError, JobError
 from ...values.job import Job, Reference
-from ..images import Source
+from ..images import LayerSource
 from ..result import ResultLayer
 from .learn_box import Target
 from .pairs import Pair, Taken, in_words_of, joined, reviewed, source_of
@@ -149,7 +149,7 @@ def _job_of(result: ResultLayer) -> Job:
     return Job.from_json(json.dumps(told), "the run")
 
 
-def _source_of(result: ResultLayer) -> Source:
+def _source_of(result: ResultLayer) -> LayerSource:
     pair = Pair(image_named(result), result.layer, result)
     source = source_of(pair)
     if source.layer is not pair.image:

@@ -12,7 +12,7 @@ from .table import KIND, own_name, read_identity
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class Subject:
     """The image that labels belong to, as the file of labels tells it.
 
     image : its file name; that of the stack for the labels of a plane.
@@ -32,20 +32,20 @@ class Record:
         return plane_source(self.image, self.plane[0]) if self.plane else self.image
 
 
-def record_of(table: Any, path: Path) -> Record | None:
-    """The record in a table of classes of ours; None where it is no such table."""
+def subject_of(table: Any, path: Path) -> Subject | None:
+    """The subject in a table of classes of ours; None where it is no such table."""
     if not isinstance(table, dict) or table.get("format") != KIND:
         return None
     classes = table.get("classes")
     listed = classes if isinstance(classes, list) else []
     names = [c.get("name") for c in listed if isinstance(c, dict)]
-    return image_record(table.get("image"), table, tuple(map(str, names)), path)
+    return image_subject(table.get("image"), table, tuple(map(str, names)), path)
 
 
-def image_record(
+def image_subject(
     image: Any, told: Mapping[str, Any], classes: tuple[str, ...], path: Path
-) -> Record | None:
-    """The record of one image; `told` has what `table.identity` wrote."""
+) -> Subject | None:
+    """The subject of one image; `told` has what `table.identity` wrote."""
     try:
         name = own_name(image, path)
     except FileFormatError:
@@ -53,7 +53,7 @@ def image_record(
     found = read_identity(told)
     if "plane" in found:
         name = _of_stack(name, found["plane"][0])
-    return Record(name, classes=classes, **found)
+    return Subject(name, classes=classes, **found)
 
 
 def _of_stack(name: str, number: int) -> str:

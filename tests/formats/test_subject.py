@@ -7,7 +7,7 @@ import pytest
 
 from napari_prelabel.formats import FORMATS, LabelImage, Options
 from napari_prelabel.formats.folder import Claim, OutFolder, claim_of_array, export_one
-from napari_prelabel.formats.record import record_of
+from napari_prelabel.formats.subject import subject_of
 from napari_prelabel.formats.table import KIND
 
 PLANES = np.stack([np.full((4, 5), n, np.uint16) for n in (1, 2)])
@@ -15,9 +15,9 @@ PLANES = np.stack([np.full((4, 5), n, np.uint16) for n in (1, 2)])
 
 @pytest.mark.parametrize("classes", [5, "tree", None, {"name": "tree"}, [3, None]])
 def test_a_table_whose_classes_are_no_list_names_none(classes, tmp_path):
-    record = record_of({"format": KIND, "image": "a.jpg", "classes": classes}, tmp_path)
-    assert record is not None
-    assert record.classes == ()
+    subject = subject_of({"format": KIND, "image": "a.jpg", "classes": classes}, tmp_path)
+    assert subject is not None
+    assert subject.classes == ()
 
 
 def test_a_damaged_table_in_the_folder_ends_nothing(vocabulary, tmp_path):
