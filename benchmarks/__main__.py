@@ -1,37 +1,38 @@
 """`python -m benchmarks NAME`: which benches there are, and their options."""
 
-import argparse
 import json
-import sys
-from pathlib import Path
+from typing import Annotated
 
-from . import opening, stalls
+import typer
+
+from napari_prelabel.cli import screen
+
+from .commands import app
 
 
-def main(arguments: list[str]) -> int:
-    """Run a bench; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    benches = parser.add_subparsers(dest="bench", required=True)
-    bench = benches.add_parser("stalls", help=stalls.__doc__)
-    bench.add_argument("--megapixels", type=float, default=24.0)
-    bench.add_argument("--repeats", type=int, default=5)
-    bench.add_argument("--only", nargs="*", choices=stalls.NAMES, help="these actions alone")
-    bench.add_argument("--settle", type=float, default=stalls.SETTLE_S, metavar="SECONDS",
-                       help="leave the window alone so long around an action")  # fmt: skip
-    bench.add_argument("--json", type=Path, help="write the figures here, too")
-    child = benches.add_parser(opening.CHILD, help="used by `stalls`: one opening of a dock")
-    child.add_argument("who", choices=opening.WHO)
-    child.add_argument("settle", type=float)
-    given = parser.parse_args(arguments)
-    if given.bench == opening.CHILD:
-        opening.child(given.who, given.settle)
-    names = given.only or stalls.NAMES
-    rows = stalls.measure(given.megapixels, given.repeats, names, given.settle)
-    print(stalls.table(rows, given.megapixels))
-    if given.json is not None:
-        given.json.write_text(json.dumps(stalls.as_json(rows, given.megapixels), indent=1) + "\n")
-    return 0
+@app.command()
+def stalls(
+    megapixels: Annotated[float, typer.Option(min=0, help="Size of the image.")] = 24.0,
+    repeats: Annotated[int, typer.Option(min=1, help="Times that every action is done.")] = 5,
+    only: Annotated[
+        list[str] | None, typer.Option(help="This action; may be given several times.")
+    ] = None,
+    settle: Annotated[
+        float, typer.Option(min=0, help="Seconds that the window is left alone around an action.")
+    ] = 2.0,
+    json_file: screen.JsonFile = None,
+) -> None:
+    """Stalls of the window: what ours cost the GUI thread beyond napari's own of the kind."""
+    from napari_prelabel.jobs import choose
+
+    from . import stalls as window  # which brings Qt
+
+    names = [choose("only", name, window.NAMES) for name in only or window.NAMES]
+    rows = window.measure(megapixels, repeats, names, settle)
+    print(window.table(rows, megapixels))
+    if json_file is not None:
+        json_file.write_text(json.dumps(window.as_json(rows, megapixels), indent=1) + "\n")
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    app(prog_name="python -m benchmarks")

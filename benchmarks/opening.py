@@ -9,13 +9,11 @@ from typing import Any, NoReturn
 
 from .watch import Felt, felt, quiet
 
-CHILD, WHO = "opening", ("napari", "ours")
-
 
 def once(who: str, settle_s: float) -> Felt:
     """Open a napari, then a dock: an empty widget, or ours."""
     told = subprocess.run(
-        [sys.executable, "-m", "benchmarks", CHILD, who, str(settle_s)],
+        [sys.executable, "-m", "benchmarks.opening", who, str(settle_s)],
         capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     if told.returncode:
@@ -63,3 +61,7 @@ def is_whole(viewer: Any) -> bool:
         return False
     found = viewer.window._qt_window.findChildren(kind)
     return bool(found) and found[0].isVisible()
+
+
+if __name__ == "__main__":
+    child(sys.argv[1], float(sys.argv[2]))

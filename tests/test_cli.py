@@ -46,7 +46,7 @@ def photos(tmp_path):
 
 def test_version_and_help(prelabel):
     assert prelabel("--version").stdout == f"prelabel {__version__}\n"
-    for command in ([], ["run"], ["demo"], ["bench"], ["bench", "speed"], ["models", "fetch"]):
+    for command in ([], ["run"], ["demo"], ["models", "fetch"]):
         result = prelabel(*command, "--help")
         assert result.exit_code == 0
         assert "--help" in result.stdout
@@ -220,73 +220,6 @@ def test_descriptions_of_no_class_are_told(prelabel, photos, tmp_path):
     assert "1 class is described by d.json; 1 of its names belongs to no class: lake." in (
         result.stdout
     )
-
-
-def test_bench_accuracy_keeps_its_layout(prelabel, tmp_path):
-    file = tmp_path / "accuracy.json"
-    result = prelabel(
-        "bench", "accuracy", "--data", "synthetic", "--split", "test", "--limit", 2,
-        "--methods", "base,freecp", "--bases", "sclip", "--ap", "0.8", "--logit-scale", "40",
-        "--absent-classes", "mmseg", "--json", file,
-    )  # fmt: skip
-    assert result.exit_code == 0
-    assert "sclip" in result.stdout
-    assert "predicted alone counts 0 (--absent-classes mmseg)" in result.stdout
-    figures = json.loads(file.read_text(encoding="utf-8"))
-    assert figures["absent_classes"] == "mmseg"
-    assert "predicted alone counts 0" in figures["absent_classes_rule"]
-    assert [(r["method"], r["base"]) for r in figures["rows"]] == [
-        ("base", "sclip"),
-        ("freecp", "sclip"),
-    ]
-    keys = {
-        "method", "base", "miou", "miou_stuff", "miou_things", "pixel_accuracy", "boundary_f",
-        "pixels_to_fix", "interval",
-    }  # fmt: skip
-    assert all(keys <= set(row) for row in figures["rows"])
-    assert {"gain", "gain_interval"} <= set(figures["rows"][1])
-    assert prelabel.runner.jobs[-1].freecp.ap_threshold == 0.8
-    assert {job.logit_scale for job in prelabel.runner.jobs} == {40.0}
-
-
-def test_bench_speed_keeps_all_classes_on_random_weights(prelabel, tmp_path, monkeypatch):
-    from napari_prelabel.bench import speed
-
-    asked = []
-
-    def measured(engine, job, size, repeats):
-        asked.append((engine, job, size, repeats))
-        return {"stages": [{"name": "trunk", "seconds": 1.0, "forward": True}], "peak_mb": 1}
-
-    monkeypatch.setattr(speed, "measure", measured)
-    monkeypatch.setattr(catalog, "installed", lambda _: True)
-    file = tmp_path / "speed.json"
-    assert prelabel("bench", "speed", "--size", "64x96", "--json", file).exit_code == 0
-    assert prelabel("bench", "speed", "--models", "demo", "--method", "base").exit_code == 0
-    assert prelabel("bench", "speed", "--rp", "0.3").exit_code == 0
-    (_, first, size, repeats), (_, demo, *_), (_, told, *_) = asked
-    assert (size, repeats, len(first.vocabulary.classes)) == ((64, 96), 3, 171)
-    recommended = catalog.bundle_of("demo").freecp.rp_threshold
-    assert [j.freecp.rp_threshold for j in (first, demo, told)] == [0.0, recommended, 0.3]
-    assert json.loads(file.read_text(encoding="utf-8"))["stages"][0]["name"] == "trunk"
-
-
-@pytest.mark.parametrize(
-    ("arguments", "sentence"),
-    [
-        (["accuracy", "--data", "coco"], "data must be one of synthetic"),
-        (["accuracy", "--split", "all"], "no split 'all'"),
-        (["accuracy", "--methods", "magic"], "'magic' is no method"),
-        (["accuracy", "--methods", ","], "at least one"),
-        (["accuracy", "--bases", "magic"], "base must be one of"),
-        (["accuracy", "--absent-classes", "drop"], "absent_classes must be one of skip, mmseg"),
-        (["speed", "--size", "448"], "written like 448x600"),
-    ],
-)
-def test_bench_errors_are_one_sentence(arguments, sentence, prelabel):
-    result = prelabel("bench", *arguments)
-    assert result.exit_code == 2
-    assert sentence in result.stderr
 
 
 def test_models_are_listed_and_fetched(prelabel, monkeypatch):

@@ -1,5 +1,6 @@
-"""The built wheel carries the manifest, the sample data and the demo models."""
+"""The built wheel carries the manifest, the sample data and the demo models, no benchmarks."""
 
+import json
 import os
 import subprocess
 import sys
@@ -42,3 +43,22 @@ def test_the_manifest_and_the_sample_data_work_from_the_wheel(unpacked):
     assert Path(package).is_relative_to(unpacked)
     assert Path(weights).is_relative_to(unpacked)
     assert int(commands) >= 10
+
+
+def test_what_only_a_checkout_needs_stays_out(unpacked):
+    assert {p.name for p in unpacked.iterdir() if "dist-info" not in p.name} == {"napari_prelabel"}
+    assert not {"bench", "benchmarks", "synthetic"} & {
+        p.name for p in unpacked.joinpath("napari_prelabel").iterdir()
+    }
+
+
+def test_the_demo_runs_from_the_wheel(unpacked, tmp_path):
+    environment = os.environ | {"PYTHONPATH": str(unpacked), "PYTHONSAFEPATH": "1"}
+    code = "from napari_prelabel.cli import app; app()"
+    command = [sys.executable, "-c", code, "demo", "--limit", "1", "--no-window", "--device", "cpu"]
+    done = subprocess.run(
+        [*command, "--out", tmp_path], env=environment, cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((tmp_path / "report.json").read_text())["rows"]
+    assert [row["method"] for row in rows] == ["base", "freecp", "nerve", "reme"]

@@ -17,8 +17,7 @@ from PIL import Image
 
 from . import __version__
 from .batch import JobRunner
-from .bench.data import DataSet, Sample, load_synthetic
-from .bench.steps import finish
+from .engine.samples import DataSet, Sample, load_shipped
 from .engine.tasks import Learn, Learned, Reviewed
 from .formats import LabelImage, Options, export
 from .formats.atomic import write_atomic
@@ -28,6 +27,7 @@ from .values.faults import ends_all, sentence_of
 from .values.job import Job, Reference
 from .values.labels import Ids, LabelMap
 from .values.metrics import confusion, miou, pixel_accuracy
+from .values.steps import finish
 from .values.vocabulary import Vocabulary
 
 PAGE = "report.html"
@@ -81,7 +81,7 @@ class Results:
 
 def sample_scenes(limit: int | None = None) -> DataSet:
     """The sample scenes with the words that occur in them, and no others."""
-    data = load_synthetic("test", limit)
+    data = load_shipped("test", limit)
     classes = data.vocabulary.classes[: len(data.vocabulary.classes) - data.distractors]
     return replace(data, vocabulary=Vocabulary(classes), distractors=0)
 
@@ -148,7 +148,7 @@ def _every_method(
 
 def _learn(runner: Doer, folder: Path) -> Reference:
     """A reference set from drawn scenes that no sample scene repeats, as if corrected by hand."""
-    scenes = load_synthetic("train", LEARNT)
+    scenes = load_shipped("train", LEARNT)
     pairs = tuple(Reviewed(s.name, s.image, s.truth, scenes.vocabulary) for s in scenes.samples)
     place = folder / "reference-set"
     learnt: Learned = finish(runner.do(Learn(str(place), ENCODER, pairs)))

@@ -3,8 +3,8 @@ import open_clip
 import pytest
 import torch
 
-from napari_prelabel.bench.affinity import _majority, affinity_auc, layer_attention
-from napari_prelabel.bench.data import Sample
+from benchmarks.affinity import _majority, affinity_auc, layer_attention
+from napari_prelabel.engine.samples import Sample
 from napari_prelabel.models.clip import Clip
 from napari_prelabel.values.job import Windows
 

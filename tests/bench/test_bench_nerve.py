@@ -10,11 +10,11 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from napari_prelabel.bench import nerve
-from napari_prelabel.bench.data import DataSet, Sample
+from benchmarks import nerve
 from napari_prelabel.engine import run
 from napari_prelabel.engine.cache import Encodings
 from napari_prelabel.engine.run import Engine
+from napari_prelabel.engine.samples import DataSet, Sample
 from napari_prelabel.models import diffusion
 from napari_prelabel.models.catalog import bundle_of
 from napari_prelabel.models.clip import Clip

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from napari_prelabel.bench import reference
+from benchmarks import reference
 from napari_prelabel.values.errors import FileFormatError, JobError
 from napari_prelabel.values.settings import Proposals, ReME
 from napari_prelabel.values.vocabulary import IGNORE

@@ -9,9 +9,8 @@ import open_clip
 import pytest
 import torch
 
-from napari_prelabel.bench import accuracy, reme
-from napari_prelabel.bench.data import DataSet, Sample
-from napari_prelabel.bench.reme import (
+from benchmarks import reme
+from benchmarks.reme import (
     Bench,
     Corpus,
     Plan,
@@ -20,13 +19,15 @@ from napari_prelabel.bench.reme import (
     without_general,
     wrong_left,
 )
+from benchmarks.synthetic.classes import CLASSES
+from benchmarks.synthetic.scenes import scene
+from napari_prelabel.engine import accuracy
+from napari_prelabel.engine.samples import DataSet, Sample
 from napari_prelabel.models.clip import Clip
 from napari_prelabel.models.visual import ClipPatches
 from napari_prelabel.reference.phrases import Phrase
 from napari_prelabel.reference.store import ReferenceSet
 from napari_prelabel.reference.values import Addition, EncoderId, Segment, Source
-from napari_prelabel.synthetic.classes import CLASSES
-from napari_prelabel.synthetic.scenes import scene
 from napari_prelabel.values.errors import JobError
 from napari_prelabel.values.vocabulary import Vocabulary
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from napari_prelabel.bench import scribble as bench
-from napari_prelabel.bench.data import DataSet, Sample
+from benchmarks import scribble as bench
 from napari_prelabel.engine.cache import Encodings
 from napari_prelabel.engine.nerve import Affinities
+from napari_prelabel.engine.samples import DataSet, Sample
 from napari_prelabel.engine.timing import Stopwatch
 from napari_prelabel.methods.scribble import DEFAULTS, propose
 from napari_prelabel.models.denoising import HeadMaps

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from napari_prelabel.bench import reference_speed
-from napari_prelabel.bench.reference_speed import Size, measure
+from benchmarks import reference_speed
+from benchmarks.reference_speed import Size, measure
 from napari_prelabel.methods import reme
 from napari_prelabel.values.errors import JobError
 

@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from napari_prelabel.bench import speed
+from benchmarks import speed
 from napari_prelabel.engine.timing import StageTime
 from napari_prelabel.values.errors import JobError
 from napari_prelabel.values.job import FreeCP, Job, Progress

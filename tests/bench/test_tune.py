@@ -6,14 +6,14 @@ import open_clip
 import pytest
 import torch
 
-from napari_prelabel.bench import tune
-from napari_prelabel.bench.data import DataSet, Sample
-from napari_prelabel.bench.steps import finish
+from benchmarks import tune
 from napari_prelabel.engine.cache import Encodings
 from napari_prelabel.engine.run import Engine
+from napari_prelabel.engine.samples import DataSet, Sample
 from napari_prelabel.models.clip import Clip
 from napari_prelabel.values.job import FreeCP, Job, Windows
 from napari_prelabel.values.metrics import confusion
+from napari_prelabel.values.steps import finish
 from napari_prelabel.values.vocabulary import Vocabulary
 
 CONFIG = {

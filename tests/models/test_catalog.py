@@ -7,13 +7,13 @@ import numpy as np
 import open_clip
 import pytest
 
+from benchmarks.synthetic.classes import CLASSES
 from napari_prelabel.engine.encode import REME_TEMPLATES
 from napari_prelabel.methods.pairs import SIMILARITY
 from napari_prelabel.models import catalog
 from napari_prelabel.models.catalog import BUNDLES, MODELS
 from napari_prelabel.models.catalog_diffusion import DIFFUSIONS
 from napari_prelabel.models.clip import load_clip
-from napari_prelabel.synthetic.classes import CLASSES
 from napari_prelabel.values.errors import FileFormatError, ModelError
 from napari_prelabel.values.job import BASES, METHODS, Windows
 

@@ -5,8 +5,8 @@ import torch
 from diffusers import AutoencoderKL, PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from benchmarks.synthetic.train.diffusion_parts import write_tokenizer
 from napari_prelabel.models.catalog_diffusion import DiffusionEntry
-from napari_prelabel.synthetic.train.diffusion_parts import write_tokenizer
 
 BLOCK = "transformer_blocks.0.attn1"
 LAYERS = (f"up_blocks.1.attentions.1.{BLOCK}", f"down_blocks.0.attentions.0.{BLOCK}")

@@ -5,10 +5,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from benchmarks.synthetic.captions import joined, phrase
+from benchmarks.synthetic.classes import CLASS_IDS
 from napari_prelabel.reference import phrases
 from napari_prelabel.reference.phrases import Phrase, by_rules, by_spacy, extractor, singular
-from napari_prelabel.synthetic.captions import joined, phrase
-from napari_prelabel.synthetic.classes import CLASS_IDS
 from napari_prelabel.values.errors import JobError, MissingExtra
 
 CAPTIONS = """

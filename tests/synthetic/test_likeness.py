@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from benchmarks.synthetic import likeness as module
 from napari_prelabel.engine.likeness import Likeness
-from napari_prelabel.synthetic import likeness as module
 
 
 def flat(count, seed):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from napari_prelabel.synthetic import (
+from benchmarks.synthetic import (
     CLASS_IDS,
     CLASSES,
     DISTRACTORS,
@@ -17,12 +17,12 @@ from napari_prelabel.synthetic import (
     scene,
     split_seeds,
 )
-from napari_prelabel.synthetic.captions import described, in_detail
-from napari_prelabel.synthetic.classes import COLOUR_NAMES, STUFF_COLOURS
-from napari_prelabel.synthetic.colour_auc import auc, colour_auc
-from napari_prelabel.synthetic.sample_set import sample_seeds, vocabulary_text, write_samples
-from napari_prelabel.synthetic.shapes import SHAPES, draw_thing
-from napari_prelabel.synthetic.textures import TONES, texture
+from benchmarks.synthetic.captions import described, in_detail
+from benchmarks.synthetic.classes import COLOUR_NAMES, STUFF_COLOURS
+from benchmarks.synthetic.colour_auc import auc, colour_auc
+from benchmarks.synthetic.sample_set import sample_seeds, vocabulary_text, write_samples
+from benchmarks.synthetic.shapes import SHAPES, draw_thing
+from benchmarks.synthetic.textures import TONES, texture
 from napari_prelabel.values.errors import PrelabelError
 from napari_prelabel.values.samples import sample_path
 
@@ -62,7 +62,7 @@ def test_every_pixel_is_labelled_at_any_size(size):
 
 
 def test_sizes_drawn_from_the_seed_stay_in_range():
-    from napari_prelabel.synthetic.scenes import scene_size
+    from benchmarks.synthetic.scenes import scene_size
 
     sizes = np.asarray([scene_size(s, "train") for s in range(300)])
     assert sizes.min() == 128
@@ -201,7 +201,7 @@ def test_shipped_vocabularies_and_descriptions_cover_all_classes():
 
 
 def test_samples_are_written_as_shipped(tmp_path, monkeypatch):
-    from napari_prelabel.synthetic import sample_set
+    from benchmarks.synthetic import sample_set
 
     monkeypatch.setattr(sample_set, "SAMPLE_OFFSETS", (91,))
     write_samples(tmp_path)

@@ -8,19 +8,19 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from napari_prelabel.synthetic import CLASS_IDS, CLASSES, DISTRACTORS
-from napari_prelabel.synthetic.train import loader, losses
-from napari_prelabel.synthetic.train.cache import open_cache
-from napari_prelabel.synthetic.train.clip import Plan, learning_rate, train
-from napari_prelabel.synthetic.train.crops import (
+from benchmarks.synthetic import CLASS_IDS, CLASSES, DISTRACTORS
+from benchmarks.synthetic.train import loader, losses
+from benchmarks.synthetic.train.cache import open_cache
+from benchmarks.synthetic.train.clip import Plan, learning_rate, train
+from benchmarks.synthetic.train.crops import (
     BATCH,
     NAMED_SHARE,
     CropSource,
     vocabulary_words,
 )
-from napari_prelabel.synthetic.train.evaluate import refined
-from napari_prelabel.synthetic.train.loader import Order
-from napari_prelabel.synthetic.train.model import (
+from benchmarks.synthetic.train.evaluate import refined
+from benchmarks.synthetic.train.loader import Order
+from benchmarks.synthetic.train.model import (
     CONFIG,
     TAILS,
     build,
@@ -192,7 +192,7 @@ def plan(folder, steps):
 
 
 def test_training_resumes_where_it_stopped(tmp_path, cache, monkeypatch):
-    from napari_prelabel.synthetic.train import clip
+    from benchmarks.synthetic.train import clip
 
     monkeypatch.setattr(clip, "open_source", lambda *_: CropSource(cache, ["tuba"]))
     monkeypatch.setattr(clip, "validate", lambda *_: {})
@@ -214,8 +214,8 @@ def test_two_checkpoints_are_blended(tmp_path, share):
     from safetensors.torch import load_file
     from typer.testing import CliRunner
 
-    from napari_prelabel.synthetic.train import clip
-    from napari_prelabel.synthetic.train.__main__ import app
+    from benchmarks.synthetic.train import clip
+    from benchmarks.synthetic.train.__main__ import app
 
     runs = []
     for seed, name in ((1, "early.pt"), (2, "late.pt")):
@@ -263,7 +263,7 @@ def test_larger_batches(cache):
 
 
 def test_validation_writes_figures_and_weights(tmp_path, cache, monkeypatch):
-    from napari_prelabel.synthetic.train import clip
+    from benchmarks.synthetic.train import clip
 
     chosen = plan(tmp_path, 1)
     run = clip.start(chosen, CPU)
@@ -280,7 +280,7 @@ def test_validation_writes_figures_and_weights(tmp_path, cache, monkeypatch):
 def test_the_card_tells_the_log_s_figures(tmp_path):
     from typer.testing import CliRunner
 
-    from napari_prelabel.synthetic.train.__main__ import app
+    from benchmarks.synthetic.train.__main__ import app
 
     row = {"miou": 41.5, "stuff": 88.0, "things": 17.25}
     entry = {"step": 77, "minutes": 3.5, "retrieval": {"cls": 71.9, "mean": 67.6}}

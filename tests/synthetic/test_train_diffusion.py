@@ -10,15 +10,15 @@ from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionMod
 from PIL import Image
 from typer.testing import CliRunner
 
+from benchmarks.synthetic.scenes import scene
+from benchmarks.synthetic.train import diffusion, diffusion_card, diffusion_parts, heads
+from benchmarks.synthetic.train.__main__ import app
+from benchmarks.synthetic.train.cache import open_cache
+from benchmarks.synthetic.train.diffusion import Plan
 from napari_prelabel.models import catalog_diffusion
 from napari_prelabel.models.catalog_diffusion import DIFFUSIONS, DiffusionEntry
 from napari_prelabel.models.denoising import HeadMaps
 from napari_prelabel.models.diffusion import load_folder
-from napari_prelabel.synthetic.scenes import scene
-from napari_prelabel.synthetic.train import diffusion, diffusion_card, diffusion_parts, heads
-from napari_prelabel.synthetic.train.__main__ import app
-from napari_prelabel.synthetic.train.cache import open_cache
-from napari_prelabel.synthetic.train.diffusion import Plan
 from napari_prelabel.values.errors import FileFormatError
 
 CPU = torch.device("cpu")

@@ -10,14 +10,14 @@ import torch.nn.functional as F
 from transformers import Dinov2Model
 from typer.testing import CliRunner
 
-from napari_prelabel.synthetic import scene
-from napari_prelabel.synthetic.train import distil, views, visual, visual_evaluate, visual_model
-from napari_prelabel.synthetic.train.__main__ import app
-from napari_prelabel.synthetic.train.cache import open_cache
-from napari_prelabel.synthetic.train.proposals import CUTS, Proposals, open_proposals
-from napari_prelabel.synthetic.train.views import SEEN, ViewSource, view_side
-from napari_prelabel.synthetic.train.visual import Plan, learning_rate, train
-from napari_prelabel.synthetic.train.visual_evaluate import (
+from benchmarks.synthetic import scene
+from benchmarks.synthetic.train import distil, views, visual, visual_evaluate, visual_model
+from benchmarks.synthetic.train.__main__ import app
+from benchmarks.synthetic.train.cache import open_cache
+from benchmarks.synthetic.train.proposals import CUTS, Proposals, open_proposals
+from benchmarks.synthetic.train.views import SEEN, ViewSource, view_side
+from benchmarks.synthetic.train.visual import Plan, learning_rate, train
+from benchmarks.synthetic.train.visual_evaluate import (
     BINS,
     Segments,
     collect,
@@ -25,7 +25,7 @@ from napari_prelabel.synthetic.train.visual_evaluate import (
     retrieved,
     spread,
 )
-from napari_prelabel.synthetic.train.visual_model import (
+from benchmarks.synthetic.train.visual_model import (
     PATCH,
     Student,
     centred,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from napari_prelabel.synthetic.train.proposals import (
+from benchmarks.synthetic.train.proposals import (
     CUTS,
     LEAST,
     SIDE,
@@ -56,7 +56,7 @@ def test_rows_are_the_segments_boxes_and_are_kept(tmp_path, picture, monkeypatch
     for scene, cut, number, y0, x0, y1, x1 in made.rows:
         ys, xs = np.nonzero(made.labels[scene, cut] == number)
         assert (ys.min(), xs.min(), ys.max() + 1, xs.max() + 1) == (y0, x0, y1, x1)
-    monkeypatch.setattr("napari_prelabel.synthetic.train.proposals.propose", None)
+    monkeypatch.setattr("benchmarks.synthetic.train.proposals.propose", None)
     again = open_proposals(tmp_path, images, processes=1)  # reads, or the cut would fail
     np.testing.assert_array_equal(again.rows, made.rows)
     np.testing.assert_array_equal(again.labels, made.labels)

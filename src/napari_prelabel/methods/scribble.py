@@ -30,7 +30,7 @@ from .walk import Graph
 Ids = npt.NDArray[np.uint16]
 Mask = npt.NDArray[np.bool_]
 
-# Chosen on validation scenes by `python -m napari_prelabel.bench.scribble sweep`.
+# Chosen on validation scenes by `python -m benchmarks.scribble sweep`.
 DEFAULTS = Parameters(alpha=0.9, beta=0.8, steps=20, tolerance=1e-3)
 # Share of the highest score beside the stroke below which no object goes on.
 FLOOR = 0.2

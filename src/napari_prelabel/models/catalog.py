@@ -147,9 +147,9 @@ BUNDLES: Mapping[str, Bundle] = {
         diffusion="demo-diffusion",
         methods=_ALL,
         base="clearclip",
-        # Best of `python -m napari_prelabel.bench.tune` on 12 validation scenes.
+        # Best of `python -m benchmarks.tune` on 12 validation scenes.
         freecp=FreeCP(rp_threshold=0.20, ap_threshold=0.70, empty_pixel="base"),
-        # Best of `python -m napari_prelabel.bench.nerve sweep` on as many.
+        # Best of `python -m benchmarks.nerve sweep` on as many.
         nerve=Nerve(alpha=0.7, beta=0.3, steps=5),
     ),
     "vitb16": Bundle(

@@ -65,7 +65,7 @@ DIFFUSIONS: Mapping[str, DiffusionEntry] = {
     "demo-diffusion": DiffusionEntry(
         "sample",
         "BSD-3-Clause, trained on drawn scenes",
-        # By `python -m napari_prelabel.synthetic.train diffusion-heads` on validation scenes: this
+        # By `python -m benchmarks.synthetic.train diffusion-heads` on validation scenes: this
         # layer has the best AUC by far, 0.901 at 192 pixels and 0.908 at 256, of 1.8 times the
         # tokens.
         (f"up_blocks.2.attentions.0.{_BLOCK}",),

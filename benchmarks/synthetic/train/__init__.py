@@ -1,0 +1,1 @@
+"""Training of the demo models: ``python -m benchmarks.synthetic.train clip``."""

@@ -1,1 +1,0 @@
-"""Accuracy and speed, measured."""
