@@ -18,7 +18,7 @@ import numpy.typing as npt
 import torch
 
 from napari_prelabel.engine import accuracy
-from napari_prelabel.engine.accuracy import NO_BASE, Runner, Tally
+from napari_prelabel.engine.accuracy import NO_BASE, ImageRunner, MethodTally
 from napari_prelabel.engine.accuracy import variants as variants_of
 from napari_prelabel.engine.cache import Encodings
 from napari_prelabel.engine.embed import Looker, embed
@@ -156,12 +156,12 @@ class Bench:
 
     def label(
         self, held: ReferenceSet, data: DataSet, name: str, settings: ReME, against: str = ""
-    ) -> Generator[str, None, Tally]:
+    ) -> Generator[str, None, MethodTally]:
         """Label all images of a data set; yields before each."""
         retriever = Retriever(
             held, self.looker, self.watch, lambda texts: torch.from_numpy(self.words(texts))
         )
-        tally = Tally(name, NO_BASE, against)
+        tally = MethodTally(name, NO_BASE, against)
         count = len(data.vocabulary.classes)
         for sample in data.samples:
             yield f"{sample.name} {name}"
@@ -180,8 +180,8 @@ def counts_of(text: str) -> tuple[int, ...]:
 
 
 def compare(
-    runner: Runner, bench: Bench, data: DataSet, job: Job, plan: Plan
-) -> Generator[str, None, tuple[list[Tally], dict[str, Any]]]:
+    runner: ImageRunner, bench: Bench, data: DataSet, job: Job, plan: Plan
+) -> Generator[str, None, tuple[list[MethodTally], dict[str, Any]]]:
     """`measure`, with the job's base, FreeCP and NERVE before it."""
     chosen = variants_of(("base", "freecp", "nerve"))
     steps = accuracy.measure(runner, data, job, chosen, (job.base,), job.freecp)
@@ -189,7 +189,7 @@ def compare(
         try:
             sample, method, _ = next(steps)
         except StopIteration as end:
-            tallies: list[Tally] = end.value
+            tallies: list[MethodTally] = end.value
             break
         yield f"{sample.name} {method}"
     found, facts = yield from measure(bench, data, plan)
@@ -198,7 +198,7 @@ def compare(
 
 def measure(
     bench: Bench, data: DataSet, plan: Plan = Plan()
-) -> Generator[str, None, tuple[list[Tally], dict[str, Any]]]:
+) -> Generator[str, None, tuple[list[MethodTally], dict[str, Any]]]:
     """Run the learning curve and the ablation.
 
     Yields what is done; returns one tally per row, and facts about the caption set.

@@ -126,8 +126,6 @@ def test_functions_fit_on_a_screen():
 def test_no_two_public_classes_share_a_name():
     places = defaultdict(list)
     for path, parts in modules():
-        if parts[0] in ("bench", "synthetic"):  # they leave the package
-            continue
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 places[node.name].append("/".join(parts))
@@ -140,7 +138,6 @@ def test_generators_are_followed_by_a_loop_not_by_hand():
     by_hand = [
         f"{path.relative_to(ROOT)}:{node.lineno}"
         for path, parts in modules()
-        if parts[0] != "bench" and parts != ("cli", "bench")
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.ExceptHandler)
         and node.type

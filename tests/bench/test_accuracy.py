@@ -7,7 +7,7 @@ from benchmarks.data import load_synthetic
 from napari_prelabel.engine.accuracy import (
     HEAD,
     METHODS,
-    Tally,
+    MethodTally,
     measure,
     report,
     rows_of,
@@ -156,7 +156,7 @@ def test_with_the_true_classes_given_the_gain_is_over_the_base_that_got_them():
 
 def test_images_without_a_class_do_not_widen_the_interval():
     """Every image is half right; only the first two have a car, which is taken in all of them."""
-    samples, tally = [], Tally("base", "sclip")
+    samples, tally = [], MethodTally("base", "sclip")
     for n in range(8):
         truth = np.full((4, 4), 3 if n < 2 else 1, np.uint16)
         guess = truth.copy()
@@ -256,7 +256,7 @@ def test_a_palette_mask_is_read_by_its_ids(tmp_path):
 
 
 def test_tallies_start_empty():
-    assert Tally("base", "sclip").confusions == []
+    assert MethodTally("base", "sclip").confusions == []
     assert set(METHODS) == {"base", "freecp", "nerve", "freecp, diffusion", "reme"}
 
 

@@ -31,7 +31,7 @@ TOLERANCE = 2.0
 Image = npt.NDArray[np.uint8]
 
 
-class Runner(Protocol):
+class ImageRunner(Protocol):
     """What runs a job on pixels (H, W, 3) uint8; an Engine does."""
 
     def run(self, job: Job, image: Image) -> Generator[Progress, None, LabelMap]: ...
@@ -64,7 +64,7 @@ NO_BASE = "-"
 
 
 @dataclass(slots=True, eq=False)
-class Tally:
+class MethodTally:
     """What one method did on the images so far; one entry per image in each list.
 
     against : the method whose row its gain is measured against.
@@ -97,13 +97,13 @@ def variants(
 
 
 def measure(
-    runner: Runner,
+    runner: ImageRunner,
     data: DataSet,
     job: Job,
     chosen: Mapping[str, Variant],
     bases: Sequence[str],
     freecp: FreeCP | None = None,
-) -> Generator[tuple[Sample, str, str], None, list[Tally]]:
+) -> Generator[tuple[Sample, str, str], None, list[MethodTally]]:
     """Run every method on every base over all images; an image's encodings serve all of them.
 
     job : models, windows and precision; its vocabulary is replaced by the data set's.
@@ -112,9 +112,12 @@ def measure(
     Yields (sample, method, base) before each run; returns one tally per method and base.
     """
     tallies = {
-        (m, b): Tally(m, b, v.against) for b in bases for m, v in chosen.items() if m not in _ALONE
+        (m, b): MethodTally(m, b, v.against)
+        for b in bases
+        for m, v in chosen.items()
+        if m not in _ALONE
     }
-    tallies |= {(m, NO_BASE): Tally(m, NO_BASE) for m in chosen if m in _ALONE}
+    tallies |= {(m, NO_BASE): MethodTally(m, NO_BASE) for m in chosen if m in _ALONE}
     count = len(data.vocabulary.classes)
     for sample in data.samples:
         for (method, base), tally in tallies.items():
@@ -142,7 +145,7 @@ def _with(variant: Variant, freecp: FreeCP | None) -> Variant:
 
 
 def _labels(
-    runner: Runner, job: Job, variant: Variant, vocabulary: Vocabulary, sample: Sample
+    runner: ImageRunner, job: Job, variant: Variant, vocabulary: Vocabulary, sample: Sample
 ) -> Ids:
     """Ids of the whole vocabulary, also where only the true classes were asked for."""
     job = replace(job, method=variant.method, freecp=variant.freecp, vocabulary=vocabulary)
@@ -154,7 +157,9 @@ def _labels(
     return relabel(ids, {i: c.id for i, c in enumerate(true, start=1)})
 
 
-def report(tallies: Sequence[Tally], data: DataSet, absent: Absent = "skip") -> dict[str, Any]:
+def report(
+    tallies: Sequence[MethodTally], data: DataSet, absent: Absent = "skip"
+) -> dict[str, Any]:
     """The figures as plain JSON values, in percent; rows in the order of the tallies.
 
     Each row has method, base, miou, miou_stuff, miou_things, pixel_accuracy, boundary_f,
@@ -179,7 +184,9 @@ def report(tallies: Sequence[Tally], data: DataSet, absent: Absent = "skip") -> 
     }
 
 
-def _row(tally: Tally, data: DataSet, base: Tally | None, absent: Absent) -> dict[str, Any]:
+def _row(
+    tally: MethodTally, data: DataSet, base: MethodTally | None, absent: Absent
+) -> dict[str, Any]:
     classes = data.classes if absent == "skip" else range(1, len(data.vocabulary.classes) + 1)
     matrices = tally.matrices
     total = matrices.sum(0)
