@@ -171,6 +171,11 @@ def test_demo_writes_a_report(prelabel, tmp_path):
     assert result.exit_code == 0
     assert (tmp_path / "demo" / "report.html").exists()
     assert "report.html" in result.stdout
+    # A line for each scene and method, where the output is no terminal, too.
+    told = [line for line in result.stderr.splitlines() if " of 5: " in line]
+    assert told[0] == "1 of 5: 10 corrected scenes, reme"
+    assert told[-1] == "5 of 5: scene-01, reme"
+    assert len(told) == 5
 
 
 def test_demo_opens_napari_when_there_is_a_display(prelabel, tmp_path, monkeypatch):

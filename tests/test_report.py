@@ -8,10 +8,11 @@ from PIL import Image
 
 from napari_prelabel import report
 from napari_prelabel.formats.png import read_png
+from napari_prelabel.models.catalog import bundle_of
 from napari_prelabel.values.job import Reference
 from napari_prelabel.values.vocabulary import Vocabulary
 
-METHODS = report.columns("demo")
+METHODS = bundle_of("demo").methods
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +27,7 @@ def test_every_scene_is_run_with_every_method(demo):
     assert steps == [("10 corrected scenes", "reme")] + [
         (scene, method) for scene in ("scene-01", "scene-02") for method in METHODS
     ]
+    assert len(steps) == report.count("demo", 2)
     assert [len(r) for r in results.methods.values()] == [2] * len(METHODS)
 
 

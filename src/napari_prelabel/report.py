@@ -86,9 +86,10 @@ def sample_scenes(limit: int | None = None) -> DataSet:
     return replace(data, vocabulary=Vocabulary(classes), distractors=0)
 
 
-def columns(models: str) -> tuple[str, ...]:
-    """The methods a bundle can do."""
-    return bundle_of(models).methods
+def count(models: str, scenes: int) -> int:
+    """How many steps `run_demo` yields for so many scenes: one a method, one to learn from."""
+    methods = bundle_of(models).methods
+    return scenes * len(methods) + ("reme" in methods)
 
 
 def run_demo(

@@ -204,11 +204,13 @@ def demo(
     runner = screen.engine(device)
     scenes = report.sample_scenes(limit)
     with screen.bar() as bar:
-        task = bar.add_task("", total=len(scenes.samples) * len(report.columns(models)))
+        total = report.count(models, len(scenes.samples))
+        task = bar.add_task("", total=total)
         steps = Followed(report.run_demo(runner, scenes, out_folder, models))
-        for name, method in steps:
-            bar.update(task, description=f"{name} {method}")
-            bar.advance(task)
+        for number, (name, method) in enumerate(steps):
+            # A line each: where the output is a file, a bar that moves shows nothing for minutes.
+            bar.console.print(screen.plain(f"{number + 1} of {total}: {name}, {method}"))
+            bar.update(task, description=f"{name} {method}", completed=number)
     results = steps.result
     for name, sentence in results.failed.items():
         screen.err.print(f"[red]{screen.plain(name)}:[/red] {screen.plain(sentence)}")
