@@ -13,8 +13,9 @@ from napari.utils.colormaps import DirectLabelColormap
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 
+from napari_prelabel.annotation import kept
 from napari_prelabel.engine.tasks import ImageRead, ReadImage, Scribbled
-from napari_prelabel.gui import dock, kept, remember
+from napari_prelabel.gui import dock, remember
 from napari_prelabel.gui.dock import PrelabelDock
 from napari_prelabel.gui.runner import Runner
 from napari_prelabel.values.labels import LabelMap

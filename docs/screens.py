@@ -21,7 +21,8 @@ from qtpy.QtCore import QEvent, Qt
 from qtpy.QtWidgets import QApplication, QWidget
 from skimage import data
 
-from napari_prelabel.gui import kept, remember, runner
+from napari_prelabel.annotation import kept
+from napari_prelabel.gui import remember, runner
 from napari_prelabel.gui.cheat_sheet import show_keys
 from napari_prelabel.gui.commands import DOCK, PLUGIN, REFERENCE
 from napari_prelabel.gui.dock import PrelabelDock

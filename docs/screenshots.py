@@ -18,7 +18,8 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 from skimage import data
 
-from napari_prelabel.gui import kept, remember, runner
+from napari_prelabel.annotation import kept
+from napari_prelabel.gui import remember, runner
 from napari_prelabel.gui.commands import DOCK, PLUGIN
 from napari_prelabel.gui.dock import PrelabelDock
 

@@ -15,7 +15,7 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 # Which of our own parts a part may import.
 MAY_USE = {
     "values": set(),
-    "tidy": set(),
+    "annotation": {"values"},
     "images": {"values"},
     "batch": {"values", "formats", "images"},
     "masks": {"values"},
@@ -101,7 +101,8 @@ def test_imports_point_one_way(path, parts):
      "napari_prelabel.models.fetch", "napari_prelabel.cli", "napari_prelabel.formats",
      "napari_prelabel.reference.values", "napari_prelabel.reference.store",
      "napari_prelabel.reference.odd", "napari_prelabel.images.rgb",
-     "napari_prelabel.values.presets", "napari_prelabel.gui.dock",
+     "napari_prelabel.values.presets", "napari_prelabel.annotation.annotation",
+     "napari_prelabel.annotation.kept", "napari_prelabel.gui.dock",
      "napari_prelabel.gui.reference.dock"],
 )  # fmt: skip
 def test_the_napari_process_never_imports_torch(module):

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from skimage.color import rgb2lab
 
+from napari_prelabel.annotation.annotation import Annotation
 from napari_prelabel.formats import FORMATS, LabelImage, Options
-from napari_prelabel.gui.annotation import Annotation
 from napari_prelabel.values.colours import BLACK, default_colour, distinct, rgb_of
 from napari_prelabel.values.errors import VocabularyError
 from napari_prelabel.values.labels import LabelMap

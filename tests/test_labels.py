@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from napari_prelabel.values.errors import ImageError
-from napari_prelabel.values.labels import LabelMap, changes, correction, decide, relabel
+from napari_prelabel.values.labels import LabelMap, changes, decide, relabel
 from napari_prelabel.values.vocabulary import Vocabulary
 
 WORDS = Vocabulary.parse("a\nb\nc")
@@ -87,31 +87,13 @@ def test_counts_and_confidence():
     assert m.above(0.5).tolist() == [[0, 0, 0], [3, 3, 3]]
 
 
-def test_a_correction_and_its_inverse():
-    rng = np.random.default_rng(1)
-    before = rng.integers(0, 3, (6, 9)).astype(np.uint16)
-    after = before.copy()
-    after[2:4, 3:7] = 2
-    edit = correction(before, after)
-    np.testing.assert_array_equal(edit.apply(before), after)
-    np.testing.assert_array_equal(edit.inverse().apply(after), before)
-    assert edit.mask.shape <= (2, 4)
-    assert correction(before, before) is None
-
-
-def test_a_correction_must_fit():
-    a, b = np.zeros((4, 4), np.uint16), np.ones((4, 4), np.uint16)
-    with pytest.raises(ImageError, match="does not fit"):
-        correction(a, b).apply(np.zeros((2, 2), np.uint16))
-    with pytest.raises(ImageError, match="cannot be compared"):
-        correction(a, b[:2])
-
-
 def test_changes_are_counted_largest_first():
     before = np.array([[1, 1, 2, 2, 2]], np.uint16)
     after = np.array([[1, 3, 1, 1, 2]], np.uint16)
     assert changes(before, after) == {(2, 1): 2, (1, 3): 1}
     assert changes(before, before) == {}
+    with pytest.raises(ImageError, match="cannot be compared"):
+        changes(before, before[:, :2])
 
 
 def test_relabel_swaps_at_once():

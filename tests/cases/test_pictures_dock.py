@@ -16,11 +16,12 @@ from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QApplication
 from rgb_engine import WORDS, RgbEngine, ids_of
 
+from napari_prelabel.annotation import kept
 from napari_prelabel.batch import run_batch
 from napari_prelabel.engine.pool import Pool
 from napari_prelabel.formats import FORMATS, Options
 from napari_prelabel.formats.tiff import read_tiff
-from napari_prelabel.gui import kept, remember, runner
+from napari_prelabel.gui import remember, runner
 from napari_prelabel.gui.dock import PrelabelDock
 from napari_prelabel.gui.runner import Runner
 from napari_prelabel.images.find import find_images

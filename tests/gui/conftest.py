@@ -13,8 +13,9 @@ from napari import settings
 from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QApplication
 
+from napari_prelabel.annotation import kept
 from napari_prelabel.engine.pool import Pool
-from napari_prelabel.gui import kept, remember, runner
+from napari_prelabel.gui import remember, runner
 from napari_prelabel.gui.dock import PrelabelDock
 from napari_prelabel.gui.runner import Runner
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from qtpy.QtWidgets import QApplication
 
-from napari_prelabel.gui import kept
-from napari_prelabel.gui.annotation import Annotation
+from napari_prelabel.annotation import kept
+from napari_prelabel.annotation.annotation import Annotation
+from napari_prelabel.gui import keeper
 from napari_prelabel.gui.dock import PrelabelDock
 from napari_prelabel.gui.result import METADATA
 from napari_prelabel.gui.runner import Runner
@@ -186,7 +187,7 @@ def annotation():
 def test_a_file_gives_everything_back(tmp_path):
     made = annotation()
     made.provenance[0] = MODEL
-    assert kept.keep(made, tmp_path / "k.npz") == made.edits
+    assert keeper.keep(made, tmp_path / "k.npz") == made.edits
     found = kept.read(tmp_path / "k.npz")
     assert found.vocabulary == AB
     fresh = Annotation((4, 5), found.vocabulary)
@@ -199,7 +200,7 @@ def test_a_file_gives_everything_back(tmp_path):
 
 
 def test_a_copy_that_an_edit_ran_into_is_made_again(done, viewer, image, monkeypatch):
-    calls, keep = [], kept.keep
+    calls, keep = [], keeper.keep
 
     def moved_once(*how):
         calls.append(how)
@@ -207,7 +208,7 @@ def test_a_copy_that_an_edit_ran_into_is_made_again(done, viewer, image, monkeyp
             raise kept.Moved
         return keep(*how)
 
-    monkeypatch.setattr(kept, "keep", moved_once)
+    monkeypatch.setattr(keeper, "keep", moved_once)
     stroke(viewer)
     done.keeper.flush()
     done.keeper._writer.join()
@@ -227,7 +228,7 @@ def test_a_stroke_just_before_the_window_is_gone_is_kept(done, viewer):
 def test_labels_that_move_while_they_are_copied_are_not_written(tmp_path):
     made = annotation()
     with made._counting(), pytest.raises(kept.Moved):
-        kept.keep(made, tmp_path / "k.npz")
+        keeper.keep(made, tmp_path / "k.npz")
     assert not list(tmp_path.iterdir())
 
 
@@ -241,7 +242,7 @@ def test_labels_that_move_while_they_are_copied_are_not_written(tmp_path):
 )
 def test_what_a_file_tells_is_checked(tmp_path, spoil):
     path = tmp_path / "k.npz"
-    kept.keep(annotation(), path)
+    keeper.keep(annotation(), path)
     with zipfile.ZipFile(path) as archive:
         parts = {name: archive.read(name) for name in archive.namelist()}
     about = json.loads(parts["about.json"])

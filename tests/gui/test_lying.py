@@ -9,7 +9,8 @@ from napari.layers._layer_actions import _convert_to_labels
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
-from napari_prelabel.gui import kept
+from napari_prelabel.annotation import kept
+from napari_prelabel.gui.keeper import key_of
 from napari_prelabel.gui.result import METADATA, ResultLayer
 from napari_prelabel.values.labels import HUMAN, IMPORTED, MODEL
 from napari_prelabel.values.vocabulary import Vocabulary
@@ -81,7 +82,7 @@ def test_strokes_before_and_after_are_the_persons_kept_and_undone(dock, viewer, 
     assert notes.human_pixels() == 20 * 80 + 2
     dock.keeper.flush()
     dock.keeper._writer.join()
-    assert kept.offers(image)[0].human == 20 * 80 + 2
+    assert kept.offers(key_of(image))[0].human == 20 * 80 + 2
     for _ in range(3):
         layer.undo()
     np.testing.assert_array_equal(layer.data, mask())

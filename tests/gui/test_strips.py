@@ -5,11 +5,11 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from napari_prelabel.gui import strips as strips_module
-from napari_prelabel.gui.annotation import Annotation
+from napari_prelabel.annotation import strips as strips_module
+from napari_prelabel.annotation.annotation import Annotation
+from napari_prelabel.annotation.strips import below, strips_of
+from napari_prelabel.annotation.tally import histogram, pairs_of
 from napari_prelabel.gui.session import _strips
-from napari_prelabel.gui.strips import below, strips_of
-from napari_prelabel.gui.tally import histogram, pairs_of
 from napari_prelabel.values.labels import LabelMap
 from napari_prelabel.values.vocabulary import Vocabulary
 

@@ -8,10 +8,10 @@ from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt, Signal
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QAbstractItemView, QColorDialog, QHeaderView, QTableView
 
+from ..annotation.history import KEPT
 from ..values.colours import BLACK, distinct
 from ..values.errors import VocabularyError
 from ..values.vocabulary import Class, key
-from .history import KEPT
 
 COLUMNS = ("", "id", "class", "pixels", "show", "only", "lock")
 SHORT_FROM = 10_000_000

@@ -11,14 +11,14 @@ import numpy as np
 from napari.layers import Labels
 from qtpy.QtCore import QObject, Signal
 
-from .. import tidy
+from ..annotation import tidy
+from ..annotation.annotation import Plane
+from ..annotation.history import plain
 from ..values.errors import PrelabelError
 from ..values.labels import Ids, Mask
 from ..values.vocabulary import IGNORE, key
-from .annotation import Plane
 from .background import Background
 from .correct_box import CorrectBox
-from .history import plain
 from .keys import pressed
 from .parts import Tone, counted
 from .place_box import PlaceBox

@@ -12,13 +12,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from napari.layers import Image
 from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QWidget
 
+from ..annotation import kept
+from ..annotation.annotation import Annotation
+from ..annotation.kept import Kept, Moved, Offer
 from ..values.errors import ImageError, PrelabelError
-from . import kept
 from .background import Background
-from .kept import Kept, Moved, Offer
 from .parts import button, column, counted, label, row, sentence
 from .place_box import PlaceBox
 from .result import ResultLayer
@@ -117,7 +119,7 @@ class Keeper(QWidget):
         if image is not None and self._session.result(image) is None:
             with contextlib.suppress(OSError, ImageError):
                 shape = self._place.source.shape
-                fitting = [o for o in kept.offers(image) if o.shape == shape]
+                fitting = [o for o in kept.offers(key_of(image)) if o.shape == shape]
                 self._offer = fitting[0] if fitting else None
         if self._offer is not None:
             when = datetime.fromtimestamp(self._offer.seconds)
@@ -181,7 +183,7 @@ class Writer:
         if result.annotation.edits == result.kept_at or image is None or result in self._due:
             return
         if result.annotation.human_pixels() or result.kept is not None:
-            self._due[result] = result.kept or kept.new_path(image)
+            self._due[result] = result.kept or kept.new_path(key_of(image))
 
     def start(self) -> bool:
         """Write in a thread; False while an earlier one writes still."""
@@ -225,10 +227,28 @@ class Writer:
             return
         for _ in range(TRIES):
             with contextlib.suppress(Moved):
-                result.kept_at = kept.keep(result.annotation, path)
+                result.kept_at = keep(result.annotation, path)
                 result.kept = path
                 return
             time.sleep(AGAIN_S)
+
+
+def key_of(image: Image) -> str:
+    """What names an image among kept labels: its file, or its name where there is none."""
+    data = image.data[0] if image.multiscale else image.data
+    return kept.key_of(str(image.source.path or image.name), data)
+
+
+def keep(annotation: Annotation, path: Path) -> int:
+    """Write the labels as they stand; returns the `edits` they stand at.
+
+    Raises Moved when somebody edited them meanwhile, FileFormatError when the disk refuses.
+    """
+    from ..formats.atomic import write_atomic
+
+    copy = kept.copied(annotation)
+    write_atomic(path, copy.fill, overwrite=True)
+    return copy.edits
 
 
 def _unlink(path: Path) -> None:

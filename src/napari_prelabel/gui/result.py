@@ -13,13 +13,13 @@ from napari.layers import Image, Labels
 from napari.utils.colormaps import DirectLabelColormap
 from qtpy.QtCore import QTimer
 
+from ..annotation.annotation import Annotation, Index, Plane, box_of
+from ..annotation.history import Step, Stroke
+from ..annotation.strips import LARGE
 from ..values.labels import HUMAN, IMPORTED, MODEL, Ids, LabelMap, Mask
 from ..values.vocabulary import Vocabulary
-from .annotation import Annotation, Index, Plane, box_of
-from .history import Step, Stroke
 from .images import LayerSource
 from .seconds import Seconds
-from .strips import LARGE
 
 METADATA = "prelabel"
 BUSY_MS, SHARE_S = 40, 0.008

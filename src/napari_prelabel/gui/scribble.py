@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal
 
+from ..annotation.annotation import Index
 from ..engine.pool import Pool
 from ..engine.tasks import Scribbled, reach_of
 from ..values.errors import Cancelled, PrelabelError, WorkerDied
-from .annotation import Index
 from .images import LayerSource, current_plane
 from .parts import counted, sentence
 from .result import ResultLayer

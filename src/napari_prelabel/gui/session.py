@@ -13,19 +13,19 @@ import numpy as np
 from napari.layers import Image, Labels
 from qtpy.QtCore import QObject, QTimer, Signal
 
+from ..annotation.history import Step
+from ..annotation.strips import strips_of
+from ..annotation.tally import histogram
 from ..values.errors import Cancelled, ImageError, PrelabelError, RunFailed, WorkerDied
 from ..values.faults import sentence_of
 from ..values.job import Job, Progress
 from ..values.labels import Ids, LabelMap
 from ..values.vocabulary import Vocabulary
-from .history import Step
 from .images import LayerSource, placement
 from .lying import belongs
 from .parts import Tone, counted
 from .result import SHARE_S, ResultLayer, dtype_for
 from .runner import Plane, Runner
-from .strips import strips_of
-from .tally import histogram
 
 RETRY_MS = 40
 SUFFIX = " [prelabel]"

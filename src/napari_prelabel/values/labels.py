@@ -1,4 +1,4 @@
-"""Label maps and what is done to them: decide, compare, correct, merge. NumPy only."""
+"""Label maps and what is done to them: decide, compare, renumber. NumPy only."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -77,40 +77,6 @@ def read_record(data: Mapping[str, Any]) -> dict[str, Any]:
     return dict(told) if isinstance(told, Mapping) else {}
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Correction:
-    """An edit with its inverse: the pixels of `mask` went from `before` to `after`.
-
-    mask : (Y, X) bool, over the edit's bounding box only.
-    before, after : (n,) uint16, values of the n pixels of the mask in C order.
-    origin : (y, x) of the box in the label map.
-    """
-
-    mask: Mask
-    before: Ids
-    after: Ids
-    origin: tuple[int, int]
-
-    def apply(self, ids: Ids) -> Ids:
-        """A copy of `ids` (Y, X) with the edit done."""
-        return self._put(ids, self.after)
-
-    def inverse(self) -> "Correction":
-        return replace(self, before=self.after, after=self.before)
-
-    def _put(self, ids: Ids, values: Ids) -> Ids:
-        y, x = self.origin
-        h, w = self.mask.shape
-        if y + h > ids.shape[0] or x + w > ids.shape[1]:
-            raise ImageError(
-                f"The edit at ({y}, {x}) of {h} x {w} pixels does not fit into a map of "
-                f"{ids.shape[0]} x {ids.shape[1]}."
-            )
-        out = ids.copy()
-        out[y : y + h, x : x + w][self.mask] = values
-        return out
-
-
 def decide(
     scores: Scores, background: Scores | None = None
 ) -> tuple[Ids, npt.NDArray[np.float16], Ids]:
@@ -181,26 +147,13 @@ def _best(scores: Scores) -> tuple[Ids, Scores]:
     return ids, top
 
 
-def correction(before: Ids, after: Ids) -> Correction | None:
-    """The edit that leads from one (Y, X) map to another, None if they are equal."""
+def changes(before: Ids, after: Ids) -> dict[tuple[int, int], int]:
+    """What changed between two maps of one shape: `(old id, new id) -> pixels`, largest first."""
     if before.shape != after.shape:
         raise ImageError(f"Maps of {before.shape} and {after.shape} pixels cannot be compared.")
     changed = before != after
-    if not changed.any():
-        return None
-    rows, columns = np.flatnonzero(changed.any(1)), np.flatnonzero(changed.any(0))
-    box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    mask = changed[box]
-    return Correction(mask, before[box][mask], after[box][mask], (int(rows[0]), int(columns[0])))
-
-
-def changes(before: Ids, after: Ids) -> dict[tuple[int, int], int]:
-    """What changed between two maps: `(old id, new id) -> pixels`, largest first."""
-    edit = correction(before, after)
-    if edit is None:
-        return {}
     # Both ids in one number: np.unique over an axis takes a hundred times as long.
-    codes = edit.before.astype(np.uint32) << 16 | edit.after
+    codes = before[changed].astype(np.uint32) << 16 | after[changed]
     pairs, counts = np.unique(codes, return_counts=True)
     order = np.argsort(-counts, kind="stable")
     return {(int(pairs[i] >> 16), int(pairs[i] & 0xFFFF)): int(counts[i]) for i in order}

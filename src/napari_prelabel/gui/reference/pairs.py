@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 from napari.layers import Image, Labels
 
+from ...annotation.annotation import planes_of
 from ...masks import Two, black_and_white, filled, told, two_values, with_background
 from ...values.errors import ImageError, VocabularyError
 from ...values.faults import one_line, sentence_of
 from ...values.labels import MODEL, Ids, one_channel, relabel
 from ...values.vocabulary import Class, Vocabulary, key
-from ..annotation import planes_of
 from ..images import LayerSource, guess_channel_axis
 from ..lying import belongs
 from ..opened import is_picture

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from napari_prelabel.gui.annotation import Annotation, carry
-from napari_prelabel.gui.tally import Tally, pairs_of
+from napari_prelabel.annotation.annotation import Annotation, carry
+from napari_prelabel.annotation.tally import Tally, pairs_of
 from napari_prelabel.values.labels import HUMAN, LabelMap
 from napari_prelabel.values.vocabulary import Vocabulary
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from napari_prelabel.tidy import absorb_small, fill_holes, region_at, smooth
+from napari_prelabel.annotation.tidy import absorb_small, fill_holes, region_at, smooth
 
 
 def plain_regions(ids):

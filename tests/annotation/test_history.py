@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from napari_prelabel.gui import history as module
-from napari_prelabel.gui.annotation import Annotation
-from napari_prelabel.gui.history import Step, Stroke, plain
+from napari_prelabel.annotation import history as module
+from napari_prelabel.annotation.annotation import Annotation
+from napari_prelabel.annotation.history import Step, Stroke, plain
 from napari_prelabel.values.labels import HUMAN, MODEL, LabelMap
 from napari_prelabel.values.vocabulary import Vocabulary
 

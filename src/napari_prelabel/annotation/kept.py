@@ -1,7 +1,7 @@
 """Labels kept on this disk while they are worked on, so that a crash or a closed window loses none.
 
 One file for each result layer, `<image key>-<number>.npz`, written whole or not at all: the four
-arrays of its Annotation and `about.json`. Read without pickle. NumPy only; keeper.py asks.
+arrays of its Annotation and `about.json`. Read without pickle. Who calls writes the file, in one.
 """
 
 import hashlib
@@ -9,14 +9,15 @@ import json
 import time
 import uuid
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 import platformdirs
-from napari.layers import Image
 
 from ..values.errors import FileFormatError, PrelabelError
 from ..values.vocabulary import Vocabulary
@@ -57,25 +58,27 @@ class Moved(Exception):
     """The labels changed while they were copied."""
 
 
-def key_of(image: Image) -> str:
-    """Names an image by its file, or its name where there is none, its shape and some pixels."""
-    data = image.data[0] if image.multiscale else image.data
-    digest = hashlib.sha256(json.dumps([image.source.path or image.name, data.shape]).encode())
+def key_of(place: str, data: Any) -> str:
+    """Digits of an image: its place (a file, or a name where there is none), shape, some pixels.
+
+    data : an array; pixels of arrays that are not in memory are not looked at.
+    """
+    digest = hashlib.sha256(json.dumps([place, data.shape]).encode())
     if isinstance(data, np.ndarray):
         steps = tuple(slice(None, None, max(1, n // _SAMPLES)) for n in data.shape)
         digest.update(np.ascontiguousarray(data[steps]).tobytes())
     return digest.hexdigest()[:24]
 
 
-def new_path(image: Image) -> Path:
-    """A file of its own for the labels of an image."""
-    return folder() / f"{key_of(image)}-{uuid.uuid4().hex[:12]}.npz"
+def new_path(key: str) -> Path:
+    """A file of its own for the labels of the image with this key."""
+    return folder() / f"{key}-{uuid.uuid4().hex[:12]}.npz"
 
 
-def offers(image: Image) -> list[Offer]:
-    """Kept labels of an image, the newest first; files that cannot be read are passed over."""
+def offers(key: str) -> list[Offer]:
+    """Kept labels of the image with this key, newest first; unreadable files are passed over."""
     found = []
-    for path in folder().glob(f"{key_of(image)}-*.npz"):
+    for path in folder().glob(f"{key}-*.npz"):
         try:
             about = _about(path)
             human, shape = int(about["human"]), tuple(int(n) for n in about["shape"])
@@ -85,13 +88,16 @@ def offers(image: Image) -> list[Offer]:
     return sorted(found, key=lambda offer: -offer.seconds)
 
 
-def keep(annotation: Annotation, path: Path) -> int:
-    """Write the labels as they stand; returns the `edits` they stand at.
+@dataclass(frozen=True, slots=True, eq=False)
+class Copy:
+    """Labels as they stood at `edits`; `fill` writes them into a file that is open."""
 
-    Raises Moved when somebody edited them meanwhile, FileFormatError when the disk refuses.
-    """
-    from ..formats.atomic import write_atomic
+    edits: int
+    fill: Callable[[BinaryIO], None]
 
+
+def copied(annotation: Annotation) -> Copy:
+    """Copy the labels as they stand; raises Moved when somebody edited them meanwhile."""
     edits = annotation.edits
     arrays = {name: getattr(annotation, name).copy() for name in ARRAYS}
     about = {
@@ -104,8 +110,7 @@ def keep(annotation: Annotation, path: Path) -> int:
     if annotation.edits != edits or edits % 2:
         raise Moved
     text = json.dumps(about, ensure_ascii=False, default=str).encode()
-    write_atomic(path, lambda file: _fill(file, arrays, text), overwrite=True)
-    return edits
+    return Copy(edits, partial(_fill, arrays=arrays, about=text))
 
 
 def _fill(file: BinaryIO, arrays: dict[str, npt.NDArray[Any]], about: bytes) -> None:

@@ -1,0 +1,1 @@
+"""An annotated label map without a window: whose each pixel is, edits, undo, tally, keeping."""
