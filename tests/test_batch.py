@@ -10,6 +10,7 @@ from napari_prelabel.formats import FORMATS, Options
 from napari_prelabel.images.find import find_images
 from napari_prelabel.values.errors import FileFormatError, ModelError
 from napari_prelabel.values.job import Job
+from napari_prelabel.values.labels import MODEL
 from napari_prelabel.values.vocabulary import Vocabulary
 
 JOB = Job(Vocabulary.parse("dark\nmiddle\nbright"), "base")
@@ -63,6 +64,20 @@ def test_labels_are_those_of_the_runner(folder, tmp_path):
     (back,) = FORMATS["png"].read(tmp_path / "out" / "a.png", None)
     assert np.array_equal(back.ids, expected)
     assert (back.source, back.record["method"]) == ("a.png", "base")
+
+
+@pytest.mark.parametrize("format_name", FORMATS)
+def test_all_pixels_are_the_models_in_one_word(format_name, folder, tmp_path):
+    ran(folder, tmp_path / "out", format_name)
+    chosen = FORMATS[format_name]
+    files = [p for p in (tmp_path / "out").iterdir() if p.suffix == chosen.suffix]
+    files = [p for p in files if chosen.recognises(p)]
+    assert len(files) == {"png": 4, "tiff": 3, "coco": 1}[format_name]
+    for file in files:
+        for image in chosen.read(file, None):
+            assert image.provenance.shape == image.ids.shape
+            assert (image.provenance == MODEL).all()
+    assert not list((tmp_path / "out").glob("*.prov"))
 
 
 @pytest.mark.parametrize("format_name", FORMATS)

@@ -8,8 +8,11 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from napari_prelabel.cli import app
+from napari_prelabel.formats import LabelImage, export
 from napari_prelabel.reference.metric import fit_set
 from napari_prelabel.reference.store import ReferenceSet
+from napari_prelabel.values.labels import HUMAN
+from napari_prelabel.values.vocabulary import Vocabulary
 
 SENTENCE = 2
 
@@ -153,6 +156,23 @@ def test_a_class_file_with_a_background_of_id_0(pictures, tmp_path):
     classes.write_text("1 water\n")
     told = reference("build", tmp_path / "no", *where, "--from-zero", code=SENTENCE)
     assert "numbered from 1: leave --from-zero away" in told
+
+
+def test_what_only_a_model_said_is_left_out(pictures, tmp_path):
+    words = Vocabulary.parse("water\ngrass")
+    for name in ("a", "b"):
+        with Image.open(pictures / "labels" / f"{name}.png") as picture:
+            ids = np.where(np.asarray(picture), 1, 2).astype(np.uint16)
+        owners = np.zeros(ids.shape, np.uint8)
+        owners[:, :25] = HUMAN
+        image = LabelImage(ids, words, name, f"{name}.png", provenance=owners)
+        export([image], tmp_path / "labels", "tiff")
+    (tmp_path / "labels" / "b.tif.prov").unlink()
+    where = ("--images", pictures / "images", "--labels", tmp_path / "labels")
+    told = reference("build", tmp_path / "set", *where, "--mine-only")
+    assert "note: b.tif.prov, which says whose its pixels are, is missing" in told
+    words = {e.phrase for e in ReferenceSet.open(tmp_path / "set").labels()}
+    assert words == {"water", "grass"}
 
 
 def test_background_words_are_told_to_name_no_pixels(pictures, tmp_path):

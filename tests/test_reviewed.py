@@ -1,5 +1,7 @@
 """Pairs of image and label files: found by name, read when asked for, refused with a sentence."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tifffile
@@ -9,6 +11,7 @@ from napari_prelabel.formats import LabelImage, export
 from napari_prelabel.formats.subject import file_content
 from napari_prelabel.reviewed import find_pairs
 from napari_prelabel.values.errors import FileFormatError, ImageError
+from napari_prelabel.values.labels import HUMAN
 from napari_prelabel.values.vocabulary import IGNORE, Vocabulary
 
 WORDS = Vocabulary.parse("sky\ntree")
@@ -36,6 +39,27 @@ def test_pairs_meet_by_name(folders):
     assert pairs[1].vocabulary == WORDS
     assert [p.name for p in pairs[1:]] == ["day/b"]
     assert pairs.usable()[1] == ()
+
+
+def test_what_only_a_model_said_may_be_left_out(folders):
+    images, labels = folders
+    for path in labels.rglob("*.png"):
+        path.unlink()
+    owners = np.zeros((5, 7), np.uint8)
+    owners[:2] = HUMAN
+    made = LabelImage(np.ones((5, 7), np.uint16), WORDS, "a", provenance=owners)
+    export([made, replace(made, name="day/b", source="day/b.png")], labels, "png")
+    (labels / "day" / "b.png.prov").unlink()
+    pairs, _ = find_pairs(images, labels, mine_only=True, ground=True)
+    good, faults = pairs.usable()
+    assert faults == ()
+    assert (good[0].ids == np.where(owners == HUMAN, 1, IGNORE)).all()
+    assert (good[1].ids == 1).all()
+    assert [doubt.partition(",")[0] for doubt in good.doubts] == ["b.png.prov"]
+    zero, _ = find_pairs(images, labels, WORDS, from_zero=True, mine_only=True)
+    assert (zero[0].ids == np.where(owners == HUMAN, 2, IGNORE)).all()
+    every, _ = find_pairs(images, labels)
+    assert (every[0].ids == 1).all()
 
 
 def test_ids_may_count_from_zero(folders):

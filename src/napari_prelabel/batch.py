@@ -20,7 +20,7 @@ from .images.rgb import Rgb
 from .values.errors import DiskRefused, FileFormatError, PrelabelError
 from .values.faults import ends_all, of_the_image, sentence_of
 from .values.job import Job, Progress
-from .values.labels import LabelMap
+from .values.labels import MODEL, LabelMap
 from .values.steps import Followed
 
 # One file for all images is written again after this many seconds, or twenty times what writing
@@ -165,7 +165,8 @@ def _joined(images: list[LabelImage], pixels: Pixels) -> list[LabelImage]:
     if not pixels.stack:
         return images[:1]
     if pixels.equal:
-        return [replace(images[0], ids=np.stack([i.ids for i in images]))]
+        ids = np.stack([i.ids for i in images])
+        return [replace(images[0], ids=ids, provenance=np.broadcast_to(np.uint8(MODEL), ids.shape))]
     return [image.numbered(number, len(images)) for number, image in enumerate(images)]
 
 

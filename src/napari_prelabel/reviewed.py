@@ -3,7 +3,7 @@
 import functools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, overload
 
@@ -20,7 +20,7 @@ from .images.read import read_image
 from .masks import Two, black_and_white, filled, told, two_values, with_background
 from .values.errors import FileFormatError, ImageError, PrelabelError
 from .values.faults import ends_all, one_line, sentence_of
-from .values.labels import one_channel
+from .values.labels import MODEL, one_channel
 from .values.names import key, written
 from .values.vocabulary import IGNORE, Class, Vocabulary
 
@@ -48,6 +48,8 @@ class ReviewedFiles(Sequence[Reviewed]):
     from_zero : id 0 of the files is the first class, not "unlabelled".
     ground : whether what is unlabelled is a class of its own, "background".
     two : whether the files hold 0 and 255 alone, of which 255 is a class.
+    mine_only : ignore pixels that only a model said, as files of ours tell it.
+    doubts : sentences on files that do not tell any more whose their pixels are, after `usable`.
     """
 
     def __init__(
@@ -58,10 +60,13 @@ class ReviewedFiles(Sequence[Reviewed]):
         from_zero: bool = False,
         ground: bool = False,
         two: bool = False,
+        mine_only: bool = False,
     ) -> None:
         self.files = tuple(files)
         self._vocabulary = vocabulary
         self._from_zero, self._ground, self._two = from_zero, ground, two
+        self._mine_only = mine_only
+        self.doubts: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.files)
@@ -87,6 +92,10 @@ class ReviewedFiles(Sequence[Reviewed]):
                 f"{_size(image)}: choose the labels that belong to the image."
             )
         ids, vocabulary = labels.ids, labels.vocabulary
+        if labels.doubt:
+            self.doubts = tuple(dict.fromkeys((*self.doubts, labels.doubt)))
+        if self._mine_only and labels.provenance is not None:
+            ids = np.where(labels.provenance == MODEL, np.uint16(IGNORE), ids)
         if self._ground:
             vocabulary, number = with_background(vocabulary)
             ids = filled(ids, number)
@@ -106,7 +115,9 @@ class ReviewedFiles(Sequence[Reviewed]):
                 faults.append(told if mine else one_line(f"{written(str(files.labels))}: {told}"))
             else:
                 good.append(files)
-        return self._with(good), tuple(faults)
+        found = self._with(good)
+        found.doubts = self.doubts
+        return found, tuple(faults)
 
     def _with(self, files: Sequence[Files]) -> "ReviewedFiles":
         return ReviewedFiles(
@@ -115,6 +126,7 @@ class ReviewedFiles(Sequence[Reviewed]):
             from_zero=self._from_zero,
             ground=self._ground,
             two=self._two,
+            mine_only=self._mine_only,
         )
 
     def _labels(self, path: Path) -> LabelImage:
@@ -133,7 +145,7 @@ class ReviewedFiles(Sequence[Reviewed]):
                 f"{len(found.vocabulary.classes)} classes: name all of them."
             )
         ids = np.where(found.ids == IGNORE, np.uint16(IGNORE), found.ids + np.uint16(1))
-        return LabelImage(ids, found.vocabulary, found.name, found.source)
+        return replace(found, ids=ids)
 
     def _read(self, path: Path) -> LabelImage:
         suffix = path.suffix.lower()
@@ -158,6 +170,7 @@ def find_pairs(
     *,
     from_zero: bool = False,
     ground: bool = False,
+    mine_only: bool = False,
 ) -> tuple[ReviewedFiles, tuple[str, ...]]:
     """Pairs out of two folders, and sentences on files that have no partner and on masks of 0 and
     255; the rest as in ReviewedFiles.
@@ -189,7 +202,14 @@ def find_pairs(
     two: Two = _of_two(pair.labels for pair in pairs) if vocabulary is not None else ""
     if two and vocabulary is not None and (note := told(vocabulary, from_zero, two)):
         notes.append(note)
-    found = ReviewedFiles(pairs, vocabulary, from_zero=from_zero, ground=ground, two=bool(two))
+    found = ReviewedFiles(
+        pairs,
+        vocabulary,
+        from_zero=from_zero,
+        ground=ground,
+        two=bool(two),
+        mine_only=mine_only,
+    )
     return found, tuple(notes)
 
 

@@ -20,6 +20,7 @@ from ..values.vocabulary import IGNORE, UNLABELLED, Class, Vocabulary, key
 from .history import KEPT, Before, Edit, History, Step, Stroke, edit_of, plain
 from .strips import below, strips_of
 from .tally import Tally, pairs_of
+from .words import carry
 
 Plane = tuple[int, ...]
 Index = tuple[int | slice, ...]
@@ -356,6 +357,15 @@ class Annotation:
             if drawn.any():
                 self._take(self.name_all(data[plane], drawn), plane, drawn, owner)
 
+    def adopt_owned(self, data: Ids, provenance: Owner) -> None:
+        """Take the labels of a layer as they are, each pixel whose it is.
+
+        The model is as sure of its own as can be: how sure it was is told nowhere.
+        """
+        ids = self.name_all(data)
+        model = provenance == MODEL
+        self.restore(np.where(model, ids, UNLABELLED), model.astype(np.float16), ids, provenance)
+
     def restore(
         self, model: Ids, score: npt.NDArray[np.float16], shown: Ids, provenance: Owner
     ) -> None:
@@ -425,6 +435,11 @@ class Annotation:
         """Pixels that are the person's."""
         return int(self._human.counts.sum())
 
+    def model_pixels(self) -> int:
+        """Labelled pixels that are shown as the model has them."""
+        shown, human = self._shown.counts, self._human.counts
+        return int(shown[UNLABELLED + 1 :].sum() - human[UNLABELLED + 1 :].sum())
+
     @contextmanager
     def _counting(self) -> Iterator[None]:
         self.edits += 1
@@ -468,30 +483,3 @@ def planes_of(box: Index, shape: tuple[int, ...]) -> Iterator[Plane]:
         at = box[axis] if axis < len(box) else slice(None)
         axes.append(range(n)[at] if isinstance(at, slice) else (at,))
     return product(*axes)
-
-
-def carry(old: Vocabulary, new: Vocabulary, used: set[int]) -> tuple[Vocabulary, dict[int, int]]:
-    """The new vocabulary with those old classes behind it that pixels still use.
-
-    Returns it with `old id -> new id`; a name and its colour stay with its pixels, whatever its id
-    becomes.
-    """
-    new = new.dressed_as(old)
-    mapping: dict[int, int] = {UNLABELLED: UNLABELLED, IGNORE: IGNORE}
-    taken = {key(word) for c in new.classes for word in c.queries}
-    taken |= {key(word) for word in new.background}
-    known = {key(plain(c.name)): c for c in new.classes}
-    named = {c.id: c for c in old.classes}
-    extra: list[Class] = []
-    for i in sorted((used | set(named)) - set(mapping)):
-        was = named.get(i, Class(i, f"label {i}"))
-        same = new.find(was.name) or known.get(key(plain(was.name)))
-        if same is None and i in used:
-            name = was.name if key(was.name) not in taken else f"{was.name}{KEPT}"
-            colour = "#{:02x}{:02x}{:02x}".format(*was.rgb)
-            same = Class(len(new.classes) + len(extra) + 1, name, colour=colour)
-            known[key(plain(name))] = same
-            extra.append(same)
-        mapping[i] = UNLABELLED if same is None else same.id
-    joined = Vocabulary((*new.classes, *extra), new.background) if extra else new
-    return joined, {a: b for a, b in mapping.items() if a != b}

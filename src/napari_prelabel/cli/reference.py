@@ -38,6 +38,12 @@ Ground = Annotated[
     bool,
     typer.Option("--unlabelled-is-background", help="What is unlabelled is a class, 'background'."),
 ]
+MineOnly = Annotated[
+    bool,
+    typer.Option(
+        "--mine-only", help="Leave out what only a model said, as label files of ours tell it."
+    ),
+]
 Captions = Annotated[
     Path | None,
     typer.Option(
@@ -69,6 +75,7 @@ def build(
     classes: Classes = None,
     from_zero: FromZero = False,
     ground: Ground = False,
+    mine_only: MineOnly = False,
     captions: Captions = None,
     encoder: Annotated[
         str,
@@ -101,7 +108,7 @@ def build(
         )
     place = str(folder)
     if captions is not None:
-        _refuse_labels(labels, classes, from_zero or ground)
+        _refuse_labels(labels, classes, from_zero or ground or mine_only)
         listed = _captions(captions, images, author, licence)
         bundle = text or _DEFAULT
         task = LearnCaptions(
@@ -111,7 +118,7 @@ def build(
         return
     if crops:
         raise FileFormatError(images, "--crops counts with --captions only: leave it away.")
-    pairs, failed = _pairs(images, labels, classes, from_zero, ground=ground)
+    pairs, failed = _pairs(images, labels, classes, from_zero, ground=ground, mine_only=mine_only)
     given = Learn(place, encoder, pairs, name, text, author, licence, None, position)
     _learn(given, device, failed)
 
@@ -124,6 +131,7 @@ def add(
     classes: Classes = None,
     from_zero: FromZero = False,
     ground: Ground = False,
+    mine_only: MineOnly = False,
     captions: Captions = None,
     text: Pairing = "",
     crops: Crops = False,
@@ -139,14 +147,14 @@ def add(
     held = ReferenceSet.open(folder)
     place, encoder = str(folder), held.encoder.name
     if captions is not None:
-        _refuse_labels(labels, classes, from_zero or ground)
+        _refuse_labels(labels, classes, from_zero or ground or mine_only)
         listed = _captions(captions, images, author, licence)
         _learn(LearnCaptions(place, encoder, listed, text or _DEFAULT, crops=crops), device)
         return
     if text or crops:
         which = "--text" if text else "--crops"
         raise FileFormatError(images, f"{which} counts with --captions only: leave it away.")
-    pairs, failed = _pairs(images, labels, classes, from_zero, ground=ground)
+    pairs, failed = _pairs(images, labels, classes, from_zero, ground=ground, mine_only=mine_only)
     _learn(Learn(place, encoder, pairs, author=author, licence=licence), device, failed)
 
 
@@ -317,6 +325,7 @@ def _pairs(
     *,
     learn: bool = True,
     ground: bool = False,
+    mine_only: bool = False,
 ) -> Any:
     """Reviewed files of two folders that can be used, and how many cannot; tells the others."""
     from ..jobs import vocabulary_of
@@ -329,10 +338,12 @@ def _pairs(
     from_zero = _from_zero(classes, from_zero) if classes else from_zero
     if learn and vocabulary is not None and vocabulary.background:
         screen.out.print(_BACKGROUND)
-    pairs, notes = find_pairs(images, labels, vocabulary, from_zero=from_zero, ground=ground)
-    for note in notes:
-        screen.out.print(f"[yellow]note:[/yellow] {screen.plain(note)}")
+    pairs, notes = find_pairs(
+        images, labels, vocabulary, from_zero=from_zero, ground=ground, mine_only=mine_only
+    )
     good, faults = pairs.usable()
+    for note in (*notes, *(good.doubts if mine_only else ())):
+        screen.out.print(f"[yellow]note:[/yellow] {screen.plain(note)}")
     hint = "" if classes else " Name the ids 1, 2, ... with --classes 'sky, tree'."
     for fault in faults[not good : _FAULTS]:
         screen.err.print(f"[red]error:[/red] {screen.plain(fault)}")

@@ -13,9 +13,11 @@ from .. import __version__
 from ..values.errors import FileFormatError
 from ..values.labels import Ids, Mask
 from ..values.vocabulary import IGNORE, Vocabulary
-from .atomic import alone, write_atomic
-from .coco_read import is_own, read_document, read_images
+from . import provenance
+from .atomic import alone, write_together
+from .coco_read import drawn, entries_beside, is_own, own_entries, read_document, read_images
 from .outlines import outlines, pixels, rasterise, run_lengths
+from .provenance import MIXED
 from .receipt import compare
 from .subject import Subject, image_subject
 from .table import BEGINNING, MAX_PLANE, begins, check_pixels, dump, identity, to_table
@@ -44,6 +46,7 @@ def write_coco(images: Sequence[LabelImage], path: Path, options: Options) -> Re
 
 def _add(images: Sequence[LabelImage], path: Path, options: Options) -> None:
     document = _opened(path, images, options.overwrite)
+    whose = entries_beside(path, document) or {}
     known = {entry["id"] for entry in document["images"]}
     number = max(known, default=0)
     annotation = max((a["id"] for a in document["annotations"]), default=0)
@@ -51,10 +54,32 @@ def _add(images: Sequence[LabelImage], path: Path, options: Options) -> None:
         number += 1
         entry = _image_entry(image, number)
         document["images"].append(entry)
-        for piece in _annotations(image, options):
+        pieces = list(_annotations(image, options))
+        entry["prelabel"] |= _told(image, pieces, entry, options, path)
+        whose |= provenance.entries_of([(image, entry["prelabel"])])
+        for piece in pieces:
             annotation += 1
             document["annotations"].append({"id": annotation, "image_id": number, **piece})
-    write_atomic(path, dump(document, path, indent=None), overwrite=True)
+    wanted = {e["file_name"] for e in own_entries(document) if e["prelabel"].get("whose") == MIXED}
+    parts = provenance.document({name: e for name, e in whose.items() if name in wanted}, path)
+    write_together({**parts, path: dump(document, path, indent=None)}, overwrite=True)
+    if not parts:
+        provenance.forget(path)
+
+
+def _told(
+    image: LabelImage,
+    pieces: Sequence[dict[str, Any]],
+    entry: dict[str, Any],
+    options: Options,
+    path: Path,
+) -> dict[str, str]:
+    """What an image's entry says of its provenance; polygons may draw other pixels than it has."""
+    if options.segmentation != "polygons" or image.provenance is None:
+        return provenance.told(image)
+    shape = (entry["height"], entry["width"])
+    same = {c.id: c.id for c in image.vocabulary.classes}
+    return provenance.told(image, drawn(pieces, entry["prelabel"], shape, same, path)[0])
 
 
 def _receipt(images: Sequence[LabelImage], path: Path) -> Receipt:
@@ -63,7 +88,7 @@ def _receipt(images: Sequence[LabelImage], path: Path) -> Receipt:
     for found, overlaps in read_images(path, written.keys()):
         image = written[found.source]
         rows = compare(image.ids, found.ids, image.vocabulary)
-        receipts.append(Receipt((path,), 1, rows, overlaps))
+        receipts.append(Receipt((path, *provenance.there(path)), 1, rows, overlaps))
     return total(receipts)
 
 

@@ -1,6 +1,6 @@
 """Reading COCO instances files that may come from anywhere: nothing in them is trusted."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from ..values.errors import FileFormatError, VocabularyError
 from ..values.labels import Ids, read_record
 from ..values.names import names_of
 from ..values.vocabulary import IGNORE, Class, Vocabulary
+from . import provenance
 from .outlines import Indices, pixels, rasterise
 from .table import (
     KIND,
@@ -79,6 +80,7 @@ def read_images(
     only : file names of the images to read; without it all, which then must fit into memory.
     """
     document = read_document(path)
+    entries = entries_beside(path, document)
     vocabulary, numbers = _vocabulary(document, path)
     filed: dict[int, list[dict[str, Any]]] = {entry["id"]: [] for entry in document["images"]}
     for annotation in document["annotations"]:
@@ -96,7 +98,26 @@ def read_images(
     for entry in document["images"]:
         if only is None or entry["file_name"] in only:
             annotations = filed[entry["id"]]
-            yield _read_image(entry, sizes[entry["id"]], annotations, vocabulary, numbers, path)
+            image, overlaps = _read_image(
+                entry, sizes[entry["id"]], annotations, vocabulary, numbers, path
+            )
+            told = entry["prelabel"] if is_own(entry) else None
+            yield provenance.restored(image, told, path, entries), overlaps
+
+
+def entries_beside(path: Path, document: Mapping[str, Any]) -> provenance.Entries | None:
+    """Entries of the provenance beside a file, as far as its table needs them; None where they
+    cannot be read."""
+    if not any(e["prelabel"].get("whose") == provenance.MIXED for e in own_entries(document)):
+        return {}
+    sizes = [_size(entry, path) for entry in document["images"]]
+    pixels = sum(height * width for height, width in sizes)
+    return provenance.entries_beside(path, pixels, len(sizes))
+
+
+def own_entries(document: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Entries of the images that were written by us."""
+    return [entry for entry in document["images"] if is_own(entry)]
 
 
 def _vocabulary(document: Mapping[str, Any], path: Path) -> tuple[Vocabulary, dict[int, int]]:
@@ -159,23 +180,8 @@ def _read_image(
     numbers: Mapping[int, int],
     path: Path,
 ) -> tuple[LabelImage, int]:
-    height, width = shape
-    claims = [
-        (
-            numbers[a["category_id"]],
-            _claimed(a.get("segmentation"), shape, f"annotation {a['id']}", path),
-        )
-        for a in annotations
-    ]
     extra = entry["prelabel"] if is_own(entry) else {}
-    flat = np.zeros(height * width, np.uint16)
-    times = np.zeros(height * width, np.uint16)
-    for number, where in sorted(claims, key=lambda claim: -claim[1].size):
-        flat[where] = number
-        times[where] += 1
-    if "ignore" in extra:
-        flat[_claimed(extra["ignore"], shape, "the ignored region", path)] = IGNORE
-    ids: Ids = np.ascontiguousarray(flat.reshape(width, height).T)
+    ids, overlaps = drawn(annotations, extra, shape, numbers, path)
     name = names_of(entry["file_name"], "", "").outputs[0]
     image = label_image(
         ids,
@@ -188,7 +194,38 @@ def _read_image(
         record=read_record(extra),
         **read_identity(extra),
     )
-    return image, int((times > 1).sum())
+    return image, overlaps
+
+
+def drawn(
+    annotations: Sequence[Mapping[str, Any]],
+    extra: Mapping[str, Any],
+    shape: tuple[int, int],
+    numbers: Mapping[int, int],
+    path: Path,
+) -> tuple[Ids, int]:
+    """The ids (Y, X) that annotations of an image of this shape draw, and how many pixels more
+    than one of them claims.
+
+    extra : what we wrote of the image. numbers : category id -> id.
+    """
+    height, width = shape
+    claims = [
+        (
+            numbers[a["category_id"]],
+            _claimed(a.get("segmentation"), shape, f"annotation {a.get('id')}", path),
+        )
+        for a in annotations
+    ]
+    flat = np.zeros(height * width, np.uint16)
+    times = np.zeros(height * width, np.uint16)
+    for number, where in sorted(claims, key=lambda claim: -claim[1].size):
+        flat[where] = number
+        times[where] += 1
+    if "ignore" in extra:
+        flat[_claimed(extra["ignore"], shape, "the ignored region", path)] = IGNORE
+    ids: Ids = np.ascontiguousarray(flat.reshape(width, height).T)
+    return ids, int((times > 1).sum())
 
 
 def _claimed(segmentation: Any, shape: tuple[int, int], what: str, path: Path) -> Indices:

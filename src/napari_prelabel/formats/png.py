@@ -19,6 +19,7 @@ from ..values.colours import BLACK, distinct, rgb_of
 from ..values.errors import FileFormatError
 from ..values.labels import Ids, one_channel
 from ..values.vocabulary import IGNORE, UNLABELLED, Vocabulary
+from . import provenance
 from .atomic import Fill, refuse_existing, write_atomic, write_together
 from .receipt import compare
 from .subject import Subject, subject_of
@@ -59,13 +60,15 @@ def write_png(images: Sequence[LabelImage], path: Path, options: Options) -> Rec
     image = images[0]
     check_pixels(path, image.ids.size, MAX_PLANE, "cut the image into tiles, or write a TIFF")
     table = table_path(path)
-    for file in (path, table):
+    said = provenance.told(image)
+    whose = provenance.document(provenance.entries_of([(image, said)]), path)
+    for file in (path, table, *whose):
         refuse_existing(file, options.overwrite)
     if table.exists() and not begins(table, BEGINNING):
         raise FileFormatError(table, f"{table} is no table of ours: choose another name.")
     indexed = len(image.vocabulary.classes) <= MAX_INDEXED
     picture = _indexed(image) if indexed else Image.fromarray(image.ids)
-    facts = to_table(image, IGNORE_8 if indexed else IGNORE)
+    facts = to_table(image, IGNORE_8 if indexed else IGNORE) | said
     mark = PngInfo()
     mark.add_text(_MARK, _digest(image.vocabulary))
     save: Any = partial(picture.save, format="PNG", optimize=False, pnginfo=mark)
@@ -74,11 +77,13 @@ def write_png(images: Sequence[LabelImage], path: Path, options: Options) -> Rec
         save(file)
 
     # The table goes first: a PNG that is there is complete.
-    parts: dict[Path, Fill] = {table: dump(facts, path), path: fill}
+    parts: dict[Path, Fill] = {**whose, table: dump(facts, path), path: fill}
     write_together(parts, overwrite=options.overwrite)
+    if not whose:
+        provenance.forget(path)
     (back,) = read_png(path)
     rows = compare(image.ids, back.ids, image.vocabulary)
-    return Receipt((path, table), 1, rows, notices=() if indexed else (_GREY,))
+    return Receipt((path, table, *whose), 1, rows, notices=() if indexed else (_GREY,))
 
 
 def write_plain(ids: Ids, path: Path) -> None:
@@ -91,6 +96,7 @@ def write_plain(ids: Ids, path: Path) -> None:
     write_atomic(path, fill, overwrite=True)
     if named:
         table_path(path).unlink(missing_ok=True)
+        provenance.forget(path)
 
 
 _GREY = (
@@ -110,21 +116,31 @@ def read_png(path: Path, vocabulary: Vocabulary | None = None) -> tuple[LabelIma
         ids[values == IGNORE_8] = IGNORE
     beside = table_path(path)
     if vocabulary is not None:
-        return (label_image(ids, vocabulary, path, name=path.stem, source=path.name),)
+        image = label_image(ids, vocabulary, path, name=path.stem, source=path.name)
+        return (provenance.restored_alone(image, _table_beside(path), path),)
     if not beside.exists():
         raise FileFormatError(
             path,
             f"{path} has no {beside.name} beside it, so its ids have no names: "
             "choose the vocabulary it was made with.",
         )
-    image = from_table(read_json(beside), ids, beside, path.stem)
+    told = read_json(beside)
+    image = from_table(told, ids, beside, path.stem)
     if mark not in (None, _digest(image.vocabulary)):
         raise FileFormatError(
             path,
             f"{path} and {beside.name} are of two different exports: export the labels again, or "
             "choose the vocabulary that the PNG was made with.",
         )
-    return (image,)
+    return (provenance.restored_alone(image, told, path),)
+
+
+def _table_beside(path: Path) -> Any:
+    """The table of a PNG that is ours, None without one."""
+    try:
+        return read_json(table_path(path)) if recognises_png(path) else None
+    except FileFormatError:
+        return None
 
 
 def recognises_png(path: Path) -> bool:

@@ -10,7 +10,8 @@ import tifffile
 from ..values.errors import FileFormatError, PrelabelError
 from ..values.labels import Ids, one_channel
 from ..values.vocabulary import IGNORE, Vocabulary
-from .atomic import refuse_existing, write_atomic
+from . import provenance
+from .atomic import refuse_existing, write_together
 from .receipt import compare
 from .subject import Subject, subject_of
 from .table import (
@@ -53,8 +54,12 @@ def write_tiff(images: Sequence[LabelImage], path: Path, options: Options) -> Re
         raise FileFormatError(path, f"{path}: a TIFF holds one image or stack; export to a folder.")
     image = images[0]
     check_pixels(path, image.ids.size, MAX_FILE, "cut the stack into parts")
-    refuse_existing(path, options.overwrite)
-    description = dump(to_table(image), path, indent=None, ascii_only=True).decode().strip()
+    said = provenance.told(image)
+    whose = provenance.document(provenance.entries_of([(image, said)]), path)
+    for file in (path, *whose):
+        refuse_existing(file, options.overwrite)
+    facts = to_table(image) | said
+    description = dump(facts, path, indent=None, ascii_only=True).decode().strip()
     resolution, unit = _resolution(image)
 
     def fill(file: BinaryIO) -> None:
@@ -71,9 +76,11 @@ def write_tiff(images: Sequence[LabelImage], path: Path, options: Options) -> Re
             bigtiff=image.ids.nbytes > 2**31,
         )
 
-    write_atomic(path, fill, overwrite=options.overwrite)
+    write_together({**whose, path: fill}, overwrite=options.overwrite)
+    if not whose:
+        provenance.forget(path)
     (back,) = read_tiff(path)
-    return Receipt((path,), 1, compare(image.ids, back.ids, image.vocabulary))
+    return Receipt((path, *whose), 1, compare(image.ids, back.ids, image.vocabulary))
 
 
 def read_tiff(path: Path, vocabulary: Vocabulary | None = None) -> tuple[LabelImage]:
@@ -92,12 +99,21 @@ def read_tiff(path: Path, vocabulary: Vocabulary | None = None) -> tuple[LabelIm
         )
     ids: Ids = values.astype(np.uint16)
     if vocabulary is not None:
-        return (label_image(ids, vocabulary, path, name=path.stem, source=path.name),)
+        image = label_image(ids, vocabulary, path, name=path.stem, source=path.name)
+        return (provenance.restored_alone(image, _own_table(description, path), path),)
     table = parse_json(description, path)
     shape = table.get("shape") if isinstance(table, dict) else None
     if isinstance(shape, list) and _same_size(shape, ids):
         ids = ids.reshape(shape)
-    return (from_table(table, ids, path, path.stem),)
+    return (provenance.restored_alone(from_table(table, ids, path, path.stem), table, path),)
+
+
+def _own_table(description: str, path: Path) -> Any:
+    """The table in a description, None where it holds none of ours."""
+    try:
+        return parse_json(description, path) if KIND in description else None
+    except FileFormatError:
+        return None
 
 
 def pixels(path: Path) -> np.ndarray[Any, Any]:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..values.errors import ImageError
-from ..values.labels import Ids, LabelMap
+from ..values.labels import MODEL, Ids, LabelMap, Provenance
 from ..values.names import plane_name, plane_source
 from ..values.vocabulary import IGNORE, UNLABELLED, Vocabulary
 
@@ -29,8 +29,10 @@ class LabelImage:
     content : SHA-256 of the image's file, "" where it is not known.
     place : digits that tell the path of the image's file from others, "" likewise.
     plane : (number, count) of a plane that was cut out of a stack.
+    provenance : (..., Y, X) uint8, who each pixel is of (values/labels.py); None: not known.
+    doubt : a sentence on a provenance that was read and does not fit; "" otherwise.
 
-    Raises ImageError when the ids are not a map of this vocabulary.
+    Raises ImageError when the ids are not a map of this vocabulary, or the provenance not theirs.
     """
 
     ids: Ids
@@ -43,17 +45,24 @@ class LabelImage:
     content: str = ""
     place: str = ""
     plane: tuple[int, int] | None = None
+    provenance: Provenance | None = None
+    doubt: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ids", _checked(np.asarray(self.ids), self.vocabulary))
         object.__setattr__(self, "source", self.source or f"{self.name}.png")
+        if self.provenance is not None and self.provenance.shape != self.ids.shape:
+            raise ImageError(
+                f"A provenance of {self.provenance.shape} pixels is not that of a label map of "
+                f"{self.ids.shape}."
+            )
 
     @classmethod
     def of(
         cls, result: LabelMap, name: str, source: str = "", shape: tuple[int, int] | None = None
     ) -> "LabelImage":
         """From a result of the engine; `shape` (Y, X) puts the result of a region into the
-        whole image, unlabelled elsewhere."""
+        whole image, unlabelled elsewhere. Every pixel is the model's."""
         ids = result.ids
         if shape is not None:
             (y, x), (h, w) = result.origin, ids.shape
@@ -64,16 +73,20 @@ class LabelImage:
                 )
             ids = np.full(shape, UNLABELLED, np.uint16)
             ids[y : y + h, x : x + w] = result.ids
-        return cls(ids, result.vocabulary, name, source, record=dict(result.record))
+        owner = np.broadcast_to(np.uint8(MODEL), ids.shape)
+        record = dict(result.record)
+        return cls(ids, result.vocabulary, name, source, record=record, provenance=owner)
 
     def planes(self) -> Iterator["LabelImage"]:
         """The image itself, or each (Y, X) plane of a stack under `name_t0000`, `name_t0001`."""
         if self.ids.ndim == 2:
             yield self
             return
-        flat = self.ids.reshape(-1, *self.ids.shape[-2:])
-        for number, plane in enumerate(flat):
-            yield replace(self, ids=plane).numbered(number, len(flat))
+        shape = (-1, *self.ids.shape[-2:])
+        flat, owners = self.ids.reshape(shape), self.provenance
+        whose = [None] * len(flat) if owners is None else owners.reshape(shape)
+        for number, (plane, owner) in enumerate(zip(flat, whose, strict=True)):
+            yield replace(self, ids=plane, provenance=owner).numbered(number, len(flat))
 
     def numbered(self, number: int, count: int) -> "LabelImage":
         """The image under the name of this plane of a stack of `count`."""

@@ -30,7 +30,7 @@ from .job_files import JobFiles
 from .keeper import RESTORED, Keeper
 from .keys import CANVAS_KEYS
 from .legend import Legend
-from .lying_row import ADOPTED, LyingRow
+from .lying_row import LyingRow, adopted_text
 from .method_box import MethodBox
 from .method_diffusion import check_diffusion
 from .models_box import ModelsBox
@@ -194,7 +194,7 @@ class PrelabelDock(Tab):
         self.keeper.failed.connect(self._fail)
         self.keeper.restored.connect(self._restored)
         self.lying.failed.connect(self._fail)
-        self.lying.adopted.connect(lambda result: self._restored(result, ADOPTED))
+        self.lying.adopted.connect(lambda result: self._restored(result, adopted_text(result)))
         self.scribble.failed.connect(self._fail)
         self.bar.run.connect(self.run)
         self.bar.cancel.connect(self.session.cancel)
@@ -443,6 +443,7 @@ class PrelabelDock(Tab):
         result.take_unseen()
         ids, vocabulary = result.annotation.named()
         facts = label_facts(result.layer, self.place.source.layer, self.viewer.layers)
+        facts["provenance"] = result.annotation.provenance.copy()
         self.keeper.exporting(result)
         self.exporter.write(lambda: label_image(ids, vocabulary, facts))
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..formats import FORMATS, LabelImage, Options
+from ..annotation.owned import OWNED, Owned
+from ..formats import FORMATS, LabelImage, Options, provenance
 from ..formats.atomic import part_of
 from ..formats.png import MAX_INDEXED, TABLE, write_plain
 from ..formats.table import identity, read_identity
@@ -16,6 +17,8 @@ from ..values.labels import read_record
 from ..values.vocabulary import IGNORE, Class, Vocabulary
 from .images import pixel_size_of
 
+# In our metadata, a sentence on a provenance that does not fit.
+DOUBT = "doubt"
 LayerData = tuple[Any, dict[str, Any], str]
 _BY_SUFFIX = {".png": "png", ".tif": "tiff", ".tiff": "tiff", ".json": "coco"}
 _ONE_PLANE = "{} holds one plane only: save the stack as TIFF, or export it."
@@ -75,6 +78,10 @@ def labels_layer(image: LabelImage) -> LayerData:
             }
         },
     }
+    if image.provenance is not None:
+        attributes["metadata"][OWNED] = Owned(image.ids, image.provenance)
+    elif image.doubt:
+        attributes["metadata"]["prelabel"][DOUBT] = image.doubt
     if image.scale is not None:
         ahead = (1.0,) * (image.ids.ndim - 2)
         attributes["scale"] = (*ahead, *image.scale)
@@ -152,9 +159,11 @@ def _replaced(planes: list[LabelImage], target: Path) -> Path:
     part = part_of(target, ".json")
     try:
         FORMATS["coco"].write(planes, part, Options())
+        provenance.move(part, target)
         os.replace(part, target)
     finally:
         part.unlink(missing_ok=True)
+        provenance.forget(part)
     return target
 
 
@@ -163,9 +172,11 @@ def _image(data: Any, attributes: Mapping[str, Any], target: Path) -> LabelImage
     vocabulary = _named(data, told.get("classes"), attributes)
     units = attributes.get("units") or ("pixel",)
     source = str(told.get("image") or target.stem)
+    owned = attributes.get("metadata", {}).get(OWNED)
+    whose = owned.now(data) if isinstance(owned, Owned) else None
     return LabelImage(
         data, vocabulary, target.stem, source, pixel_size_of(attributes, data.ndim), str(units[-1]),
-        record=read_record(told), **read_identity(told.get("file", {})),
+        record=read_record(told), **read_identity(told.get("file", {})), provenance=whose,
     )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from ..values.labels import IMPORTED
 from ..values.vocabulary import IGNORE, UNLABELLED, Vocabulary, key
 from .images import LayerSource, guess_channel_axis, placement
 from .opened import is_picture
-from .result import METADATA, OURS, ResultLayer, after_edits, box_of_edits, values_met
+from .result import METADATA, OURS, ResultLayer, after_edits, box_of_edits, owners_of, values_met
 
 # More different labels than this are things that were counted, not classes.
 MOST_CLASSES = 1000
@@ -141,8 +141,9 @@ def features_of(layer: Labels) -> dict[int, str]:
 def take_up(found: Found, typed: Vocabulary | None) -> ResultLayer:
     """Make labels those of their image; equal names become one class.
 
-    What is there is imported, and locked; strokes that napari can undo are the person's, and stay
-    undoable. Raises VocabularyError when a name cannot be a class.
+    What is there is imported, and locked, unless a file of ours tells otherwise; strokes that
+    napari can undo are the person's, and stay undoable. Raises VocabularyError when a name cannot
+    be a class.
     """
     layer, strokes = found.layer, _strokes(found.layer)
     late = sorted({v for s in strokes for v in values_of(values_met(s))} - set(found.values))
@@ -154,9 +155,10 @@ def take_up(found: Found, typed: Vocabulary | None) -> ResultLayer:
     for _ in strokes:
         layer.undo()
     layer._reset_history()
+    owned = owners_of(layer.metadata, layer.data)
     for plane in np.ndindex(layer.data.shape[:-2]):
         layer.data[plane] = _renumbered(layer.data[plane], ids)
-    result = ResultLayer(layer, vocabulary, found.image, IMPORTED)
+    result = ResultLayer(layer, vocabulary, found.image, IMPORTED if owned is None else owned)
     for stroke in strokes:
         box = box_of_edits(stroke, layer.ndim)
         after, drawn = after_edits(stroke, layer.data[box].copy(), box)

@@ -14,10 +14,12 @@ from ..values.errors import PrelabelError
 from ..values.vocabulary import Vocabulary
 from . import lying
 from .background import Background
+from .io import DOUBT
 from .lying import Found
 from .opened import is_picture
-from .parts import button, column, label, line, row, sentence
+from .parts import button, column, counted, label, line, row, sentence
 from .place_box import PlaceBox
+from .result import ResultLayer
 from .session import Session
 from .vocabulary_box import VocabularyBox
 
@@ -172,6 +174,21 @@ class LyingRow(QWidget):
         self._show(None)
         self._session.take_over(result)
         self.adopted.emit(result)
+
+
+def adopted_text(result: ResultLayer) -> str:
+    """What is said of labels that were taken up: what of them a run will replace."""
+    notes = result.annotation
+    if doubt := notes.facts.get(DOUBT):
+        return f"These are the labels of the image now. {doubt}"
+    theirs, mine = notes.model_pixels(), notes.human_pixels()
+    if not theirs:
+        return ADOPTED
+    stay = f"{counted(mine, 'pixel')} of yours or imported stay" if mine else "you changed none"
+    return (
+        f"These are the labels of the image now. {counted(theirs, 'pixel')} are the model's, which "
+        f"the next run replaces; {stay}."
+    )
 
 
 def _found(layer: Labels, image: Image, typed: Vocabulary | None) -> Found:

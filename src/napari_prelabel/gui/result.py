@@ -15,8 +15,9 @@ from qtpy.QtCore import QTimer
 
 from ..annotation.annotation import Annotation, Index, Plane, box_of
 from ..annotation.history import Step, Stroke
+from ..annotation.owned import OWNED, Owned
 from ..annotation.strips import LARGE
-from ..values.labels import HUMAN, IMPORTED, MODEL, Ids, LabelMap, Mask
+from ..values.labels import HUMAN, IMPORTED, MODEL, Ids, LabelMap, Mask, Provenance
 from ..values.vocabulary import Vocabulary
 from .images import LayerSource
 from .seconds import Seconds
@@ -58,9 +59,10 @@ class ResultLayer:
         layer: Labels,
         vocabulary: Vocabulary,
         image: Image | None = None,
-        owner: int | None = HUMAN,
+        owner: int | Provenance | None = HUMAN,
     ) -> None:
-        """owner : of the labels that the layer holds; None where it is known to hold none."""
+        """owner : of the labels that the layer holds, one for all or of each pixel; None where it
+        is known to hold none."""
         self.layer = layer
         self.image: Callable[[], Image | None] = ref(image) if image is not None else _nothing
         self.place: tuple[int, int | None] | None = None
@@ -68,7 +70,10 @@ class ResultLayer:
         self.turn = 0
         self.kept: Path | None = None
         self.annotation = Annotation(layer.data.shape, vocabulary)
-        if owner is not None and layer.data.any():
+        if isinstance(owner, np.ndarray):
+            self.annotation.adopt_owned(np.asarray(layer.data, np.uint16), owner)
+            self._copy()
+        elif owner is not None and layer.data.any():
             self.annotation.adopt(np.asarray(layer.data), owner)
             self._copy()
         self.kept_at = self.annotation.edits
@@ -105,13 +110,16 @@ class ResultLayer:
 
     @classmethod
     def adopt(cls, layer: Labels, image: Image) -> "ResultLayer":
-        """Take over labels that one of our files or `launch` brought; no run writes over them.
+        """Take over labels that one of our files or `launch` brought.
 
-        The layer gets an array of its own: the one it had may be a file or somebody's variable.
+        Each pixel is whose the file says it is; what a file does not tell is imported, and no run
+        writes over it. The layer gets an array of its own: the one it had may be a file or
+        somebody's variable.
         """
         vocabulary = Vocabulary.from_dict(layer.metadata[METADATA]["classes"])
         layer.data = np.array(layer.data)
-        return cls(layer, vocabulary, image, IMPORTED)
+        owned = owners_of(layer.metadata, layer.data)
+        return cls(layer, vocabulary, image, IMPORTED if owned is None else owned)
 
     # A run
 
@@ -308,6 +316,8 @@ class ResultLayer:
         vocabulary = self.annotation.vocabulary
         classes = vocabulary.classes
         self.layer.metadata[METADATA] = {**self.annotation.facts, "classes": vocabulary.to_dict()}
+        notes = self.annotation
+        self.layer.metadata[OWNED] = Owned(notes.shown, notes.provenance, live=True)
         if len(classes) > np.iinfo(self.layer.data.dtype).max:
             self.layer.data = self.layer.data.astype(np.uint16)
         dress = tuple((c.name, c.rgb, c.name in self.hidden) for c in classes)
@@ -391,6 +401,14 @@ class ResultLayer:
     def _say(self, text: str) -> None:
         for told in list(self.walked):
             told(text)
+
+
+def owners_of(metadata: Mapping[str, Any], data: Any) -> Provenance | None:
+    """Whose the pixels of labels are that a file of ours brought; None where it does not say."""
+    owned = metadata.get(OWNED)
+    if not isinstance(owned, Owned) or owned.live or not isinstance(data, np.ndarray):
+        return None
+    return owned.now(data)
 
 
 def _nothing() -> None:

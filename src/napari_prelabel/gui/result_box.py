@@ -31,7 +31,7 @@ class ResultBox(QWidget):
         self.overwrite = QCheckBox("Runs may overwrite pixels I painted")
         self.overwrite.setToolTip(
             "Off: what you painted, filled or erased stays, whatever a run says, and so do labels\n"
-            "that you opened from a file."
+            "of others that you opened from a file."
         )
         self.undo_button = button(
             "Undo run",
@@ -85,7 +85,7 @@ class ResultBox(QWidget):
         self.undo_button.setEnabled(runs[0] > 0)
         self.redo_button.setEnabled(runs[1] > 0)
         self.kept.setText(
-            f"{counted(human, 'pixel')} painted by you or opened from a file: kept by runs."
+            f"{counted(human, 'pixel')} painted by you or brought by others: kept by runs."
         )
         self.kept.setVisible(human > 0)
         if changed is not None:

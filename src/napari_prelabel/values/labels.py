@@ -13,6 +13,7 @@ from .vocabulary import UNLABELLED, Vocabulary
 Ids = npt.NDArray[np.uint16]
 Mask = npt.NDArray[np.bool_]
 Scores = npt.NDArray[np.floating[Any]]
+Provenance = npt.NDArray[np.uint8]
 
 # Values of provenance, (Y, X) uint8: who decided a pixel. How a map was made is its record.
 MODEL, HUMAN, IMPORTED, REVIEWED = 0, 1, 2, 3

@@ -17,7 +17,7 @@ from ...values.vocabulary import Class, Vocabulary, key
 from ..images import LayerSource, guess_channel_axis
 from ..lying import belongs
 from ..opened import is_picture
-from ..result import METADATA, ResultLayer
+from ..result import METADATA, ResultLayer, owners_of
 
 if TYPE_CHECKING:
     from ...engine.tasks import Reviewed
@@ -207,6 +207,9 @@ def take(pair: Pair, mine_only: bool = False) -> Taken:
             two = _two_of(stored, pair.vocabulary)
             notice = f"{pair.labels.name}: {told(pair.vocabulary, False, two)}" if two else ""
             ids = _plain(stored, pair.labels.name, pair.vocabulary)
+            owners = owners_of(pair.labels.metadata, stored) if mine_only else None
+            if owners is not None and owners.shape == ids.shape:
+                ids[owners == MODEL] = 0
         named = pair.labels.name
         return Taken(pair.image.name, source, ids, pair.vocabulary, named, notice=notice)
     notes = pair.result.annotation
