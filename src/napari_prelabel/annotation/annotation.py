@@ -362,17 +362,23 @@ class Annotation:
 
         The model is as sure of its own as can be: how sure it was is told nowhere.
         """
-        ids = self.name_all(data)
-        model = provenance == MODEL
-        self.restore(np.where(model, ids, UNLABELLED), model.astype(np.float16), ids, provenance)
+        named = int(data.max(initial=0)) <= len(self.vocabulary.classes)
+        ids, model = data if named else self.name_all(data), provenance == MODEL
+        score = np.where(model, np.float16(1), np.float16(0))
+        self.restore(np.where(model, ids, np.uint16(UNLABELLED)), score, ids, provenance)
 
     def restore(
         self, model: Ids, score: npt.NDArray[np.float16], shown: Ids, provenance: Owner
     ) -> None:
         """Take up arrays of this one's shape that were kept from it or from one like it."""
-        with self._editing((), model=True):
+        self._touched.update(planes_of((), self.shown.shape))
+        with self._counting():
             self.model[...], self.score[...] = model, score
             self.shown[...], self.provenance[...] = shown, provenance
+            self._shown, self._model, self._human = Tally(0), Tally(0), Tally(0)
+            self._shown.add(self.shown)
+            self._model.add(self.model)
+            self._human.add(self.shown[self.provenance != MODEL])
         self.history.clear()
 
     def _take(self, ids: Ids, box: Index, drawn: Mask, owner: int = HUMAN) -> None:
