@@ -1,9 +1,8 @@
 """What a method is worth and what it takes: the benches, as tables and as JSON."""
 
-from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -61,6 +60,7 @@ def accuracy(
 
     from .ablations import ABLATIONS
     from .data import load_synthetic
+    from .figures import HEAD, report, rows_of
 
     choose("data", data, ("synthetic",))
     absent = choose("absent_classes", absent_classes, tuple(ABSENT))
@@ -79,12 +79,12 @@ def accuracy(
     )
     job = replace(job, freecp=_thresholds(job.freecp, rp, ap), logit_scale=logit_scale)
     runner = screen.engine(device)
-    steps = measure.measure(runner, scenes, job, chosen, wanted, job.freecp)
-    tallies = _followed(steps, len(scenes.samples) * len(chosen) * len(wanted))
-    figures = measure.report(tallies, scenes, absent)
+    steps = measure.measure(runner, scenes.samples, job, chosen, wanted, job.freecp)
+    tallies = screen.follow(steps, len(scenes.samples) * len(chosen) * len(wanted))
+    figures = report(tallies, scenes, absent)
     figures |= {"models": models, "precision": job.precision, "device": runner.device}
     title = f"{scenes.name} {split}: {len(scenes.samples)} images, percent"
-    screen.print_table(title, measure.HEAD, measure.rows_of(figures))
+    screen.print_table(title, HEAD, rows_of(figures))
     screen.out.print(f"mIoU: {figures['absent_classes_rule']} (--absent-classes {absent}).")
     screen.write_json(json_file, figures)
 
@@ -95,19 +95,6 @@ def _thresholds(freecp: FreeCP, rp: float | None, ap: float | None) -> FreeCP:
         rp_threshold=freecp.rp_threshold if rp is None else rp,
         ap_threshold=freecp.ap_threshold if ap is None else ap,
     )
-
-
-def _followed(steps: Generator[Any, None, Any], total: int) -> Any:
-    """What runs of methods return in the end; a bar shows where they stand."""
-    with screen.bar() as bar:
-        task = bar.add_task("", total=total)
-        while True:
-            try:
-                sample, method, base = next(steps)
-            except StopIteration as end:
-                return end.value
-            bar.update(task, description=f"{sample.name} {method} {base}")
-            bar.advance(task)
 
 
 @app.command()
@@ -202,12 +189,12 @@ def reme_ablation(
     json_file: screen.JsonFile = None,
 ) -> None:
     """ReME from corrections and from captions, cleaned in each way, beside base and FreeCP."""
-    from napari_prelabel.engine import accuracy as measure
     from napari_prelabel.jobs import job_with
     from napari_prelabel.models.catalog import bundle_of
 
     from . import reme
     from .data import load_synthetic
+    from .figures import HEAD, report, rows_of
 
     scenes = load_synthetic(split, limit)
     screen.check_models(models)
@@ -222,9 +209,9 @@ def reme_ablation(
             except StopIteration as end:
                 tallies, facts = end.value
                 break
-    figures = measure.report(tallies, scenes) | {"models": models, "encoder": encoder, **facts}
+    figures = report(tallies, scenes) | {"models": models, "encoder": encoder, **facts}
     title = f"{scenes.name} {split}: {len(scenes.samples)} images, percent"
-    screen.print_table(title, measure.HEAD, measure.rows_of(figures))
+    screen.print_table(title, HEAD, rows_of(figures))
     screen.write_json(json_file, figures)
 
 

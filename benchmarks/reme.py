@@ -184,7 +184,7 @@ def compare(
 ) -> Generator[str, None, tuple[list[MethodTally], dict[str, Any]]]:
     """`measure`, with the job's base, FreeCP and NERVE before it."""
     chosen = variants_of(("base", "freecp", "nerve"))
-    steps = accuracy.measure(runner, data, job, chosen, (job.base,), job.freecp)
+    steps = accuracy.measure(runner, data.samples, job, chosen, (job.base,), job.freecp)
     while True:
         try:
             sample, method, _ = next(steps)

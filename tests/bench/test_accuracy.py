@@ -4,13 +4,11 @@ from PIL import Image
 
 from benchmarks.ablations import ABLATIONS
 from benchmarks.data import load_synthetic
+from benchmarks.figures import HEAD, report, rows_of
 from napari_prelabel.engine.accuracy import (
-    HEAD,
     METHODS,
     MethodTally,
     measure,
-    report,
-    rows_of,
     variants,
 )
 from napari_prelabel.engine.samples import DataSet, Sample, load_shipped, read_truth
@@ -55,14 +53,8 @@ class FromPixels:
 def measured(names, data=None, **options):
     data = data or data_set()
     runner = FromPixels()
-    steps = measure(
-        runner,
-        data,
-        Job(VOCABULARY),
-        variants(names, METHODS | ABLATIONS),
-        ["sclip", "gem"],
-        **options,
-    )
+    chosen = variants(names, METHODS | ABLATIONS)
+    steps = measure(runner, data.samples, Job(VOCABULARY), chosen, ["sclip", "gem"], **options)
     seen = []
     while True:
         try:
@@ -264,7 +256,7 @@ def test_reme_has_one_row_whatever_the_bases():
     data = data_set()
     job = Job(VOCABULARY, reference=Reference("set"))
     chosen = {m: METHODS[m] for m in ("base", "reme")}
-    steps = measure(FromPixels(), data, job, chosen, ["sclip", "gem"])
+    steps = measure(FromPixels(), data.samples, job, chosen, ["sclip", "gem"])
     assert [(method, base) for _, method, base in steps] == 4 * [
         ("base", "sclip"), ("base", "gem"), ("reme", "-")
     ]  # fmt: skip

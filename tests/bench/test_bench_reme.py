@@ -9,7 +9,7 @@ import open_clip
 import pytest
 import torch
 
-from benchmarks import reme
+from benchmarks import figures, reme
 from benchmarks.reme import (
     Bench,
     Corpus,
@@ -21,7 +21,6 @@ from benchmarks.reme import (
 )
 from benchmarks.synthetic.classes import CLASSES
 from benchmarks.synthetic.scenes import scene
-from napari_prelabel.engine import accuracy
 from napari_prelabel.engine.samples import DataSet, Sample
 from napari_prelabel.models.clip import Clip
 from napari_prelabel.models.visual import ClipPatches
@@ -170,7 +169,7 @@ def test_one_small_run(monkeypatch):
     assert against["reme captions, both, row"] == "reme captions, base set"
     assert facts["filtering"]["pairs"] <= facts["base set"]["pairs"]
     assert facts["both"]["added"] >= 0
-    rows = accuracy.report(tallies, data)["rows"]
+    rows = figures.report(tallies, data)["rows"]
     assert json.loads(json.dumps(rows)) == rows
     assert all(0 <= row["miou"] <= 100 for row in rows)
     miou = {row["method"]: row["miou"] for row in rows}

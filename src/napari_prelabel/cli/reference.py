@@ -118,7 +118,9 @@ def build(
         return
     if crops:
         raise FileFormatError(images, "--crops counts with --captions only: leave it away.")
-    pairs, failed = _pairs(images, labels, classes, from_zero, ground=ground, mine_only=mine_only)
+    pairs, failed = usable_pairs(
+        images, labels, classes, from_zero, ground=ground, mine_only=mine_only
+    )
     given = Learn(place, encoder, pairs, name, text, author, licence, None, position)
     _learn(given, device, failed)
 
@@ -154,7 +156,9 @@ def add(
     if text or crops:
         which = "--text" if text else "--crops"
         raise FileFormatError(images, f"{which} counts with --captions only: leave it away.")
-    pairs, failed = _pairs(images, labels, classes, from_zero, ground=ground, mine_only=mine_only)
+    pairs, failed = usable_pairs(
+        images, labels, classes, from_zero, ground=ground, mine_only=mine_only
+    )
     _learn(Learn(place, encoder, pairs, author=author, licence=licence), device, failed)
 
 
@@ -250,7 +254,7 @@ def evaluate(
     from ..values.job import Job
     from ..values.settings import Reference
 
-    every, failed = _pairs(images, labels, classes, from_zero, learn=False)
+    every, failed = usable_pairs(images, labels, classes, from_zero, learn=False)
     pairs = every[:limit]
     job = Job(pairs[0].vocabulary, "reme", reference=Reference(str(folder)))
     found = _do(Evaluate(str(folder), pairs, job), device)
@@ -317,7 +321,7 @@ _BACKGROUND = (
 _FAULTS = 10
 
 
-def _pairs(
+def usable_pairs(
     images: Path,
     labels: Path | None,
     classes: str | None,

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import sys
+from collections.abc import Generator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +16,7 @@ from rich.table import Table
 from typer.core import TyperGroup
 
 from ..values.errors import FileFormatError, PrelabelError
+from ..values.steps import Followed
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(highlight=False, soft_wrap=True, stderr=True)
@@ -89,6 +91,29 @@ def check_models(name: str, method: str = "base") -> None:
             )
 
 
+def check_set(folder: Path) -> None:
+    """Fail before anything heavy is loaded when a reference set lacks its encoder."""
+    from ..models.catalog import MODELS, installed
+    from ..models.catalog_visual import (
+        CLIP_PREFIX,
+        CROPS_PREFIX,
+        VISUALS,
+        folder_installed,
+        weights_of,
+    )
+    from ..reference.store import ReferenceSet
+    from ..values.errors import ModelError
+
+    name = weights_of(ReferenceSet.open(folder).encoder.name)
+    name = name.removeprefix(CROPS_PREFIX).removeprefix(CLIP_PREFIX)
+    here = installed(name) if name in MODELS else name not in VISUALS or folder_installed(name)
+    if not here:
+        raise ModelError(
+            name,
+            f"The encoder of {folder} is not installed: run 'prelabel models fetch {name}'.",
+        )
+
+
 def check_job(job: Any) -> None:
     """Fail before anything heavy is loaded when a job lacks a model; a set is read first."""
     if job.method != "reme":
@@ -108,10 +133,22 @@ def bar() -> Progress:
     )
 
 
-def print_table(title: str, head: Any, rows: Any) -> None:
+def follow(steps: Generator[tuple[Any, str, str], None, Any], total: int) -> Any:
+    """What runs of methods on images return in the end; a bar shows where they stand."""
+    followed = Followed(steps)
+    with bar() as shown:
+        task = shown.add_task("", total=total)
+        for image, method, base in followed:
+            shown.update(task, description=plain(f"{image.name} {method} {base}"))
+            shown.advance(task)
+    return followed.result
+
+
+def print_table(title: str, head: Any, rows: Any, words: int = 2) -> None:
+    """A table whose first `words` columns are words, the others figures."""
     table = Table(title=title, title_justify="left")
     for number, column in enumerate(head):
-        table.add_column(column, justify="left" if number < 2 else "right")
+        table.add_column(column, justify="left" if number < words else "right")
     for row in rows:
         table.add_row(*row)
     if not out.is_terminal:  # a file has no edge: rich would cut the columns to 80 characters

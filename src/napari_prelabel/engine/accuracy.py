@@ -1,6 +1,6 @@
 """How good the methods are: every image once per method, one row of figures per method."""
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, cast
 
@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..values.errors import JobError
+from ..values.faults import ends_all, sentence_of
 from ..values.job import Base, FreeCP, Job, Method, Progress
 from ..values.labels import Ids, LabelMap, relabel
 from ..values.metrics import (
@@ -22,7 +23,7 @@ from ..values.metrics import (
 )
 from ..values.steps import finish
 from ..values.vocabulary import Vocabulary
-from .samples import DataSet, Sample
+from .samples import Sample
 
 ROUNDS = 1000
 SEED = 0
@@ -73,12 +74,16 @@ class MethodTally:
     method: str
     base: str
     against: str = "base"
+    names: list[str] = field(default_factory=list)
     confusions: list[npt.NDArray[np.int64]] = field(default_factory=list)
     boundaries: list[float] = field(default_factory=list)
 
     def add(self, sample: Sample, ids: Ids, n_classes: int) -> None:
-        self.confusions.append(confusion(sample.truth, ids, n_classes))
-        self.boundaries.append(boundary_f(sample.truth, ids, TOLERANCE))
+        matrix = confusion(sample.truth, ids, n_classes)
+        boundary = boundary_f(sample.truth, ids, TOLERANCE)
+        self.names.append(sample.name)
+        self.confusions.append(matrix)
+        self.boundaries.append(boundary)
 
     @property
     def matrices(self) -> npt.NDArray[np.int64]:
@@ -96,36 +101,54 @@ def variants(
     return {name: known[name] for name in dict.fromkeys(names)}
 
 
+def rows_asked(
+    chosen: Mapping[str, Variant], bases: Sequence[str]
+) -> dict[tuple[str, str], MethodTally]:
+    """An empty tally for every row: each method on each base, those that ask no base once."""
+    with_base = {(m, b): v for b in bases for m, v in chosen.items() if m not in _ALONE}
+    alone = {(m, NO_BASE): v for m, v in chosen.items() if m in _ALONE}
+    return {key: MethodTally(*key, v.against) for key, v in (with_base | alone).items()}
+
+
 def measure(
     runner: ImageRunner,
-    data: DataSet,
+    samples: Iterable[Sample],
     job: Job,
     chosen: Mapping[str, Variant],
     bases: Sequence[str],
     freecp: FreeCP | None = None,
+    failed: dict[str, str] | None = None,
 ) -> Generator[tuple[Sample, str, str], None, list[MethodTally]]:
     """Run every method on every base over all images; an image's encodings serve all of them.
 
-    job : models, windows and precision; its vocabulary is replaced by the data set's.
+    job : vocabulary, models, windows and precision.
     freecp : thresholds in place of the defaults; which steps run is the variants' affair.
+    failed : takes why images are left out of every row, by their names; without it what is raised
+        for one ends all.
 
     Yields (sample, method, base) before each run; returns one tally per method and base.
     """
-    tallies = {
-        (m, b): MethodTally(m, b, v.against)
-        for b in bases
-        for m, v in chosen.items()
-        if m not in _ALONE
+    tallies = rows_asked(chosen, bases)
+    asked = {
+        (method, base): (
+            job if base == NO_BASE else replace(job, base=cast(Base, base)),
+            _with(chosen[method], freecp),
+        )
+        for method, base in tallies
     }
-    tallies |= {(m, NO_BASE): MethodTally(m, NO_BASE) for m in chosen if m in _ALONE}
-    count = len(data.vocabulary.classes)
-    for sample in data.samples:
-        for (method, base), tally in tallies.items():
-            yield sample, method, base
-            variant = _with(chosen[method], freecp)
-            asked = job if base == NO_BASE else replace(job, base=cast(Base, base))
-            ids = _labels(runner, asked, variant, data.vocabulary, sample)
-            tally.add(sample, ids, count)
+    count = len(job.vocabulary.classes)
+    for sample in samples:
+        try:
+            found = {}
+            for (method, base), (one, variant) in asked.items():
+                yield sample, method, base
+                found[method, base] = _labels(runner, one, variant, sample)
+            for key, ids in found.items():
+                tallies[key].add(sample, ids, count)
+        except BaseException as error:
+            if failed is None or ends_all(error):
+                raise
+            failed[sample.name] = sentence_of(error)
     return list(tallies.values())
 
 
@@ -144,11 +167,10 @@ def _with(variant: Variant, freecp: FreeCP | None) -> Variant:
     )
 
 
-def _labels(
-    runner: ImageRunner, job: Job, variant: Variant, vocabulary: Vocabulary, sample: Sample
-) -> Ids:
+def _labels(runner: ImageRunner, job: Job, variant: Variant, sample: Sample) -> Ids:
     """Ids of the whole vocabulary, also where only the true classes were asked for."""
-    job = replace(job, method=variant.method, freecp=variant.freecp, vocabulary=vocabulary)
+    vocabulary = job.vocabulary
+    job = replace(job, method=variant.method, freecp=variant.freecp)
     if not variant.known:
         return finish(runner.run(job, sample.image)).ids
     true = [vocabulary.classes[i - 1] for i in np.unique(sample.truth) if 0 < i < 65535]
@@ -157,37 +179,46 @@ def _labels(
     return relabel(ids, {i: c.id for i, c in enumerate(true, start=1)})
 
 
-def report(
-    tallies: Sequence[MethodTally], data: DataSet, absent: Absent = "skip"
+def figures_of(
+    tallies: Sequence[MethodTally],
+    vocabulary: Vocabulary,
+    true: Sequence[int],
+    absent: Absent = "skip",
+    kinds: Mapping[str, Sequence[int]] | None = None,
 ) -> dict[str, Any]:
     """The figures as plain JSON values, in percent; rows in the order of the tallies.
 
-    Each row has method, base, miou, miou_stuff, miou_things, pixel_accuracy, boundary_f,
-    pixels_to_fix and interval (95%, of miou, images drawn with replacement); beside them the IoU
-    of every class and the same figures per image. Rows of FreeCP have the gain in mIoU over their
-    base and gain_interval, of the difference on the same draws; where the true classes were
-    given, over the base that they were given to. docs/benchmarks.md defines the figures.
-
+    true : ids that the truth of some image has.
     absent : what becomes of classes without a true pixel, see `metrics.miou`; the figures name it.
-        With "mmseg" every class of the vocabulary may count, distractors too.
+        With "mmseg" every class of the vocabulary may count.
+    kinds : ids of classes of a kind, whose mean stands beside the others as `miou_KIND`.
+
+    Each row has method, base, miou, pixel_accuracy, boundary_f, pixels_to_fix and interval (95%,
+    of miou, images drawn with replacement); beside them the IoU of every class and the same
+    figures per image. Rows of FreeCP have the gain in mIoU over their base and gain_interval, of
+    the difference on the same draws; where the true classes were given, over the base that they
+    were given to. docs/evaluate.md defines the figures.
     """
+    names = {c.id: c.name for c in vocabulary.classes}
+    counted = {i: names[i] for i in (true if absent == "skip" else names)}
     found = {(t.method, t.base): t for t in tallies}
     return {
-        "rows": [_row(t, data, found.get((t.against, t.base)), absent) for t in tallies],
+        "rows": [
+            _row(t, found.get((t.against, t.base)), counted, absent, kinds or {}) for t in tallies
+        ],
         "absent_classes": absent,
         "absent_classes_rule": ABSENT[absent],
-        "data": data.name,
-        "split": data.split,
-        "images": len(data.samples),
-        "classes": len(data.classes),
-        "distractors": data.distractors,
     }
 
 
 def _row(
-    tally: MethodTally, data: DataSet, base: MethodTally | None, absent: Absent
+    tally: MethodTally,
+    base: MethodTally | None,
+    names: Mapping[int, str],
+    absent: Absent,
+    kinds: Mapping[str, Sequence[int]],
 ) -> dict[str, Any]:
-    classes = data.classes if absent == "skip" else range(1, len(data.vocabulary.classes) + 1)
+    classes = list(names)
     matrices = tally.matrices
     total = matrices.sum(0)
     shares = class_iou(total)
@@ -204,17 +235,14 @@ def _row(
         "method": tally.method,
         "base": tally.base,
         "miou": over(classes),
-        "miou_stuff": over(data.stuff),
-        "miou_things": over(data.things),
+        **{f"miou_{kind}": over(ids) for kind, ids in kinds.items()},
         "pixel_accuracy": _percent(pixel_accuracy(total)),
         "boundary_f": _percent(np.nanmean(tally.boundaries)),
         "pixels_to_fix": _percent(wrong.sum() / pixels.sum()),
         "interval": _interval(bootstrap(matrices, statistic, rounds=ROUNDS, seed=SEED)),
-        "class_iou": {data.vocabulary.classes[i - 1].name: _percent(shares[i]) for i in classes},
-        "image_miou": {
-            s.name: over(classes, m) for s, m in zip(data.samples, matrices, strict=True)
-        },
-        "image_pixels_to_fix": {s.name: int(n) for s, n in zip(data.samples, wrong, strict=True)},
+        "class_iou": {name: _percent(shares[i]) for i, name in names.items()},
+        "image_miou": {n: over(classes, m) for n, m in zip(tally.names, matrices, strict=True)},
+        "image_pixels_to_fix": {n: int(w) for n, w in zip(tally.names, wrong, strict=True)},
     }
     if base is not None and base is not tally:
         row["gain"] = _percent(statistic(total) - statistic(base.matrices.sum(0)))
@@ -233,26 +261,34 @@ def _interval(ends: tuple[float, float]) -> list[float | None]:
     return [_percent(end) for end in ends]
 
 
-HEAD = (
-    "method", "base", "mIoU", "stuff", "things", "pixels", "boundary F", "to fix", "95% interval",
-    "gain",
-)  # fmt: skip
+def head(kinds: Sequence[str] = ()) -> tuple[str, ...]:
+    """What stands above `lines`."""
+    return ("method", "base", "mIoU", *kinds, "pixels", "boundary F", "to fix", "95% interval",
+            "gain")  # fmt: skip
 
 
-def rows_of(figures: dict[str, Any]) -> Iterator[tuple[str, ...]]:
-    """Rows of a table for people: method, base and the figures."""
-    for row in figures["rows"]:
-        low, high = row["interval"]
-        gain = ""
+def lines(
+    rows: Sequence[Mapping[str, Any]], kinds: Sequence[str] = ()
+) -> Iterator[tuple[str, ...]]:
+    """Lines of a table for people: method, base and the figures."""
+    means = ("miou", *(f"miou_{kind}" for kind in kinds), "pixel_accuracy", "boundary_f")
+    for row in rows:
+        interval, gain = row["interval"], ""
         if "gain" in row:
-            a, b = row["gain_interval"]
-            gain = f"{row['gain']:+.1f} [{a:+.1f}, {b:+.1f}]"
-        numbers = ("miou", "miou_stuff", "miou_things", "pixel_accuracy", "boundary_f")
+            gain = f"{row['gain']:+.1f}"
+            if row["gain_interval"]:
+                a, b = row["gain_interval"]
+                gain += f" [{a:+.1f}, {b:+.1f}]"
         yield (
             row["method"],
             row["base"],
-            *("" if row[n] is None else f"{row[n]:.1f}" for n in numbers),
-            f"{row['pixels_to_fix']:.1f}",
-            f"{low:.1f} to {high:.1f}",
+            *(number(row[mean]) for mean in means),
+            number(row["pixels_to_fix"]),
+            " to ".join(map(number, interval)) if interval else "",
             gain,
         )
+
+
+def number(percent: float | None) -> str:
+    """A figure as it stands in tables; "" for none."""
+    return "" if percent is None else f"{percent:.1f}"

@@ -67,11 +67,11 @@ def evaluate(
     measured = _Measured(vocabulary, variants)
     total = len(task.pairs) * len(variants)
     for number, pair in enumerate(task.pairs):
-        name, truth = content_hash(pair.image), _truth(pair, vocabulary)
+        name, truth = content_hash(pair.image), truth_of(pair, vocabulary)
         if np.isin(truth, (UNLABELLED, IGNORE)).all():
             measured.blank.append(pair.name)
             continue
-        own = _own(retriever.references, name, pair)
+        own = own_images(retriever.references, name, pair)
         stranger = _stranger(retriever, own)
         if stranger is None:
             measured.alone.append(pair.name)
@@ -182,7 +182,7 @@ def _vocabulary(pairs: Sequence[Reviewed]) -> Vocabulary:
     return first
 
 
-def _own(held: ReferenceSet, name: str, pair: Reviewed) -> frozenset[str]:
+def own_images(held: ReferenceSet, name: str, pair: Reviewed) -> frozenset[str]:
     """Hashes of the set's images that are this one: by pixels, or by name and size."""
     same = (storable(pair.name), pair.image.shape[:2])
     return frozenset(s.hash for s in held.sources() if s.hash == name or (s.name, s.size) == same)
@@ -222,7 +222,7 @@ def _pass_silent(error: JobError) -> None:
         raise error
 
 
-def _truth(pair: Reviewed, vocabulary: Vocabulary) -> Ids:
+def truth_of(pair: Reviewed, vocabulary: Vocabulary) -> Ids:
     """The annotator's labels; pixels left unlabelled say nothing unless background words do."""
     if vocabulary.background:
         return pair.ids
