@@ -14,6 +14,7 @@ from napari_prelabel.formats import LabelImage, Options, export
 from napari_prelabel.models import catalog, catalog_diffusion
 from napari_prelabel.reference.store import ReferenceSet
 from napari_prelabel.reference.values import EncoderId
+from napari_prelabel.values.labels import HUMAN, MODEL
 from napari_prelabel.values.samples import sample_path
 from napari_prelabel.values.vocabulary import Vocabulary
 
@@ -186,6 +187,22 @@ def test_tables_beside_the_masks_name_the_classes(folders):
     assert "c has other classes than the images before it" in told
     assert figures["images"] == 2
     assert list(figures["rows"][0]["class_iou"]) == ["dark"]
+
+
+@pytest.mark.usefixtures("runner")
+def test_what_only_a_model_said_is_no_truth(folders):
+    shutil.rmtree(folders / "masks")
+    whose = np.full((12, 10), MODEL, np.uint8)
+    whose[:3] = HUMAN
+    words = Vocabulary.parse("dark\nlight")
+    image = LabelImage(np.ones((12, 10), np.uint16), words, "a", provenance=whose)
+    export([image], folders / "masks", "png", Options())
+    counted = {}
+    for more in ((), ("--mine-only",)):
+        _, figures = evaluate(folders, *more, classes="dark, light")
+        row = figures["rows"][0]
+        counted[more] = row["image_pixels_to_fix"]["a"] / row["pixels_to_fix"] * 100
+    assert counted == {(): pytest.approx(120, abs=1), ("--mine-only",): pytest.approx(30, abs=1)}
 
 
 def test_images_of_the_reference_set_are_told(folders, monkeypatch):

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from . import screen
-from .reference import Classes, FromZero, usable_pairs
+from .reference import Classes, FromZero, MineOnly, usable_pairs
 
 app = typer.Typer()
 
@@ -48,6 +48,7 @@ def evaluate(
     methods: Methods = "base,freecp",
     classes: Classes = None,
     from_zero: FromZero = False,
+    mine_only: MineOnly = False,
     bases: Bases = None,
     models: screen.Bundle = "demo",
     reference: Reference = None,
@@ -72,7 +73,9 @@ def evaluate(
     for name in wanted:
         choose("base", name, bundle.bases)
     _check(chosen, models, reference)
-    every, failed = usable_pairs(images, masks, classes, from_zero, learn=False)
+    every, failed = usable_pairs(
+        images, masks, classes, from_zero, learn=False, mine_only=mine_only
+    )
     pairs = every[:limit]
     vocabulary = pairs[0].vocabulary
     if descriptions is not None:
