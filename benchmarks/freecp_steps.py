@@ -15,6 +15,7 @@ from torch.nn.functional import avg_pool2d
 
 from napari_prelabel.methods import freecp
 from napari_prelabel.methods.boxes import box_masks
+from napari_prelabel.values.settings import FreeCP
 
 WINDOWS, SIDE, CLASSES, WIDTH = 6, 24, 171, 512
 RUNS = 10
@@ -28,7 +29,7 @@ def main() -> None:
     logits = 12 * smooth
     attention = torch.randn(WINDOWS, n + 1, n + 1).softmax(2)
     owner = torch.arange(CLASSES)
-    parameters = freecp.Parameters(rp_threshold=0.005, ap_threshold=0.5)
+    parameters = FreeCP(rp_threshold=0.005, ap_threshold=0.5)
     p = freecp.class_probability(logits, owner, CLASSES)
     s = freecp.affinity(attention)
     grey = (p / p.amax() * 255).to(torch.uint8).view(-1, SIDE, SIDE).numpy()

@@ -17,6 +17,7 @@ import torch
 from napari_prelabel.methods import nerve
 from napari_prelabel.methods.scribble import propose
 from napari_prelabel.methods.walk import Graph
+from napari_prelabel.values.settings import Nerve
 
 SIDE, LAYERS, HEADS, WIDTH = 64, 2, 5, 64
 RUNS = 5
@@ -28,7 +29,7 @@ def main() -> None:
     n, grid = SIDE * SIDE, (SIDE, SIDE)
     queries, keys = ([torch.randn(HEADS, n, WIDTH) for _ in range(LAYERS)] for _ in range(2))
     given = (queries, keys, [grid] * LAYERS, [WIDTH**-0.5] * LAYERS)
-    parameters = nerve.Parameters()
+    parameters = Nerve()
     before = peak()
     report("weights and graph", lambda: nerve.build(*given, parameters))
     graph = nerve.build(*given, parameters)

@@ -28,7 +28,7 @@ from napari_prelabel.values.errors import FileFormatError, JobError
 from napari_prelabel.values.job import Job, ReME
 from napari_prelabel.values.labels import Ids
 from napari_prelabel.values.metrics import confusion, miou, pixel_accuracy
-from napari_prelabel.values.settings import Reference
+from napari_prelabel.values.retrieval import Reference
 from napari_prelabel.values.steps import finish
 from napari_prelabel.values.vocabulary import IGNORE, UNLABELLED, Class, Vocabulary
 

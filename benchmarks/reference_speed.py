@@ -16,6 +16,7 @@ from scipy.sparse import csr_array
 
 from napari_prelabel.methods import reme
 from napari_prelabel.values.errors import JobError
+from napari_prelabel.values.retrieval import ReME
 
 _EVERY = 0.004
 _CHUNK = 16_384
@@ -92,7 +93,7 @@ def _measured(
     queries = _unit(rng, size.queries, size.width)
     links = _links(rng, size)
     words = rng.dirichlet(np.full(size.classes, 0.05), size.labels).astype(np.float32)
-    nearest = reme.Parameters(top_k=top_k)
+    nearest = ReME(top_k=top_k)
     live = np.diff(links.indptr) > 0
     with _peak() as most:
         told = reme.answers(links, words)

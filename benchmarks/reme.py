@@ -28,7 +28,7 @@ from napari_prelabel.engine.samples import DataSet
 from napari_prelabel.engine.timing import Stopwatch
 from napari_prelabel.images.rgb import content_hash
 from napari_prelabel.methods.pairs import abstract_roots, lowest
-from napari_prelabel.methods.segments import Proposals, Segments, propose
+from napari_prelabel.methods.segments import Segments, propose
 from napari_prelabel.models.catalog import synonym_cosine
 from napari_prelabel.models.clip import Clip, load_clip
 from napari_prelabel.models.segmenter import load_segmenter
@@ -42,7 +42,7 @@ from napari_prelabel.reference.store import ReferenceSet
 from napari_prelabel.reference.values import Addition, Cleaning, EncoderId, Rows, Segment, Source
 from napari_prelabel.values.errors import JobError
 from napari_prelabel.values.job import Job, ReME
-from napari_prelabel.values.settings import Proposals as Cut
+from napari_prelabel.values.retrieval import Proposals
 from napari_prelabel.values.vocabulary import Vocabulary
 
 from .synthetic.captions import in_detail
@@ -51,7 +51,7 @@ from .synthetic.scenes import scene, split_seeds
 
 # The scenes lie far from the split's start, where the demo models' training began.
 FIRST = 900_000
-PAPER_CUT = Cut("felzenszwalb")
+PAPER_CUT = Proposals("felzenszwalb")
 _OFF = Cleaning(abstract=False, outliers="off", synonyms="off")
 _NAMES = tuple(word for c in CLASSES for word in (c.name, *c.synonyms))
 _BASE_SET = "base set"
@@ -129,7 +129,7 @@ class Bench:
 
     clip: Clip
     encoder: VisualEncoder
-    proposals: Cut = PAPER_CUT
+    proposals: Proposals = PAPER_CUT
     extract: Extract = field(default_factory=lambda: extractor("rules"))
 
     def __post_init__(self) -> None:
@@ -380,12 +380,10 @@ def _paired(
         placed = embed(bench.place, seen, segments)
         return pool(segments)
 
-    cut = bench.proposals
-    settings = Proposals(cut.kind, cut.preset, cut.scale, cut.sigma, cut.min_size, cut.finest)
     made = pairing.addition(
         image,
         ("",),
-        propose(image, settings),
+        propose(image, bench.proposals),
         source,
         extract=lambda _: phrases,
         words=bench.words,

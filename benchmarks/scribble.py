@@ -28,11 +28,10 @@ from napari_prelabel.engine.samples import DataSet, Sample
 from napari_prelabel.engine.tasks import REACH, reach_of
 from napari_prelabel.engine.timing import Stopwatch
 from napari_prelabel.images.rgb import Rgb, content_hash
-from napari_prelabel.methods.nerve import Parameters
 from napari_prelabel.methods.scribble import DEFAULTS, FLOOR, carry
 from napari_prelabel.methods.walk import Graph
 from napari_prelabel.models.catalog import bundle_of
-from napari_prelabel.values.job import Job
+from napari_prelabel.values.job import Job, Nerve
 from napari_prelabel.values.labels import Ids, Mask
 from napari_prelabel.values.metrics import bootstrap
 from napari_prelabel.values.steps import finish
@@ -157,7 +156,7 @@ Way = Callable[[Case, Graph], Mask]
 def scribbled(
     case: Case,
     graph: Graph,
-    parameters: Parameters = DEFAULTS,
+    settings: Nerve = DEFAULTS,
     floor: float = FLOOR,
     times: float = REACH,
 ) -> Mask:
@@ -167,7 +166,7 @@ def scribbled(
         graph,
         radius=case.reach(times),
         image=case.image,
-        parameters=parameters,
+        settings=settings,
         floor=floor,
     )
     taken: Mask = ids > 0
@@ -260,7 +259,7 @@ def sweep() -> dict[str, Way]:
     for name, values in {"alpha": ALPHA, "beta": BETA, "steps": STEPS}.items():
         for value in values:
             change: dict[str, Any] = {name: value}
-            given[f"{name} {value:g}"] = partial(scribbled, parameters=replace(DEFAULTS, **change))
+            given[f"{name} {value:g}"] = partial(scribbled, settings=replace(DEFAULTS, **change))
     return given
 
 
@@ -283,7 +282,7 @@ def compare() -> dict[str, Way]:
     return {
         OURS: scribbled,
         "scribble, fixed radius, no floor": fixed,
-        "scribble, one step": partial(scribbled, parameters=replace(DEFAULTS, steps=1)),
+        "scribble, one step": partial(scribbled, settings=replace(DEFAULTS, steps=1)),
         "superpixel flood": superpixels,
         "random walker on colour": random_walker,
         "watershed on colour": watershed,

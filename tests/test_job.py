@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from napari_prelabel.values.errors import FileFormatError, JobError
-from napari_prelabel.values.job import Display, FreeCP, Job, Progress, Windows
+from napari_prelabel.values.job import Display, FreeCP, Job, Progress, Reference, Windows
 from napari_prelabel.values.vocabulary import Vocabulary
 
 WORDS = Vocabulary.parse("tree: oak\nsky\n- haze")
@@ -38,17 +38,17 @@ def test_a_job_of_before_there_was_a_display_is_read():
 @pytest.mark.parametrize(
     ("display", "field"),
     [
-        (Display(((1, 1),)), "display.limits"),
-        (Display(((2, 1),)), "display.limits"),
-        (Display(((0, float("nan")),)), "display.limits"),
-        (Display(((0, 1),) * 4), "display.channels"),
-        (Display((), (0, 1, 2, 3)), "display.channels"),
-        (Display((), (-1,)), "display.channels"),
+        ((((1, 1),),), "display.limits"),
+        ((((2, 1),),), "display.limits"),
+        ((((0, float("nan")),),), "display.limits"),
+        ((((0, 1),) * 4,), "display.channels"),
+        (((), (0, 1, 2, 3)), "display.channels"),
+        (((), (-1,)), "display.channels"),
     ],
 )
 def test_a_display_that_no_image_has_is_refused(display, field):
     with pytest.raises(JobError, match="display") as caught:
-        replace(JOB, display=display)
+        Display(*display)
     assert caught.value.field == field
 
 
@@ -75,18 +75,37 @@ def test_the_digest_changes_with_every_setting():
         ({"method": "magic"}, "method", "must be one of base, freecp"),
         ({"base": "resnet"}, "base", "must be one of"),
         ({"precision": "int8"}, "precision", "must be one of"),
-        ({"freecp": FreeCP(overlap="iou")}, "freecp.overlap", "code, paper"),
-        ({"freecp": FreeCP(rp_threshold=2)}, "freecp.rp_threshold", "between 0 and 1"),
         ({"min_score": float("nan")}, "min_score", "between 0 and 1"),
         ({"logit_scale": 0.0}, "logit_scale", "above 0"),
-        ({"windows": Windows(448, 224, 300)}, "windows", "leave gaps"),
-        ({"windows": Windows(-1)}, "windows", "0 \\(off\\)"),
         ({"region": (5, 5, 5, 9)}, "region", "is empty"),
+        ({"region": (5, 5)}, "region", "a list of 4 whole numbers or none"),
+        ({"windows": 7}, "windows", "a group of settings or none, not 7"),
+        ({"nerve": None}, "nerve", "a group of settings, not None"),
     ],
 )
 def test_settings_out_of_range_are_refused(change, field, part):
     with pytest.raises(JobError, match=part) as caught:
         replace(Job(WORDS), **change)
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("make", "field", "part"),
+    [
+        (lambda: FreeCP(overlap="iou"), "freecp.overlap", "code, paper"),
+        (lambda: FreeCP(rp_threshold=2), "freecp.rp_threshold", "between 0 and 1"),
+        (lambda: FreeCP("yes"), "freecp.redundancy", "true or false, not 'yes'"),
+        (lambda: Reference("a", "b", "c"), "reference.2", "unknown setting 2; there are folder"),
+        (lambda: FreeCP(speed=1), "freecp.speed", "unknown setting 'speed'; there are redundancy"),
+        (lambda: Windows(448, 224, 300), "windows", "leave gaps"),
+        (lambda: Windows(-1), "windows.short_side", "between 0 \\(the image's own size\\) and"),
+        (lambda: Reference(), "reference.folder", "must be given"),
+        (lambda: Job(), "vocabulary", "must be given"),
+    ],
+)
+def test_settings_of_a_group_out_of_range_are_refused(make, field, part):
+    with pytest.raises(JobError, match=part) as caught:
+        make()
     assert caught.value.field == field
 
 
@@ -102,10 +121,16 @@ def _edited(**changes):
         (_edited(schema=99), "schema 99"),
         (_edited(colour="red"), "unknown setting 'colour'"),
         (_edited(freecp={"speed": 3}), "freecp: unknown setting 'speed'"),
-        (_edited(windows={"crop": "wide"}), "windows.crop"),
+        (_edited(windows={"crop": "wide"}), "windows.crop must be a whole number, not 'wide'"),
+        (_edited(windows={"crop": 9, "stride": 10}), "leave gaps"),
         (_edited(windows=7), "windows"),
         (_edited(region=[1, 2]), "region"),
         (_edited(models=5), "models"),
+        (_edited(nerve={"alpha": "0.5"}), "nerve.alpha must be a number, not '0.5'"),
+        (_edited(nerve={"alpha": float("nan")}), "nerve.alpha must lie between 0 and 1, not nan"),
+        (_edited(nerve={"steps": True}), "nerve.steps must be a whole number, not True"),
+        (_edited(reme={"proposals": {"kind": "x"}}), "reme.proposals.kind must be one of adaptive"),
+        (_edited(reme={"proposals": {"speed": 1}}), "reme.proposals: unknown setting 'speed'"),
     ],
 )
 def test_a_bad_job_file_is_refused_with_its_name(text, part):

@@ -13,37 +13,44 @@ WORDS = Vocabulary.parse("tree\nsky")
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("kind", "given", "told"),
     [
-        (Nerve(alpha=1.1), "nerve.alpha"),
-        (Nerve(alpha=-0.1), "nerve.alpha"),
-        (Nerve(beta=1.1), "nerve.beta"),
-        (Nerve(steps=-1), "nerve.steps"),
-        (Nerve(radius=0), "nerve.radius"),
-        (Nerve(lowest=0), "nerve.lowest"),
-        (Nerve(temperature=0.0), "nerve.temperature"),
-        (Nerve(weighting="none"), "nerve.weighting"),
-        (Nerve(radius=1.5), "nerve.radius must be a whole number, not 1.5"),
-        (Nerve(steps=None), "nerve.steps must be a whole number, not None"),
-        (Nerve(timestep=10.5), "nerve.timestep must be a whole number or none, not 10.5"),
-        (Nerve(alpha=True), "nerve.alpha must be a number, not True"),
-        (Nerve(temperature="warm"), "nerve.temperature must be a number, not 'warm'"),
-        (Nerve(cleaned="sum"), "nerve.cleaned"),
-        (Nerve(cleanup="x"), "nerve.cleanup must be a number or none, not 'x'"),
-        (Nerve(stretch="no"), "nerve.stretch must be true or false, not 'no'"),
-        (Nerve(alpha=1.0, form="exact"), "nerve.alpha must be below 1 with form 'exact', or"),
-        (Nerve(alpha=1.0, form="series"), "nerve.alpha must be below 1 with form 'series', or"),
-        (ReME(temperature=float("nan")), "reme.temperature"),
-        (ReME(text_temperature=-1.0), "reme.text_temperature"),
-        (ReME(top_k=-1), "reme.top_k"),
-        (ReME(exponent=2.0), "reme.exponent"),
-        (ReME(weighting="rank"), "reme.weighting"),
+        (Nerve, {"alpha": 1.1}, "nerve.alpha"),
+        (Nerve, {"alpha": -0.1}, "nerve.alpha"),
+        (Nerve, {"beta": 1.1}, "nerve.beta"),
+        (Nerve, {"steps": -1}, "nerve.steps"),
+        (Nerve, {"radius": 0}, "nerve.radius"),
+        (Nerve, {"lowest": 0}, "nerve.lowest"),
+        (Nerve, {"temperature": 0.0}, "nerve.temperature"),
+        (Nerve, {"weighting": "none"}, "nerve.weighting"),
+        (Nerve, {"radius": 1.5}, "nerve.radius must be a whole number, not 1.5"),
+        (Nerve, {"steps": None}, "nerve.steps must be a whole number, not None"),
+        (Nerve, {"timestep": 10.5}, "nerve.timestep must be a whole number or none, not 10.5"),
+        (Nerve, {"alpha": True}, "nerve.alpha must be a number, not True"),
+        (Nerve, {"temperature": "warm"}, "nerve.temperature must be a number, not 'warm'"),
+        (Nerve, {"cleaned": "sum"}, "nerve.cleaned"),
+        (Nerve, {"cleanup": "x"}, "nerve.cleanup must be a number or none, not 'x'"),
+        (Nerve, {"stretch": "no"}, "nerve.stretch must be true or false, not 'no'"),
+        (
+            Nerve,
+            {"alpha": 1.0, "form": "exact"},
+            "nerve.alpha must be below 1 with form 'exact'",
+        ),
+        (
+            Nerve,
+            {"alpha": 1.0, "form": "series"},
+            "nerve.alpha must be below 1 with form 'series', or",
+        ),
+        (ReME, {"temperature": float("nan")}, "reme.temperature"),
+        (ReME, {"text_temperature": -1.0}, "reme.text_temperature"),
+        (ReME, {"top_k": -1}, "reme.top_k"),
+        (ReME, {"exponent": 2.0}, "reme.exponent"),
+        (ReME, {"weighting": "rank"}, "reme.weighting"),
     ],
 )
-def test_a_setting_outside_its_limits_is_refused_by_name(settings, told):
-    name = "nerve" if isinstance(settings, Nerve) else "reme"
+def test_a_setting_outside_its_limits_is_refused_by_name(kind, given, told):
     with pytest.raises(JobError, match=told) as caught:
-        Job(WORDS, **{name: settings})
+        kind(**given)
     assert caught.value.field == told.split()[0]
 
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from benchmarks import reference
 from napari_prelabel.values.errors import FileFormatError, JobError
-from napari_prelabel.values.settings import Proposals, ReME
+from napari_prelabel.values.retrieval import Proposals, ReME
 from napari_prelabel.values.vocabulary import IGNORE
 
 

@@ -137,7 +137,7 @@ def test_the_scribble_is_what_the_method_takes():
     )
     np.testing.assert_array_equal(bench.scribbled(c, g), want.mask)
     assert bench.fixed(c, g).sum() != want.mask.sum()
-    other = bench.scribbled(c, g, parameters=replace(DEFAULTS, steps=0), floor=1.0, times=0.1)
+    other = bench.scribbled(c, g, settings=replace(DEFAULTS, steps=0), floor=1.0, times=0.1)
     assert other.sum() < want.mask.sum()
 
 
@@ -160,7 +160,7 @@ def test_a_walker_that_nothing_limits_takes_all():
 def test_tables_have_every_setting_once():
     assert len(bench.sweep()) == 1 + 5 * 4 + 3 * 5
     assert bench.sweep()["floor 0.3, radius x 2"].keywords == {"times": 2.0, "floor": 0.3}
-    assert bench.sweep()["steps 10"].keywords["parameters"] == replace(DEFAULTS, steps=10)
+    assert bench.sweep()["steps 10"].keywords["settings"] == replace(DEFAULTS, steps=10)
     assert all(next(iter(make())) == bench.OURS for make in bench.TABLES.values())
 
 

@@ -33,7 +33,7 @@ from napari_prelabel.values.errors import (
 )
 from napari_prelabel.values.job import Job
 from napari_prelabel.values.metrics import bootstrap, confusion, miou, pixel_accuracy
-from napari_prelabel.values.settings import Reference
+from napari_prelabel.values.retrieval import Reference
 from napari_prelabel.values.vocabulary import IGNORE, Vocabulary
 
 WORDS = Vocabulary.parse("grass: lawn\nwater")

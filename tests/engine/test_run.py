@@ -111,7 +111,7 @@ def test_freecp_equals_the_plain_way(base, background, scope, make_engine, clip,
     p = F_freecp.class_probability(logits.reshape(len(windows), -1, *layout.grid), owner, 4)
     attention = trunk.attention_head0 if base == "gem" else trunk.attention
     refined = F_freecp.refine(p, F_freecp.affinity(attention), 4)
-    parameters = F_freecp.Parameters(rp_threshold=0.02, ap_threshold=0.3, scope=scope)
+    parameters = FreeCP(rp_threshold=0.02, ap_threshold=0.3, scope=scope)
     plan = F_freecp.find(refined, p[:, :4], parameters)
     crops = []
     for crop in plan.crops:

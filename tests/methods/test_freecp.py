@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_prelabel.methods import freecp
-from napari_prelabel.methods.freecp import Crop, Parameters
+from napari_prelabel.methods.freecp import Crop
+from napari_prelabel.values.settings import FreeCP
 
 CLASSES, BACKGROUND, WIDTH = 6, 2, 5
 
@@ -126,7 +127,7 @@ def test_equal_maps_are_alike_at_any_threshold_in_single_precision(wording):
         assert all([i, i + 20] in pairs for i in range(20))
 
 
-OFTEN = Parameters(rp_threshold=0.05, ap_threshold=0.5)  # every step has something to do
+OFTEN = FreeCP(rp_threshold=0.05, ap_threshold=0.5)  # every step has something to do
 OPTIONS = [
     OFTEN,
     replace(OFTEN, redundancy=False),
@@ -182,7 +183,7 @@ def test_any_input_gives_finite_maps_that_agree_with_the_reference(
     seed, grid, spread, rp, ap, box, scope, losers
 ):
     p, r = refined(seed, grid=grid, spread=spread)
-    parameters = Parameters(
+    parameters = FreeCP(
         rp_threshold=rp, ap_threshold=ap, box_threshold=box, scope=scope, losers=losers
     )
     _, ours, want = purified(r, p, parameters, seed)
@@ -217,7 +218,7 @@ def test_windows_do_not_influence_each_other_and_runs_repeat():
     one = freecp.refine(alone, freecp.affinity(attention[1:2]), CLASSES)
     torch.testing.assert_close(one[0], r[1], atol=1e-12, rtol=0)
     for _ in range(3):
-        plan, again = freecp.find(r, p, Parameters()), freecp.find(r, p, Parameters())
+        plan, again = freecp.find(r, p, FreeCP()), freecp.find(r, p, FreeCP())
         assert (plan.groups, plan.crops) == (again.groups, again.crops)
 
 
@@ -243,7 +244,7 @@ def test_identical_binary_maps_agree_by_a_half_in_the_code_and_by_one_in_the_pap
 
 def test_two_overlapping_classes_are_told_apart_by_the_crop():
     r = maps((1, 1, 4, 5), (1, 1, 4, 5), (0, 6, 5, 7))
-    plan = freecp.find(r, r, Parameters())
+    plan = freecp.find(r, r, FreeCP())
     assert plan.groups == (freecp.Group(0, (0, 1), (0,)),)
     assert plan.crops == (Crop(0, 1, 1, 4, 5),)
     words = torch.eye(3, dtype=torch.float64)
@@ -257,16 +258,16 @@ def test_two_overlapping_classes_are_told_apart_by_the_crop():
 
 def test_a_group_is_all_that_is_linked_and_equality_links():
     r = maps((0, 0, 1, 4), (0, 0, 1, 5), (0, 0, 1, 6), (3, 0, 4, 4))
-    plan = freecp.find(r, r, Parameters(ap_threshold=0.8))
+    plan = freecp.find(r, r, FreeCP(ap_threshold=0.8))
     assert [group.classes for group in plan.groups] == [(0, 1, 2)]
-    assert not freecp.find(r, r, Parameters(ap_threshold=0.84)).groups
+    assert not freecp.find(r, r, FreeCP(ap_threshold=0.84)).groups
 
 
 def test_a_class_that_refinement_contradicts_is_redundant():
     p = maps((1, 1, 4, 5), (0, 6, 2, 8))
     r = p.clone()
     r[0, 1] = r[0, 1].flip(0)  # the affinity puts it where the base never saw it
-    plan = freecp.find(r, p, Parameters(ambiguity=False))
+    plan = freecp.find(r, p, FreeCP(ambiguity=False))
     assert plan.kept.tolist() == [[True, False]]
     assert not plan.finish()[0, 1].any()
 
@@ -274,24 +275,24 @@ def test_a_class_that_refinement_contradicts_is_redundant():
 def test_redundancy_is_strict():
     p = maps((1, 1, 3, 3))
     at = float(freecp.overlap(p.flatten(2), p.flatten(2)))
-    assert not freecp.find(p, p, Parameters(rp_threshold=at)).kept.any()
-    assert freecp.find(p, p, Parameters(rp_threshold=at - 1e-9)).kept.all()
+    assert not freecp.find(p, p, FreeCP(rp_threshold=at)).kept.any()
+    assert freecp.find(p, p, FreeCP(rp_threshold=at - 1e-9)).kept.all()
 
 
 def test_a_degenerate_box_keeps_the_whole_group_and_asks_nothing():
     r = maps((1, 1, 3, 3), (1, 1, 3, 3))
     r[0, :, 4, 7] = 1  # one pixel in the last corner: an empty box
-    plan = freecp.find(r, r, Parameters())
+    plan = freecp.find(r, r, FreeCP())
     assert (plan.crops, plan.groups) == ((), (freecp.Group(0, (0, 1), ()),))
     assert torch.equal(plan.finish(), r)
-    votes = freecp.find(r, r, Parameters(losers="box"))
+    votes = freecp.find(r, r, FreeCP(losers="box"))
     assert votes.crops == (Crop(0, 1, 1, 3, 3),)
 
 
 def test_equal_boxes_of_two_groups_share_a_crop():
     r = maps((1, 1, 4, 5), (1, 1, 4, 5), (1, 1, 4, 5), (1, 1, 4, 5))
     r[0, :2, 2, 2:4] = 0.01  # two rings and two full boxes of one outline
-    plan = freecp.find(r, r, Parameters(ap_threshold=0.9))
+    plan = freecp.find(r, r, FreeCP(ap_threshold=0.9))
     assert plan.groups == (freecp.Group(0, (0, 1), (0,)), freecp.Group(0, (2, 3), (0,)))
     assert plan.crops == (Crop(0, 1, 1, 4, 5),)
 
@@ -299,7 +300,7 @@ def test_equal_boxes_of_two_groups_share_a_crop():
 def test_a_hole_gives_a_crop_of_its_own():
     r = maps((0, 0, 5, 7), (0, 0, 5, 7), grid=(7, 8))
     r[0, :, 2, 3] = 0
-    assert freecp.find(r, r, Parameters()).crops == (Crop(0, 0, 0, 5, 7), Crop(0, 1, 2, 4, 5))
+    assert freecp.find(r, r, FreeCP()).crops == (Crop(0, 0, 0, 5, 7), Crop(0, 1, 2, 4, 5))
 
 
 def test_losers_are_zeroed_in_their_box_only_in_the_paper():
@@ -307,13 +308,13 @@ def test_losers_are_zeroed_in_their_box_only_in_the_paper():
     r[0, :, 1:3, 5:7] = 1
     r[0, :, 4, 3] = 0.2  # below the cut, in no box
     words = torch.eye(2, dtype=torch.float64)
-    plan = freecp.find(r, r, Parameters(losers="box"))
+    plan = freecp.find(r, r, FreeCP(losers="box"))
     assert plan.crops == (Crop(0, 1, 0, 3, 2), Crop(0, 1, 5, 3, 7))
     out = plan.finish(words, words)[0]  # class 0 wins on the left, class 1 on the right
     assert out[:, 1, 0].tolist() == [1, 0]
     assert out[:, 1, 5].tolist() == [0, 1]
     assert out[:, 4, 3].tolist() == pytest.approx([0.2, 0.2])
-    window = freecp.find(r, r, Parameters()).finish(words, words)
+    window = freecp.find(r, r, FreeCP()).finish(words, words)
     assert torch.equal(window, r)  # both won a box, so both stay everywhere
 
 
@@ -321,9 +322,9 @@ def test_the_image_scope_decides_once_for_all_windows():
     r = torch.cat([maps((1, 1, 4, 5), (1, 1, 4, 5)), maps((0, 0, 2, 2), (3, 0, 5, 2))])
     p = r.clone()
     p[1, 1] = 0.01
-    window = freecp.find(r, p, Parameters(rp_threshold=0.2))
+    window = freecp.find(r, p, FreeCP(rp_threshold=0.2))
     assert window.kept.tolist() == [[True, True], [True, False]]
-    image = freecp.find(r, p, Parameters(rp_threshold=0.2, ap_threshold=0.5, scope="image"))
+    image = freecp.find(r, p, FreeCP(rp_threshold=0.2, ap_threshold=0.5, scope="image"))
     assert image.kept.tolist() == [[True, True], [True, True]]
     assert image.groups == (freecp.Group(None, (0, 1), tuple(range(len(image.crops)))),)
     assert {crop.window for crop in image.crops} == {0, 1}
@@ -337,7 +338,7 @@ def test_one_class_alone_is_kept():
     assert (p == 1).all()
     r = freecp.refine(p, freecp.affinity(UNIFORM), 1)
     assert not r.any()  # a constant map has no contrast, so no box and nothing to spread
-    plan = freecp.find(r, p, Parameters())
+    plan = freecp.find(r, p, FreeCP())
     assert (plan.groups, plan.crops) == ((), ())
     assert not plan.finish().isnan().any()
 
@@ -374,7 +375,7 @@ def test_tokens_before_the_patches_are_left_out():
 
 def test_rows_that_do_not_fit_the_crops_are_refused():
     r = maps((1, 1, 4, 5), (1, 1, 4, 5))
-    plan = freecp.find(r, r, Parameters())
+    plan = freecp.find(r, r, FreeCP())
     with pytest.raises(ValueError, match="1 crops need as many CLS rows, not 0"):
         plan.finish()
     with pytest.raises(ValueError, match="not 2"):

@@ -10,7 +10,6 @@ import torch
 
 from napari_prelabel.methods import attention, freecp, walk
 from napari_prelabel.methods.nerve import (
-    Parameters,
     attention_on,
     background_score,
     build,
@@ -23,6 +22,7 @@ from napari_prelabel.methods.nerve import (
 from napari_prelabel.methods.walk import Graph, resampling
 from napari_prelabel.values.errors import Cancelled, ImageError, JobError
 from napari_prelabel.values.labels import decide
+from napari_prelabel.values.settings import Nerve
 
 GRIDS = [(1, 1), (1, 5), (4, 3), (5, 7)]
 WEIGHTINGS = ["exp", "linear", "inverse", "lowest", "row", "equal"]
@@ -87,7 +87,7 @@ def test_node_labels(grid):
 @pytest.mark.parametrize("weighting", WEIGHTINGS)
 def test_weighted_attention(grid, weighting, budget):
     given = layers(2, [grid, grid])
-    p = Parameters(weighting=weighting, temperature=0.7, lowest=2)
+    p = Nerve(weighting=weighting, temperature=0.7, lowest=2)
     graph = build(*given, p, budget=budget)
     # One token has no entropy to weigh by.
     want = plain.mixed(maps(*given), "equal" if grid == (1, 1) else weighting, 0.7, 2)
@@ -102,7 +102,7 @@ def test_weighted_attention(grid, weighting, budget):
 def test_transition(local, cleanup, radius, budget):
     for grid in GRIDS:
         given = layers(3, [grid])
-        p = Parameters(weighting="equal", local=local, cleanup=cleanup, radius=radius)
+        p = Nerve(weighting="equal", local=local, cleanup=cleanup, radius=radius)
         graph = build(*given, p, budget=budget)
         a = plain.mixed(maps(*given), "equal")
         want = plain.transition(a, grid, 0.3, radius, local, cleanup)
@@ -118,7 +118,7 @@ def test_transition(local, cleanup, radius, budget):
 def test_every_head_is_cleaned_before_they_are_summed(grids, threshold, weighting, budget):
     weighting = "equal" if len(set(grids)) > 1 else weighting
     given = layers(25, grids)
-    p = Parameters(weighting=weighting, lowest=2, cleanup=threshold, cleaned="heads")
+    p = Nerve(weighting=weighting, lowest=2, cleanup=threshold, cleaned="heads")
     graph = build(*given, p, budget=budget)
     whole, clean = maps(*given), maps(*given, threshold)
     kind = "equal" if grids == [(1, 1)] else weighting
@@ -139,7 +139,7 @@ def test_every_head_is_cleaned_before_they_are_summed(grids, threshold, weightin
 @BUDGETS
 def test_one_multiplication_is_clipers_mean(budget):
     given = layers(26, [(5, 7), (5, 7)], heads=5)
-    p = Parameters(weighting="equal", cleanup=0.1, cleaned="heads", alpha=1.0, beta=1.0, steps=1)
+    p = Nerve(weighting="equal", cleanup=0.1, cleaned="heads", alpha=1.0, beta=1.0, steps=1)
     g = soft_labels(26, 35, classes=4)
     found = nerve(g, build(*given, p, budget=budget), p)
     want = plain.clipers_mean(maps(*given), g.numpy())
@@ -155,7 +155,7 @@ def test_one_multiplication_is_clipers_mean(budget):
 def test_walk(form, beta, budget):
     for grid in GRIDS:
         given = layers(4, [grid])
-        p = Parameters(alpha=0.7, beta=beta, steps=6, form=form, radius=2, weighting="row")
+        p = Nerve(alpha=0.7, beta=beta, steps=6, form=form, radius=2, weighting="row")
         graph = build(*given, p, budget=budget)
         g = soft_labels(4, graph.tokens)
         if form == "exact" and graph.dense is None:
@@ -172,7 +172,7 @@ def test_walk(form, beta, budget):
 @pytest.mark.parametrize("cleanup", [None, 0.2])
 def test_layers_of_several_grids(finest, cleanup, budget):
     given = layers(5, [(2, 3), finest, (3, 2), (2, 3)])
-    graph = build(*given, Parameters(weighting="equal", cleanup=cleanup), budget=budget)
+    graph = build(*given, Nerve(weighting="equal", cleanup=cleanup), budget=budget)
     a = plain.mixed(maps(*given), "equal")
     want = a if cleanup is None else plain.cleaned(a, cleanup)
     assert graph.grid == finest
@@ -186,20 +186,20 @@ def test_entropies_of_coarse_heads_count_the_tokens_they_cover():
     """A coarse head that looks everywhere alike weighs as a fine one that does."""
     coarse, fine = torch.full((1, 4), float(np.log(4))), torch.full((2, 36), float(np.log(36)))
     for weighting in ("exp", "linear", "inverse"):
-        first, second = head_weights([coarse, fine], [4, 36], Parameters(weighting=weighting))
+        first, second = head_weights([coarse, fine], [4, 36], Nerve(weighting=weighting))
         torch.testing.assert_close(torch.cat([first, second]), torch.full((3,), 1 / 3))
 
 
 def test_weights_of_heads_without_anything_to_tell_them_apart_are_equal():
     for weighting in WEIGHTINGS:
-        p = Parameters(weighting=weighting, lowest=9)
+        p = Nerve(weighting=weighting, lowest=9)
         w = head_weights([torch.zeros(4, 1)], [1], p)[0]
         torch.testing.assert_close(w.reshape(-1), torch.full((4,), 0.25))
 
 
 def test_weights_per_row_refuse_layers_of_different_grids():
     with pytest.raises(JobError, match="choose another weighting or layers of one resolution"):
-        build(*layers(6, [(2, 3), (4, 6)]), Parameters(weighting="row"))
+        build(*layers(6, [(2, 3), (4, 6)]), Nerve(weighting="row"))
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -207,7 +207,7 @@ def test_attention_that_is_not_finite_is_refused(value):
     q, k, grids, scales = layers(7, [(2, 3)])
     q[0][1, 2, 0] = value
     with pytest.raises(ImageError, match="not finite: run it in float32"):
-        build(q, k, grids, scales, Parameters())
+        build(q, k, grids, scales, Nerve())
 
 
 @pytest.mark.parametrize("score_threshold", [0.0, 0.3, 0.5])
@@ -217,7 +217,7 @@ def test_read_out_with_background(score_threshold, background_threshold, stretch
     rng = np.random.default_rng(8)
     grid = (5, 7)
     p, g = (torch.tensor(rng.random((35, 6)) * rng.random(6)) for _ in range(2))
-    parameters = Parameters(
+    parameters = Nerve(
         score_threshold=score_threshold,
         background_threshold=background_threshold,
         stretch=stretch,
@@ -232,7 +232,7 @@ def test_read_out_with_background(score_threshold, background_threshold, stretch
 def test_a_class_whose_score_is_the_threshold_is_dropped():
     walked = torch.tensor([[0.25, 0.26], [0.0, 0.1]])
     labels = torch.tensor([[0.75, 0.75], [0.0, 0.1]])
-    parameters = Parameters(score_threshold=0.5)
+    parameters = Nerve(score_threshold=0.5)
     maps = class_maps(walked, labels, (1, 2), parameters, background=True)
     assert not maps[0].any()
     assert maps[1].max() == pytest.approx(0.505)
@@ -242,7 +242,7 @@ def test_a_stretched_class_forgets_its_score():
     """Where both are there, the pixel goes by the place within each map, not by the scores."""
     walked = torch.tensor([[0.2, 0.1], [0.5, 0.7], [0.4, 0.3]], dtype=torch.float64)
     labels = torch.tensor([[0.3, 0.8], [0.7, 0.9], [0.5, 0.4]], dtype=torch.float64)
-    parameters = Parameters(score_threshold=0.5, stretch=True)
+    parameters = Nerve(score_threshold=0.5, stretch=True)
     maps = class_maps(walked, labels, (1, 3), parameters, background=True)
     want = [[0, 1, 2 / 3], [0, 1, 1 / 3]]
     np.testing.assert_allclose(maps[:, 0], want, atol=1e-12)
@@ -263,14 +263,14 @@ def test_a_stretched_class_forgets_its_score():
 def test_the_clean_up_keeps_what_is_as_large_as_the_threshold(budget):
     """At 1 every column keeps its maximum."""
     given = layers(24, [(4, 3)])
-    graph = build(*given, Parameters(weighting="equal", cleanup=1.0), budget=budget)
+    graph = build(*given, Nerve(weighting="equal", cleanup=1.0), budget=budget)
     want = plain.cleaned(plain.mixed(maps(*given), "equal"), 1.0)
     assert ((want > 0) & (np.eye(12) == 0)).any()
     assert distance(graph.rows(slice(None)), want) < 1e-9
 
 
 def test_a_class_that_reaches_the_threshold_wins_in_any_precision():
-    p = Parameters(background_threshold=0.4)
+    p = Nerve(background_threshold=0.4)
     for dtype in (torch.float32, torch.float64):
         maps = torch.full((1, 1, 1), 0.4, dtype=dtype)
         assert decide(maps.numpy(), background_score(maps, p).numpy())[0].item() == 1
@@ -278,13 +278,13 @@ def test_a_class_that_reaches_the_threshold_wins_in_any_precision():
 
 def test_read_out_without_background_is_the_walk_itself():
     p = soft_labels(9, 6)
-    maps = class_maps(p, p, (2, 3), Parameters(), background=False)
+    maps = class_maps(p, p, (2, 3), Nerve(), background=False)
     assert torch.equal(maps.flatten(1).mT, p)
 
 
 def test_read_out_of_empty_maps_is_empty():
     zero = torch.zeros(6, 3)
-    p = Parameters(score_threshold=0.0)
+    p = Nerve(score_threshold=0.0)
     maps = class_maps(zero, zero, (2, 3), p, background=True)
     assert not maps.any()
     assert not decide(maps.numpy(), background_score(maps, p).numpy())[0].any()
@@ -295,31 +295,31 @@ def test_read_out_of_empty_maps_is_empty():
 
 @pytest.fixture
 def graph():
-    return build(*layers(10, [(4, 6), (2, 3)]), Parameters())
+    return build(*layers(10, [(4, 6), (2, 3)]), Nerve())
 
 
 @pytest.mark.parametrize("form", ["restart", "series", "exact"])
 def test_without_a_walk_labels_stay(graph, form):
     g = soft_labels(10, 24)
-    assert distance(nerve(g, graph, Parameters(alpha=0.0, form=form)), g) < 1e-12
+    assert distance(nerve(g, graph, Nerve(alpha=0.0, form=form)), g) < 1e-12
 
 
 @pytest.mark.parametrize("form", ["restart", "series", "exact"])
 def test_on_a_graph_of_islands_labels_stay(form):
     """S = I: keys so sharp that a token sees itself only, and no local part."""
     eye = 100 * torch.eye(12, dtype=torch.float64)[None]
-    graph = build([eye], [eye], [(3, 4)], [1.0], Parameters())
+    graph = build([eye], [eye], [(3, 4)], [1.0], Nerve())
     assert distance(graph.transition(1.0), np.eye(12)) < 1e-12
     g = soft_labels(11, 12)
-    assert distance(nerve(g, graph, Parameters(beta=1.0, form=form)), g) < 1e-12
+    assert distance(nerve(g, graph, Nerve(beta=1.0, form=form)), g) < 1e-12
 
 
 @pytest.mark.parametrize("form", ["restart", "series", "exact"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_rows_stay_in_the_simplex(form, dtype):
-    graph = build(*layers(12, [(4, 6)], dtype=dtype), Parameters(cleanup=0.1))
+    graph = build(*layers(12, [(4, 6)], dtype=dtype), Nerve(cleanup=0.1))
     g = soft_labels(12, 24, total=1.0).to(dtype)
-    p = nerve(g, graph, Parameters(form=form, alpha=0.9))
+    p = nerve(g, graph, Nerve(form=form, alpha=0.9))
     assert p.min() >= 0
     assert distance(p.sum(1), 1) < (1e-5 if dtype == torch.float32 else 1e-12)
 
@@ -327,9 +327,9 @@ def test_rows_stay_in_the_simplex(form, dtype):
 @pytest.mark.parametrize("alpha", [0.5, 0.8, 0.95])
 def test_truncated_forms_close_in_on_the_exact_solution(graph, alpha):
     g = soft_labels(13, 24)
-    limit = nerve(g, graph, Parameters(alpha=alpha, form="exact"))
+    limit = nerve(g, graph, Nerve(alpha=alpha, form="exact"))
     for steps in (1, 5, 10, 20, 40, 135):
-        p = Parameters(alpha=alpha, steps=steps)
+        p = Nerve(alpha=alpha, steps=steps)
         bound = alpha**steps + 1e-12
         assert distance(nerve(g, graph, p), limit) <= bound
         # The series leaves out a share alpha^(L+1) and divides by the rest.
@@ -341,7 +341,7 @@ def test_permuted_tokens_permute_the_labels():
     q, k, grids, scales = layers(14, [(4, 6)])
     order = torch.randperm(24, generator=torch.Generator().manual_seed(14))
     g = soft_labels(14, 24)
-    p = Parameters(beta=1.0)
+    p = Nerve(beta=1.0)
     plainly = nerve(g, build(q, k, grids, scales, p), p)
     permuted = build([q[0][:, order]], [k[0][:, order]], grids, scales, p)
     assert distance(nerve(g[order], permuted, p), plainly[order]) < 1e-12
@@ -349,15 +349,15 @@ def test_permuted_tokens_permute_the_labels():
 
 def test_classes_do_not_see_each_other(graph):
     g = soft_labels(15, 24, classes=5)
-    together = nerve(g, graph, Parameters())
+    together = nerve(g, graph, Nerve())
     for c in range(5):
-        assert distance(nerve(g[:, [c]], graph, Parameters()), together[:, [c]]) < 1e-12
+        assert distance(nerve(g[:, [c]], graph, Nerve()), together[:, [c]]) < 1e-12
 
 
 def test_one_step_without_restart_is_one_multiplication_by_the_mean_map():
     """CLIPer's refinement "mean": beta 1, equal weights, alpha 1, L 1."""
     given = layers(16, [(4, 6), (4, 6)])
-    p = Parameters(alpha=1.0, beta=1.0, steps=1, weighting="equal", cleanup=0.2)
+    p = Nerve(alpha=1.0, beta=1.0, steps=1, weighting="equal", cleanup=0.2)
     g = soft_labels(16, 24)
     want = plain.cleaned(maps(*given).mean(0), 0.2) @ g.numpy()
     assert distance(nerve(g, build(*given, p), p), want) < 1e-12
@@ -366,7 +366,7 @@ def test_one_step_without_restart_is_one_multiplication_by_the_mean_map():
 @pytest.mark.parametrize("form", ["series", "exact"])
 def test_a_walk_that_never_restarts_has_no_series(graph, form):
     with pytest.raises(JobError, match="alpha must be below 1"):
-        nerve(soft_labels(17, 24), graph, Parameters(alpha=1.0, form=form))
+        nerve(soft_labels(17, 24), graph, Nerve(alpha=1.0, form=form))
 
 
 def test_a_check_can_end_the_walk(graph):
@@ -378,7 +378,7 @@ def test_a_check_can_end_the_walk(graph):
             raise Cancelled
 
     with pytest.raises(Cancelled):
-        nerve(soft_labels(19, 24), graph, Parameters(steps=9), check)
+        nerve(soft_labels(19, 24), graph, Nerve(steps=9), check)
     assert len(asked) == 3
 
 
@@ -397,7 +397,7 @@ def test_the_labels_given_are_left_alone(graph):
     g = soft_labels(19, 24)
     before = g.clone()
     for steps in (0, 1, 2):
-        nerve(g, graph, Parameters(steps=steps))
+        nerve(g, graph, Nerve(steps=steps))
     assert torch.equal(g, before)
 
 
@@ -407,7 +407,7 @@ def test_the_labels_given_are_left_alone(graph):
 @BUDGETS
 @pytest.mark.parametrize("cleanup", [None, 0.2])
 def test_an_entry_gives_the_same_walk(budget, cleanup):
-    p = Parameters(cleanup=cleanup, radius=2)
+    p = Nerve(cleanup=cleanup, radius=2)
     graph = build(*layers(20, [(4, 6)], dtype=torch.float32), p, budget=budget)
     entry = graph.to_entry()
     assert all(isinstance(t, torch.Tensor) and t.is_contiguous() for t in entry.values())
@@ -416,12 +416,12 @@ def test_an_entry_gives_the_same_walk(budget, cleanup):
 
 
 def test_an_entry_in_half_precision_is_half_as_large_and_close():
-    graph = build(*layers(21, [(4, 6)], dtype=torch.float32), Parameters())
+    graph = build(*layers(21, [(4, 6)], dtype=torch.float32), Nerve())
     entry = graph.to_entry(half=True)
     assert entry["dense"].nbytes * 2 == graph.dense.nbytes
     g = soft_labels(21, 24)
-    again = nerve(g, Graph.from_entry(entry), Parameters())
-    assert 0 < distance(again, nerve(g, graph, Parameters())) < 1e-3
+    again = nerve(g, Graph.from_entry(entry), Nerve())
+    assert 0 < distance(again, nerve(g, graph, Nerve())) < 1e-3
 
 
 @BUDGETS
@@ -453,7 +453,7 @@ def test_resampling_is_bilinear_and_averages_when_it_shrinks():
 @BUDGETS
 def test_attention_on_the_grid_of_a_window(budget):
     given = layers(23, [(6, 4)])
-    graph = build(*given, Parameters(weighting="equal"), budget=budget)
+    graph = build(*given, Nerve(weighting="equal"), budget=budget)
     a = plain.mixed(maps(*given), "equal")
     np.testing.assert_allclose(attention_on(graph, (6, 4)), a, atol=1e-12)
     half = a[12:, 12:]

@@ -11,8 +11,8 @@ import torch
 from scipy.sparse import csr_array
 
 from napari_prelabel.methods import reme, retrieval
-from napari_prelabel.methods.reme import Parameters
 from napari_prelabel.values.errors import JobError
+from napari_prelabel.values.retrieval import ReME
 from napari_prelabel.values.vocabulary import Vocabulary
 
 K, M, N, C, D, E = 7, 53, 11, 5, 17, 9
@@ -54,7 +54,7 @@ def test_the_three_products(world, temperatures):
     t1, t2 = temperatures
     a1 = plain.equation_1(world.test, world.ref, world.links, t1)
     expected = a1 @ plain.equation_2(world.words, world.classes, t2)
-    result = found(world, Parameters(temperature=t1, text_temperature=t2))
+    result = found(world, ReME(temperature=t1, text_temperature=t2))
     assert result.shape == (K, C)
     assert result.dtype == np.float32
     np.testing.assert_allclose(result, expected, rtol=2e-4, atol=1e-6)
@@ -63,7 +63,7 @@ def test_the_three_products(world, temperatures):
 def test_literal_mode_is_temperature_one(world):
     a1 = plain.softmax_rows(world.test.astype(float) @ world.ref.T.astype(float)) @ world.links
     expected = a1 @ plain.softmax_rows(world.words.astype(float) @ world.classes.T.astype(float))
-    result = found(world, Parameters(temperature=1, text_temperature=1))
+    result = found(world, ReME(temperature=1, text_temperature=1))
     np.testing.assert_allclose(result, expected, rtol=1e-5)
 
 
@@ -79,13 +79,13 @@ def test_literal_mode_is_temperature_one(world):
 def test_votes_are_normalised_by_row_or_column(world, options, normalised):
     a1 = plain.equation_1(world.test, world.ref, normalised(world.links.astype(float)), 0.05)
     expected = a1 @ plain.equation_2(world.words, world.classes, 0.01)
-    np.testing.assert_allclose(found(world, Parameters(**options)), expected, rtol=2e-4, atol=1e-6)
+    np.testing.assert_allclose(found(world, ReME(**options)), expected, rtol=2e-4, atol=1e-6)
 
 
 def test_the_tip_form(world):
     weights = plain.tip(world.test, world.ref, 5.5)
     expected = weights @ world.links @ plain.equation_2(world.words, world.classes, 0.01)
-    result = found(world, Parameters(weighting="tip", sharpness=5.5))
+    result = found(world, ReME(weighting="tip", sharpness=5.5))
     np.testing.assert_allclose(result, expected, rtol=2e-4)
 
 
@@ -93,25 +93,25 @@ def test_the_tip_form(world):
 def test_top_k_by_faiss_is_the_softmax_over_the_nearest(world, k):
     weights = plain.top_k(world.test, world.ref, min(k, M), 0.05)
     expected = weights @ world.links @ plain.equation_2(world.words, world.classes, 0.01)
-    result = found(world, Parameters(top_k=k))
+    result = found(world, ReME(top_k=k))
     np.testing.assert_allclose(result, expected, rtol=2e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("temperature", [0.02, 0.1, 1.0])
 def test_top_k_differs_by_no_more_than_the_weight_of_the_tail(world, temperature):
-    exact = found(world, Parameters(temperature=temperature))
+    exact = found(world, ReME(temperature=temperature))
     told = world.links @ plain.equation_2(world.words, world.classes, 0.01)
     shares = np.sort(plain.references(world.test, world.ref, temperature), axis=1)[:, ::-1]
     for k in (1, 5, 20, 50):
-        near = found(world, Parameters(temperature=temperature, top_k=k))
+        near = found(world, ReME(temperature=temperature, top_k=k))
         bound = shares[:, k:].sum(axis=1, keepdims=True) * told.max()
         assert (np.abs(near - exact) <= bound + 1e-5).all()
-    assert np.abs(found(world, Parameters(temperature=temperature, top_k=M)) - exact).max() < 1e-5
+    assert np.abs(found(world, ReME(temperature=temperature, top_k=M)) - exact).max() < 1e-5
 
 
 @pytest.mark.parametrize("top_k", [0, 9])
 def test_blocks_of_any_size_and_type_agree(world, top_k, monkeypatch, tmp_path):
-    parameters = Parameters(top_k=top_k)
+    parameters = ReME(top_k=top_k)
     whole = found(world, parameters)
     np.save(tmp_path / "rows.npy", world.ref.astype(np.float16))
     mapped = np.load(tmp_path / "rows.npy", mmap_mode="r")
@@ -131,7 +131,7 @@ def test_any_number_of_threads_agree(world, top_k):
         results = []
         for threads in (1, 2, 7):
             torch.set_num_threads(threads)
-            results.append(found(world, Parameters(top_k=top_k)))
+            results.append(found(world, ReME(top_k=top_k)))
     finally:
         torch.set_num_threads(before)
     for result in results[1:]:
@@ -144,7 +144,7 @@ def test_the_form_for_another_device_agrees(world, threads):
     told = reme.answers(csr_array(world.links), words)
     live = told[0:M].any(axis=1)
     live[::5] = False
-    scale = Parameters().scale
+    scale = reme.scale_of(ReME())
     there = partial(retrieval.OnDevice, torch.from_numpy(world.test), told, scale)
     here = partial(retrieval.All, world.test, told, scale)
     shown = blocks(world.ref, 20, 41)
@@ -161,7 +161,7 @@ def test_references_that_answer_nothing_take_no_weight(world, top_k):
     off[41:] = True  # a block of which nothing is left
     links = csr_array(np.where(off[:, None], 0, world.links))
     a2 = reme.label_classes(world.words, world.classes, np.arange(C), C)
-    parameters = Parameters(top_k=top_k)
+    parameters = ReME(top_k=top_k)
     masked = reme.retrieve(
         world.test, blocks(world.ref, 20, 41), reme.answers(links, a2), parameters
     )
@@ -184,7 +184,7 @@ def test_references_of_other_classes_take_their_weight_when_they_are_live(world)
 
 @pytest.mark.parametrize("top_k", [0, 3])
 def test_a_set_without_a_live_reference_answers_nothing(world, top_k):
-    parameters = Parameters(top_k=top_k)
+    parameters = ReME(top_k=top_k)
     nothing = np.zeros((M, C), np.float32)
     result = reme.retrieve(world.test, blocks(world.ref), nothing, parameters)
     assert result.shape == (K, C)
@@ -198,12 +198,12 @@ def test_a_set_without_a_live_reference_answers_nothing(world, top_k):
 @pytest.mark.parametrize("top_k", [0, 3])
 def test_an_image_without_segments_has_no_answers(world, top_k):
     told = world.links[:, :C]
-    result = reme.retrieve(world.test[:0], blocks(world.ref), told, Parameters(top_k=top_k))
+    result = reme.retrieve(world.test[:0], blocks(world.ref), told, ReME(top_k=top_k))
     assert result.shape == (0, C)
 
 
 def test_very_sharp_weights_stay_finite(world):
-    result = found(world, Parameters(temperature=1e-6))
+    result = found(world, ReME(temperature=1e-6))
     nearest = (world.test.astype(float) @ world.ref.T.astype(float)).argmax(axis=1)
     told = world.links @ plain.equation_2(world.words, world.classes, 0.01)
     np.testing.assert_allclose(result, told[nearest], rtol=1e-3, atol=1e-5)
@@ -237,7 +237,7 @@ def test_a_tensor_is_worked_on_as_an_array_is(world):
 
 @pytest.mark.parametrize("options", [{}, {"top_k": 8}, {"weighting": "tip"}])
 def test_influences_sum_to_the_share_of_the_class(world, options):
-    parameters = Parameters(**options)
+    parameters = ReME(**options)
     told = reme.answers(
         csr_array(world.links),
         reme.label_classes(world.words, world.classes, np.arange(C), C, parameters),
@@ -343,8 +343,8 @@ def test_rows_and_answers_must_be_equally_many(world):
 )
 def test_settings_out_of_range_are_refused(wrong):
     with pytest.raises(JobError) as caught:
-        Parameters(**wrong)
-    assert caught.value.field == next(iter(wrong))
+        ReME(**wrong)
+    assert caught.value.field == f"reme.{next(iter(wrong))}"
 
 
 def test_faiss_searches_on_a_gpu_where_there_is_one(monkeypatch):
@@ -372,7 +372,7 @@ def test_faiss_searches_on_a_gpu_where_there_is_one(monkeypatch):
     [{}, {"top_k": 6}, {"normalise": "row"}, {"normalise": "column"}, {"weighting": "tip"}],
 )
 def test_answers_that_are_made_when_read_are_those_of_a_table(world, options, monkeypatch):
-    parameters = Parameters(**options)
+    parameters = ReME(**options)
     a2 = reme.label_classes(world.words, world.classes, np.arange(C), C, parameters)
     links = csr_array(world.links)
     links.data[:] = 1
@@ -406,8 +406,10 @@ def test_answers_that_are_made_when_read_are_those_of_a_table(world, options, mo
     ]
     np.testing.assert_array_equal(rows[0][0], rows[1][0])
     np.testing.assert_allclose(rows[0][1], rows[1][1], rtol=1e-5)
-    there = partial(retrieval.OnDevice, torch.from_numpy(world.test), told, parameters.scale)
+    there = partial(
+        retrieval.OnDevice, torch.from_numpy(world.test), told, reme.scale_of(parameters)
+    )
     by_device = retrieval.stream(there, shown, np.ones(M, bool), None, 1)
-    here = partial(retrieval.All, world.test, table, parameters.scale)
+    here = partial(retrieval.All, world.test, table, reme.scale_of(parameters))
     whole = retrieval.stream(here, shown, np.ones(M, bool), None, 2)
     np.testing.assert_allclose(by_device, whole, rtol=1e-4, atol=1e-6)

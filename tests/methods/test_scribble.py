@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from napari_prelabel.methods import attention
-from napari_prelabel.methods.nerve import Parameters, build
+from napari_prelabel.methods.nerve import build
 from napari_prelabel.methods.scribble import DEFAULTS, carry, levels, propose, scribble
 from napari_prelabel.methods.sharpen import resized, sharpen
 from napari_prelabel.values.errors import ImageError
+from napari_prelabel.values.settings import Nerve
 
 GRID, CELL = (12, 16), 6
 SIZE = (GRID[0] * CELL, GRID[1] * CELL)
@@ -27,7 +28,7 @@ def graph_of(objects, budget=1 << 30, seed=0, sharpness=3.0):
     z = torch.cat([place, one_hot, 0.2 * torch.randn(h * w, 3, generator=rng)], 1)
     q = torch.cat([z, torch.ones(h * w, 1)], 1)[None]
     k = torch.cat([z, -z.square().sum(1, keepdim=True) / 2], 1)[None]
-    return build([q], [k], [(h, w)], [1.0], Parameters(), budget=budget)
+    return build([q], [k], [(h, w)], [1.0], Nerve(), budget=budget)
 
 
 def square(grid=GRID):
@@ -66,7 +67,7 @@ def test_propagation_agrees_with_the_plain_form(budget):
     seeds = np.zeros((n, 3))
     seeds[rng.choice(n, 9, replace=False)] = rng.dirichlet(np.ones(3), 9)
     allowed = rng.random(n) < 0.7
-    p = Parameters(alpha=0.9, beta=0.6, steps=12)
+    p = Nerve(alpha=0.9, beta=0.6, steps=12)
     s = plain.transition(graph.rows(slice(None)).numpy().astype(float), GRID, 0.6)
     held = seeds.sum(1) > 0
     want = seeds
@@ -83,7 +84,7 @@ def test_tolerance_stops_propagation_close_to_its_end():
     seeds = torch.zeros(graph.tokens, 1)
     seeds[100] = 1
     every = torch.ones(graph.tokens, dtype=torch.bool)
-    p = Parameters(alpha=0.9, steps=500)
+    p = Nerve(alpha=0.9, steps=500)
     end = scribble(graph, seeds, every, p)
     early = scribble(graph, seeds, every, replace(p, tolerance=1e-3))
     assert 0 < (end - early).abs().max() <= 1e-3 * 0.9 / 0.1

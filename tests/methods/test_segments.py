@@ -1,6 +1,7 @@
 """Segments: cut, packed, taken from corrections, and their answers spread over the pixels."""
 
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -8,14 +9,15 @@ from scipy import ndimage
 
 from napari_prelabel.methods.segments import (
     PRESETS,
-    Proposals,
     Segments,
     correction_segments,
+    felzenszwalb_of,
     propose,
     spread,
     stack_masks,
 )
 from napari_prelabel.values.errors import ImageError, JobError
+from napari_prelabel.values.retrieval import Preset, Proposals
 
 KINDS = ("adaptive", "felzenszwalb", "slic")
 SMALL = Proposals(finest=8)
@@ -90,9 +92,13 @@ def test_settings_of_a_preset_hold_for_448_pixels(monkeypatch):
     assert asked[1] == {"scale": 5, "sigma": 0.25, "min_size": 12}
 
 
+def test_every_preset_that_a_job_may_name_has_its_numbers():
+    assert set(PRESETS) == set(get_args(Preset))
+
+
 def test_own_numbers_go_before_the_presets():
-    assert Proposals(preset="stuff").felzenszwalb() == PRESETS["stuff"]
-    assert Proposals(scale=60, sigma=0.7, min_size=25).felzenszwalb() == (60, 0.7, 25)
+    assert felzenszwalb_of(Proposals(preset="stuff")) == PRESETS["stuff"]
+    assert felzenszwalb_of(Proposals(scale=60, sigma=0.7, min_size=25)) == (60, 0.7, 25)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +109,7 @@ def test_own_numbers_go_before_the_presets():
 def test_settings_out_of_range_are_refused(wrong):
     with pytest.raises(JobError) as error:
         Proposals(**wrong)
-    assert error.value.field in wrong
+    assert error.value.field.removeprefix("proposals.") in wrong
 
 
 def test_masks_of_a_model_are_asked_for_elsewhere():

@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 
 from napari_prelabel.images.rgb import content_hash
-from napari_prelabel.methods.segments import Proposals
 from napari_prelabel.reference import correct
 from napari_prelabel.reference.values import Source, with_position
 from napari_prelabel.values.errors import ImageError
+from napari_prelabel.values.retrieval import Proposals
 from napari_prelabel.values.vocabulary import IGNORE, Vocabulary
 
 WORDS = Vocabulary.parse("sky: heaven\ntree: oak, pine\nroad")

@@ -252,7 +252,7 @@ def evaluate(
     """What a set is worth: each image labelled from the others, with and without each step."""
     from ..engine.tasks import Evaluate
     from ..values.job import Job
-    from ..values.settings import Reference
+    from ..values.retrieval import Reference
 
     every, failed = usable_pairs(images, labels, classes, from_zero, learn=False)
     pairs = every[:limit]

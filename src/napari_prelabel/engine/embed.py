@@ -11,7 +11,7 @@ import torch
 from ..methods import segments as cutting
 from ..methods.segments import Segments
 from ..values.job import Progress
-from ..values.settings import Proposals
+from ..values.retrieval import Proposals
 from .cache import Encodings, Entry, cache_key
 from .timing import Stopwatch
 
@@ -105,8 +105,7 @@ class Looker:
 def _cut(image: Rgb, proposals: Proposals, segmenter: "Segmenter | None") -> Segments:
     if segmenter is not None:
         return cutting.stack_masks(segmenter.segment(image).masks)
-    settings = {k: v for k, v in asdict(proposals).items() if k != "segmenter"}
-    return cutting.propose(image, cutting.Proposals(**settings))
+    return cutting.propose(image, proposals)
 
 
 def embed(encoder: "VisualEncoder", features: "Features", segments: Segments) -> Rows:

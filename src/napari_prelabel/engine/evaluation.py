@@ -15,7 +15,7 @@ from ..values.errors import Cancelled, ImageError, JobError
 from ..values.job import Job, Progress
 from ..values.labels import Ids
 from ..values.metrics import bootstrap
-from ..values.settings import Reference
+from ..values.retrieval import Reference
 from ..values.vocabulary import IGNORE, UNLABELLED, Vocabulary
 from .learn import storable
 from .reme import Retriever, some

@@ -22,7 +22,7 @@ from ..reference.values import Addition, Rows, Source
 from ..values.errors import Cancelled, JobError, PrelabelError
 from ..values.faults import ends_all, of_the_image, one_line, sentence_of
 from ..values.job import Progress
-from ..values.settings import Proposals
+from ..values.retrieval import Proposals
 from .embed import Looker, Rgb, embed
 from .learn import PRECISION, learning, storable
 from .tasks import LearnCaptions, Learned

@@ -20,6 +20,7 @@ from ..methods.walk import Graph
 from ..models.windows import Layout
 from ..values.job import Job, Nerve, Progress
 from ..values.labels import LabelMap, decide
+from ..values.settings import Wording
 from . import score
 from .cache import Encodings, Entry, cache_key
 from .encode import Queries, stop_if
@@ -55,7 +56,7 @@ class Affinities:
                     [heads[f"k{i}"].float() for i in range(count)],
                     [(int(h), int(w)) for h, w in heads["grids"].tolist()],
                     heads["scales"].tolist(),
-                    parameters(settings),
+                    settings,
                 )
             return graph.to_entry()
 
@@ -82,16 +83,6 @@ class Affinities:
         }
 
 
-def parameters(settings: Nerve) -> nerve.Parameters:
-    """The settings as the method takes them."""
-    return nerve.Parameters(
-        **{
-            f: getattr(settings, f)
-            for f in nerve.Parameters.__dataclass_fields__  # every one of them is a setting
-        }
-    )
-
-
 def evidence(
     maps: score.Maps, queries: Queries, layout: Layout, scale: float, grid: tuple[int, int]
 ) -> Tensor:
@@ -108,7 +99,7 @@ def evidence(
 
 
 def window_affinity(
-    graph: Graph, layout: Layout, first: int, count: int, wording: freecp.Wording
+    graph: Graph, layout: Layout, first: int, count: int, wording: Wording
 ) -> Tensor:
     """(count, N, N) affinity of windows first .. first + count - 1 for FreeCP's refinement."""
     height, width = layout.resized
@@ -138,7 +129,7 @@ def label(
 
     labels : (N, C), G. size : (H, W) of the image in pixels. cancelled : asked before every step.
     """
-    settings = parameters(job.nerve)
+    settings = job.nerve
     yield Progress("walk", 0, 1)
     with watch.time("walk"):
         walked = nerve.nerve(labels, graph, settings, lambda: stop_if(cancelled))
@@ -149,7 +140,7 @@ def label(
 
 
 def _decided(
-    blend: Blend, maps: Tensor, queries: Queries, settings: nerve.Parameters
+    blend: Blend, maps: Tensor, queries: Queries, settings: Nerve
 ) -> Iterator[score.Decided]:
     scratch = Scratch()
 

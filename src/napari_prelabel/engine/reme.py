@@ -136,7 +136,7 @@ class Retriever:
             torch.from_numpy(rows).to(self._device) if there else rows,
             self.references.blocks(),
             answers.table,
-            _parameters(settings),
+            settings,
             live=answers.live,
             comparable=self._comparable,
         )
@@ -189,7 +189,7 @@ class Retriever:
                 self.references.blocks(),
                 answers.table,
                 best,
-                _parameters(settings),
+                settings,
                 count,
                 live=answers.live,
                 comparable=self._comparable,
@@ -251,7 +251,7 @@ class Retriever:
             words = self._by_name(labels, vocabulary)
         else:
             words = self._by_text(self._text, labels, vocabulary, settings)
-        table = reme.answers(links, words, _parameters(settings))
+        table = reme.answers(links, words, settings)
         said = np.unique(links.indices)
         spoken = (words[said] > 0).any(0)
         missing = tuple(
@@ -281,7 +281,7 @@ class Retriever:
             text(words).cpu().numpy(),
             owner,
             count,
-            _parameters(settings),
+            settings,
         )
         if not vocabulary.background:
             table = np.concatenate([table, np.zeros((len(table), 1), np.float32)], axis=1)
@@ -322,18 +322,6 @@ def open_set(job: Job) -> ReferenceSet:
             f"The reference set {found.name} has changed since this job was made: choose it again.",
         )
     return found
-
-
-def _parameters(settings: ReME) -> reme.Parameters:
-    return reme.Parameters(
-        temperature=settings.temperature,
-        text_temperature=settings.text_temperature,
-        weighting=settings.weighting,
-        sharpness=settings.sharpness,
-        top_k=settings.top_k,
-        normalise=settings.normalise,
-        exponent=settings.exponent,
-    )
 
 
 def _decided(

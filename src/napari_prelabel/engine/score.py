@@ -70,19 +70,7 @@ def freecp_maps(
 
 def plan_purification(refined: Tensor, probability: Tensor, job: Job) -> freecp.Plan:
     """What FreeCP decides from the maps of all windows, and the crops it needs (2.5, 2.6)."""
-    settings = job.freecp
-    parameters = freecp.Parameters(
-        redundancy=settings.redundancy,
-        ambiguity=settings.ambiguity,
-        rp_threshold=settings.rp_threshold,
-        ap_threshold=settings.ap_threshold,
-        box_threshold=settings.box_threshold,
-        overlap=settings.overlap,
-        similarity=settings.similarity,
-        losers=settings.losers,
-        scope=settings.scope,
-    )
-    return freecp.find(refined, probability, parameters)
+    return freecp.find(refined, probability, job.freecp)
 
 
 def crop_boxes(plan: freecp.Plan, layout: Layout) -> Crops:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from ..reference.captions import Captioned
 from ..reference.values import Cleaning
 from ..values.job import Job, Nerve, Precision
-from ..values.settings import Proposals
+from ..values.retrieval import Proposals
 from ..values.vocabulary import Vocabulary
 
 Rgb = npt.NDArray[np.uint8]

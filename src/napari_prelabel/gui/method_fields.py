@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, get_args
+from typing import Any
 
+from ..values.declare import setting
 from ..values.job import FreeCP, Nerve, ReME
 
 PRECISIONS = {
@@ -249,15 +250,18 @@ def value_of(values: Any, name: str) -> Any:
 
 def with_values(values: Any, given: Mapping[str, Any]) -> Any:
     """Parameters with some of them replaced, by their dotted names; the others stay."""
+    told: dict[str, Any] = {}
+    inner: dict[str, dict[str, Any]] = {}
     for name, value in given.items():
         head, _, tail = name.partition(".")
-        inner = with_values(getattr(values, head), {tail: value}) if tail else value
-        values = replace(values, **{head: inner})
-    return values
+        if tail:
+            inner.setdefault(head, {})[tail] = value
+        else:
+            told[head] = value
+    told |= {head: with_values(getattr(values, head), some) for head, some in inner.items()}
+    return replace(values, **told)
 
 
 def options_of(values: Any, name: str) -> tuple[str, ...]:
     """The options of a parameter that is a choice."""
-    *path, last = name.split(".")
-    owner = value_of(values, ".".join(path)) if path else values
-    return get_args(type(owner).__annotations__[last])
+    return setting(type(values), name).options

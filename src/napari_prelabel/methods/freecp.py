@@ -5,7 +5,7 @@ The walk, over the windows of an image (B windows, C classes, grid h x w, N = h 
     p = class_probability(logits, owner, C)      softmax over all queries, step 1
     s = affinity(attention)                      once per window, whatever the words, 2
     r = refine(p, s, C)                          CLIP-ES refinement, step 3
-    plan = find(r, p[:, :C], parameters)         redundancy, then ambiguity, 4 and 5
+    plan = find(r, p[:, :C], settings)         redundancy, then ambiguity, 4 and 5
     r = plan.finish(cls rows of plan.crops, description rows)
     # blend the windows, then background_score or fill_empty, 6
 
@@ -23,41 +23,14 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
+from ..values.settings import FreeCP, Wording
 from .boxes import box_masks, contour_boxes
 from .linear import linear_each
-
-Wording = Literal["code", "paper"]
 
 _EPS = 1e-8
 # Numbers that `similarity` compares at once: small enough for a cache, whatever the vocabulary.
 _AT_ONCE = 1 << 21
 _SLACK = 1.001
-
-
-@dataclass(frozen=True, slots=True)
-class Parameters:
-    """What decides a purification; the defaults are the published code's.
-
-    redundancy, ambiguity : which purification steps run.
-    rp_threshold : a class is kept if its overlap before and after refinement is above, 0..1.
-    ap_threshold : classes at least this similar after refinement are ambiguous, 0..1.
-    box_threshold : share of a fused map's maximum above which its boxes are drawn, 0..1.
-    overlap : of redundancy purification, see `overlap`.
-    similarity : of ambiguity purification, see `similarity`.
-    losers : classes that won no box are zeroed in the whole "window" or only in the "box".
-    scope : decide per "window", or one set of classes for the whole "image": the sums of
-        overlap and similarity then run over all its windows, and so do the votes.
-    """
-
-    redundancy: bool = True
-    ambiguity: bool = True
-    rp_threshold: float = 0.10
-    ap_threshold: float = 0.70
-    box_threshold: float = 0.40
-    overlap: Wording = "code"
-    similarity: Wording = "code"
-    losers: Literal["window", "box"] = "window"
-    scope: Literal["window", "image"] = "window"
 
 
 class Crop(NamedTuple):
@@ -309,7 +282,7 @@ def similarity(maps: Tensor, at_least: float, wording: Wording = "code") -> Tens
     return order[torch.cat(found)].sort(1).values
 
 
-def find(refined: Tensor, probability: Tensor, parameters: Parameters) -> Plan:
+def find(refined: Tensor, probability: Tensor, settings: FreeCP) -> Plan:
     """Purify as far as maps alone allow, and list the crops that the rest needs.
 
     Any number of windows; with scope "image" they must be all windows of one image.
@@ -320,16 +293,16 @@ def find(refined: Tensor, probability: Tensor, parameters: Parameters) -> Plan:
     b, c, h, w = refined.shape
     r = refined.reshape(b, c, h * w)
     p = probability.reshape(b, c, h * w).to(r.dtype)
-    if parameters.scope == "image":
+    if settings.scope == "image":
         r, p = (x.transpose(0, 1).reshape(1, c, -1) for x in (r, p))
-    if parameters.redundancy:
-        kept = overlap(p, r, parameters.overlap) > parameters.rp_threshold
+    if settings.redundancy:
+        kept = overlap(p, r, settings.overlap) > settings.rp_threshold
     else:
         kept = r.any(2)
     out = refined * kept[:, :, None, None]
-    found = _ambiguous(r, kept, parameters) if parameters.ambiguity else []
-    groups, crops = _boxes_to_ask(out, found, parameters)
-    return Plan(out, kept.expand(b, c), groups, crops, parameters.losers)
+    found = _ambiguous(r, kept, settings) if settings.ambiguity else []
+    groups, crops = _boxes_to_ask(out, found, settings)
+    return Plan(out, kept.expand(b, c), groups, crops, settings.losers)
 
 
 def background_score(scores: Tensor) -> Tensor:
@@ -351,15 +324,13 @@ def fill_empty(scores: Tensor, probability: Tensor) -> Tensor:
     return torch.where(scores.amax(0) > 0, scores, probability.to(scores.dtype))
 
 
-def _ambiguous(
-    maps: Tensor, kept: Tensor, parameters: Parameters
-) -> list[tuple[int, tuple[int, ...]]]:
+def _ambiguous(maps: Tensor, kept: Tensor, settings: FreeCP) -> list[tuple[int, tuple[int, ...]]]:
     """Connected components, of two classes or more, of the graph of similar kept maps."""
     samples, classes = kept.shape
     edges = []
     for s in range(samples):
         members = kept[s].nonzero()[:, 0]
-        pairs = similarity(maps[s, members], parameters.ap_threshold, parameters.similarity)
+        pairs = similarity(maps[s, members], settings.ap_threshold, settings.similarity)
         edges.append((s * classes + members[pairs]).cpu().numpy())
     i, j = np.concatenate(edges).T
     size = samples * classes
@@ -375,7 +346,7 @@ def _ambiguous(
 
 
 def _boxes_to_ask(
-    refined: Tensor, found: list[tuple[int, tuple[int, ...]]], parameters: Parameters
+    refined: Tensor, found: list[tuple[int, tuple[int, ...]]], settings: FreeCP
 ) -> tuple[tuple[Group, ...], tuple[Crop, ...]]:
     """Boxes of the mean maps of the groups; equal boxes of a window share one crop.
 
@@ -384,15 +355,15 @@ def _boxes_to_ask(
     """
     if not found:
         return (), ()
-    image = parameters.scope == "image"
+    image = settings.scope == "image"
     windows = [list(range(len(refined))) if image else [s] for s, _ in found]
     fused = [
         refined[where][:, list(classes)].mean(1)
         for where, (_, classes) in zip(windows, found, strict=True)
     ]
-    boxes = contour_boxes(_grey(torch.cat(fused)), parameters.box_threshold)
+    boxes = contour_boxes(_grey(torch.cat(fused)), settings.box_threshold)
     owner = [(g, window) for g, where in enumerate(windows) for window in where]
-    empty_keeps = not image and parameters.losers == "window"
+    empty_keeps = not image and settings.losers == "window"
     asked: list[list[Crop]] = [[] for _ in found]
     settled = [False] * len(found)
     for m, y0, x0, y1, x1 in boxes.tolist():

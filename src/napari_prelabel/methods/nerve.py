@@ -2,31 +2,30 @@
 
 The walk, for an image (C classes, N = h * w tokens of the diffusion model's finest grid)::
 
-    graph = build(queries, keys, grids, scales, parameters)    once per image: steps B to D
+    graph = build(queries, keys, grids, scales, settings)      once per image: steps B to D
     g = node_labels(probabilities, graph.grid)                 step A
-    p = nerve(g, graph, parameters)                            step E
-    maps = class_maps(p, g, graph.grid, parameters)            step F, then per tile of pixels
-    empty = background_score(maps, parameters)
+    p = nerve(g, graph, settings)                              step E
+    maps = class_maps(p, g, graph.grid, settings)              step F, then per tile of pixels
+    empty = background_score(maps, settings)
 
 Steps as in docs/methods/nerve.md#steps, which says what is the paper's and what is our choice.
 """
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ..values.errors import ImageError, JobError
+from ..values.settings import Nerve
 from .attention import Cut, Mixture, blocks, mix, mix_cleaned, scan
 from .walk import (
     Cleanup,
     Coarse,
-    Form,
     Graph,
     Grid,
     Streamed,
@@ -36,54 +35,10 @@ from .walk import (
     walk,
 )
 
-Weighting = Literal["exp", "linear", "inverse", "lowest", "row", "equal"]
-
 # Bytes up to which the weighted attention is held whole: N = 8192 in single precision.
 BUDGET = 256 << 20
 _ROWS_TEMPERATURE = 0.1
 _TINY = 1e-6
-
-
-@dataclass(frozen=True, slots=True)
-class Parameters:
-    """What decides a result; defaults are those of docs/methods/nerve.md#readings.
-
-    alpha : share of the walk against the restart, 0..1
-    beta : share of the global part of the graph, 0..1
-    steps : of the walk, L
-    tolerance : stop the walk when a step changes no entry by more; 0 does all the steps
-    form : "restart", "series" or "exact", see `walk.walk`
-    weighting : of heads, by their entropy H: "exp" exp(-H / temperature), "linear"
-        1 - H / ln N, "inverse" 1 / H, "lowest" the `lowest` heads alike, "row" as "exp" with a
-        weight of its own for every row, "equal"
-    temperature : of "exp" and "row", above 0
-    lowest : heads that "lowest" keeps, at least 1
-    local : of the neighbourhood, by the weighted "attention" or by the likeness of its "rows"
-    radius : of the neighbourhood in tokens, at least 1
-    cleanup : threshold of the clean-up of the global part, 0..1; None leaves it as it is
-    cleaned : what the clean-up is of, the weighted "mean" of the heads, or every one of the
-        "heads" before they are weighed and summed, as CLIPer does
-    score_threshold : with background, a class whose score is not above is dropped, 0..1
-    background_threshold : with background, pixels below in every class are empty, 0..1; with 0
-        they are empty where (1 - max)^2 is higher
-    stretch : with background, bring every class that is left to 0..1, its score forgotten
-    """
-
-    alpha: float = 0.8
-    beta: float = 0.5
-    steps: int = 20
-    tolerance: float = 0.0
-    form: Form = "restart"
-    weighting: Weighting = "exp"
-    temperature: float = 1.0
-    lowest: int = 3
-    local: Literal["attention", "rows"] = "attention"
-    radius: int = 1
-    cleanup: float | None = None
-    cleaned: Literal["mean", "heads"] = "mean"
-    score_threshold: float = 0.5
-    background_threshold: float = 0.4
-    stretch: bool = False
 
 
 def node_labels(probabilities: Tensor, grid: Grid) -> Tensor:
@@ -99,7 +54,7 @@ def node_labels(probabilities: Tensor, grid: Grid) -> Tensor:
 
 
 def head_weights(
-    entropies: Sequence[Tensor], tokens: Sequence[int], parameters: Parameters
+    entropies: Sequence[Tensor], tokens: Sequence[int], settings: Nerve
 ) -> list[Tensor]:
     """How much each head counts (step C), over the heads of all layers together.
 
@@ -113,32 +68,32 @@ def head_weights(
     """
     n = max(tokens)
     rows = [e + math.log(n / size) for e, size in zip(entropies, tokens, strict=True)]
-    if parameters.weighting == "row":
+    if settings.weighting == "row":
         if len(set(tokens)) > 1:
             raise JobError(
                 "weighting",
                 "Weights per row need layers of one grid: choose another weighting or layers "
                 "of one resolution.",
             )
-        weights = (-torch.cat(rows) / parameters.temperature).softmax(0)
+        weights = (-torch.cat(rows) / settings.temperature).softmax(0)
     else:
-        weights = _weights(torch.cat([e.mean(1) for e in rows]), n, parameters)
+        weights = _weights(torch.cat([e.mean(1) for e in rows]), n, settings)
     return list(torch.split(weights, [len(e) for e in entropies]))
 
 
-def _weights(entropy: Tensor, tokens: int, parameters: Parameters) -> Tensor:
+def _weights(entropy: Tensor, tokens: int, settings: Nerve) -> Tensor:
     """(heads,) weights, of sum 1, from the heads' mean entropies."""
-    if parameters.weighting == "exp":
-        return (-entropy / parameters.temperature).softmax(0)
+    if settings.weighting == "exp":
+        return (-entropy / settings.temperature).softmax(0)
     weights = torch.ones_like(entropy)
-    if parameters.weighting == "linear" and tokens > 1:
+    if settings.weighting == "linear" and tokens > 1:
         weights = (1 - entropy / math.log(tokens)).clamp(min=0)
-    elif parameters.weighting == "inverse":
+    elif settings.weighting == "inverse":
         weights = 1 / entropy.clamp(min=_TINY)
-    elif parameters.weighting == "lowest":
+    elif settings.weighting == "lowest":
         order = entropy.argsort(stable=True)
         weights = torch.zeros_like(entropy)
-        weights[order[: parameters.lowest]] = 1
+        weights[order[: settings.lowest]] = 1
     total = weights.sum()
     # Heads that all look everywhere alike leave nothing to weigh by.
     return weights / total if total > _TINY else torch.full_like(entropy, 1 / len(entropy))
@@ -149,13 +104,13 @@ def build(
     keys: Sequence[Tensor],
     grids: Sequence[Grid],
     scales: Sequence[float],
-    parameters: Parameters,
+    settings: Nerve,
     *,
     budget: int = BUDGET,
 ) -> Graph:
     """The graph of an image from the attention of the diffusion model (steps B to D).
 
-    Needs of the parameters only weighting, temperature, lowest, local, radius, cleanup and cleaned.
+    Needs of the settings only weighting, temperature, lowest, local, radius, cleanup and cleaned.
     A layer with fewer tokens is brought to the finest grid as `walk.Coarse` says, its heads cleaned
     on its own grid before. S_local is of the attention before any clean-up.
 
@@ -176,7 +131,7 @@ def build(
         entropies.append(found.entropy)
         sums.append(found.logsumexp)
     tokens = [h * w for h, w in grids]
-    weights = head_weights(entropies, tokens, parameters)
+    weights = head_weights(entropies, tokens, settings)
     finest = grids[tokens.index(max(tokens))]
 
     def source(mixed: Callable[..., Mixture]) -> Streamed:
@@ -186,10 +141,10 @@ def build(
         coarse = (_coarse(of, grid, finest) for grid, of in mixtures.items() if grid != finest)
         return Streamed(_join(mixtures[finest]), tuple(coarse))
 
-    graph = _graph(source(mix), finest, parameters, budget)
-    if parameters.cleanup is None or parameters.cleaned == "mean":
+    graph = _graph(source(mix), finest, settings, budget)
+    if settings.cleanup is None or settings.cleaned == "mean":
         return graph
-    return _fed(graph, source(partial(mix_cleaned, threshold=parameters.cleanup)))
+    return _fed(graph, source(partial(mix_cleaned, threshold=settings.cleanup)))
 
 
 def gaussian(
@@ -210,13 +165,13 @@ def gaussian(
     # The square of the row's own place cancels in the softmax.
     square = -place.square().sum(-1, keepdim=True) / 2
     queries = torch.cat([place, torch.ones_like(square)], -1)
-    parameters = Parameters(weighting="equal", radius=radius)
+    settings = Nerve(weighting="equal", radius=radius)
     keys = torch.cat([place, square], -1)
-    return build([queries], [keys], [grid], [1.0], parameters, budget=budget)
+    return build([queries], [keys], [grid], [1.0], settings, budget=budget)
 
 
 def nerve(
-    labels: Tensor, graph: Graph, parameters: Parameters, check: Callable[[], None] | None = None
+    labels: Tensor, graph: Graph, settings: Nerve, check: Callable[[], None] | None = None
 ) -> Tensor:
     """P (N, C), the labels G (N, C) of `node_labels` after the walk (step E).
 
@@ -225,17 +180,17 @@ def nerve(
     return walk(
         labels,
         graph,
-        alpha=parameters.alpha,
-        beta=parameters.beta,
-        steps=parameters.steps,
-        tolerance=parameters.tolerance,
-        form=parameters.form,
+        alpha=settings.alpha,
+        beta=settings.beta,
+        steps=settings.steps,
+        tolerance=settings.tolerance,
+        form=settings.form,
         check=check,
     ).labels
 
 
 def class_maps(
-    walked: Tensor, labels: Tensor, grid: Grid, parameters: Parameters, *, background: bool
+    walked: Tensor, labels: Tensor, grid: Grid, settings: Nerve, *, background: bool
 ) -> Tensor:
     """Scores of the classes on the graph's grid (step F), to be resized and decided by argmax.
 
@@ -255,14 +210,14 @@ def class_maps(
     top = walked.amax(0)
     score = (top + labels.to(walked).amax(0)) / 2
     low, height = torch.zeros_like(top), score
-    if parameters.stretch:
+    if settings.stretch:
         low, height = walked.amin(0), torch.ones_like(score)
-    height = height * (score > parameters.score_threshold)
+    height = height * (score > settings.score_threshold)
     width = (top - low).clamp(min=torch.finfo(top.dtype).tiny)
     return (maps - low[:, None, None]) * (height / width)[:, None, None]
 
 
-def background_score(maps: Tensor, parameters: Parameters) -> Tensor:
+def background_score(maps: Tensor, settings: Nerve) -> Tensor:
     """The score that a class must exceed at a pixel, else it is empty.
 
     Just below `background_threshold`, so that a class that reaches it wins; (1 - max)^2 if the
@@ -272,9 +227,9 @@ def background_score(maps: Tensor, parameters: Parameters) -> Tensor:
     returns : (Y, X), for `labels.decide`
     """
     best = maps.amax(0)
-    if parameters.background_threshold == 0:
+    if settings.background_threshold == 0:
         return (1 - best).square()
-    least = torch.tensor(parameters.background_threshold, dtype=best.dtype, device=best.device)
+    least = torch.tensor(settings.background_threshold, dtype=best.dtype, device=best.device)
     return torch.nextafter(least, torch.zeros_like(least)).expand_as(best)
 
 
@@ -327,14 +282,14 @@ def _coarse(parts: list[Mixture], grid: Grid, finest: Grid) -> Coarse:
     return Coarse(joined.dense(), y, x)
 
 
-def _graph(source: Streamed, grid: Grid, parameters: Parameters, budget: int) -> Graph:
+def _graph(source: Streamed, grid: Grid, settings: Nerve, budget: int) -> Graph:
     """Form A, or look at it once as it passes, and take the neighbourhood's weights from it."""
     n = grid[0] * grid[1]
     keys = source.mixture.keys
     dense = keys.new_empty(n, n) if keys.element_size() * n * n <= budget else None
-    window = offsets(grid, parameters.radius)
+    window = offsets(grid, settings.radius)
     stencil = keys.new_zeros(len(window), n)
-    cleanup = parameters.cleanup if parameters.cleaned == "mean" else None
+    cleanup = settings.cleanup if settings.cleaned == "mean" else None
     columns = keys.new_zeros(n)
     index = torch.arange(n, device=keys.device)
     for part in blocks(n, n, keys.device):
@@ -344,8 +299,8 @@ def _graph(source: Streamed, grid: Grid, parameters: Parameters, budget: int) ->
         for weight, (dy, dx) in zip(stencil, window, strict=True):
             at = (index[part] + dy * grid[1] + dx).clamp(0, n - 1)
             weight[part] = rows.gather(1, at[:, None])[:, 0]
-    graph = Graph(grid, parameters.radius, stencil, dense, None if dense is not None else source)
-    if parameters.local == "rows":
+    graph = Graph(grid, settings.radius, stencil, dense, None if dense is not None else source)
+    if settings.local == "rows":
         stencil.copy_((_likeness(graph) / _ROWS_TEMPERATURE).exp())
     _normalise(stencil, grid, window)
     if cleanup is None:

@@ -15,9 +15,8 @@ segments by references nor that of segments by labels ever exists.
 
 import unicodedata
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +24,7 @@ import torch
 from torch import Tensor
 
 from ..values.errors import JobError
+from ..values.retrieval import ReME
 from .retrieval import (
     All,
     Blocks,
@@ -41,53 +41,18 @@ from .retrieval import (
     stream,
 )
 
+DEFAULTS = ReME()
 _ROWS_AT_ONCE = 4096
 MOST_ANSWERS = 128 << 20
 """Bytes of a table of answers that is held whole, which is a little faster to read."""
 
 
-@dataclass(frozen=True, slots=True)
-class Parameters:
-    """How references are weighed. The paper gives no temperature: both 1 is its literal reading.
+def scale_of(settings: ReME) -> float:
+    """What cosines are multiplied with before the exponential.
 
-    Attributes
-    ----------
-    temperature, text_temperature : T1 of segments, T2 of words, above 0
-        (docs/methods/reme.md#r1)
-    weighting : "softmax", or "tip" for Tip-Adapter's exp(-sharpness (1 - cos)); its weights are
-        divided by their sum as well, so that answers stay shares
-    sharpness : b of "tip", above 0
-    top_k : only the k most similar references count; 0 for all
-    normalise : O_ref as it is ("none"), each segment voting 1 ("row"), or the votes of a
-        label divided by its count to the power `exponent` ("column")
-    exponent : g of "column", 0 to 1
+    Tip-Adapter's weights are divided by their sum as well, so that answers stay shares.
     """
-
-    temperature: float = 0.05
-    text_temperature: float = 0.01
-    weighting: Literal["softmax", "tip"] = "softmax"
-    sharpness: float = 5.5
-    top_k: int = 0
-    normalise: Literal["none", "row", "column"] = "none"
-    exponent: float = 1.0
-
-    def __post_init__(self) -> None:
-        for field in ("temperature", "text_temperature", "sharpness"):
-            if not getattr(self, field) > 0:
-                raise JobError(field, f"{field} must be above 0, not {getattr(self, field)}.")
-        if self.weighting not in ("softmax", "tip"):
-            raise JobError("weighting", f"weighting is softmax or tip, not {self.weighting!r}.")
-        if self.normalise not in ("none", "row", "column"):
-            raise JobError("normalise", f"normalise: none, row, column, not {self.normalise!r}.")
-        if self.top_k < 0:
-            raise JobError("top_k", f"top_k must be 0 (all) or more, not {self.top_k}.")
-        if not 0 <= self.exponent <= 1:
-            raise JobError("exponent", f"exponent must lie in 0 to 1, not {self.exponent}.")
-
-    @property
-    def scale(self) -> float:
-        """What cosines are multiplied with before the exponential."""
-        return self.sharpness if self.weighting == "tip" else 1 / self.temperature
+    return settings.sharpness if settings.weighting == "tip" else 1 / settings.temperature
 
 
 class Word(Protocol):
@@ -168,7 +133,7 @@ def label_classes(
     class_rows: Rows,
     owner: npt.ArrayLike,
     n_classes: int,
-    parameters: Parameters = Parameters(),
+    settings: ReME = DEFAULTS,
 ) -> Float32:
     """A2 = softmax_rows(L_ref Lᵀ / T2); a class with several words counts by its nearest.
 
@@ -196,14 +161,14 @@ def label_classes(
     cosines = _tensor(label_rows) @ _tensor(class_rows).T
     best = cosines.new_full((len(cosines), n_classes), -torch.inf)
     best.scatter_reduce_(1, of.expand(len(cosines), -1), cosines, "amax")
-    share: Float32 = (best / parameters.text_temperature).softmax(1).numpy()
+    share: Float32 = (best / settings.text_temperature).softmax(1).numpy()
     return share
 
 
 def answers(
     links: Links,
     label_class: Float32,
-    parameters: Parameters = Parameters(),
+    settings: ReME = DEFAULTS,
 ) -> Table:
     """What each reference answers: O_ref A2 of a vocabulary (equations 1 to 3, associated).
 
@@ -211,7 +176,7 @@ def answers(
     ----------
     links : (m, n) CSR of 0 and 1, segments by labels; a row without links answers nothing
     label_class : (n, C) float32, A2
-    parameters : of which `normalise` and `exponent` count
+    settings : of which `normalise` and `exponent` count
 
     Returns
     -------
@@ -232,10 +197,10 @@ def answers(
         )
     table = csr_array((_float32(links.data), links.indices, links.indptr), shape=links.shape)
     weights = _float32(label_class)
-    if parameters.normalise == "column":
-        votes = np.maximum(table.sum(axis=0), 1) ** parameters.exponent
+    if settings.normalise == "column":
+        votes = np.maximum(table.sum(axis=0), 1) ** settings.exponent
         weights = _float32(weights / votes[:, None])
-    if parameters.normalise == "row":
+    if settings.normalise == "row":
         each = np.diff(table.indptr)
         table.data = table.data / np.repeat(np.maximum(table.sum(axis=1), 1), each)
     if 4 * table.shape[0] * weights.shape[1] > MOST_ANSWERS:
@@ -248,7 +213,7 @@ def retrieve(
     queries: Rows | Tensor,
     blocks: Blocks,
     answers: Table,
-    parameters: Parameters = Parameters(),
+    settings: ReME = DEFAULTS,
     *,
     live: npt.NDArray[np.bool_] | None = None,
     comparable: Comparable | None = None,
@@ -281,11 +246,11 @@ def retrieve(
     """
     device = queries.device.type if isinstance(queries, Tensor) else "cpu"
     wanted = _float32(queries.cpu() if isinstance(queries, Tensor) else queries)
-    make: Callable[[], RetrievalState] = partial(All, wanted, answers, parameters.scale)
-    if parameters.top_k:
-        make = partial(Nearest, wanted, answers, parameters.scale, parameters.top_k, device)
+    make: Callable[[], RetrievalState] = partial(All, wanted, answers, scale_of(settings))
+    if settings.top_k:
+        make = partial(Nearest, wanted, answers, scale_of(settings), settings.top_k, device)
     elif isinstance(queries, Tensor) and device != "cpu":
-        make = partial(OnDevice, queries.float(), answers, parameters.scale)
+        make = partial(OnDevice, queries.float(), answers, scale_of(settings))
     threads = torch.get_num_threads() if device == "cpu" else 1
     with torch.no_grad():
         return stream(make, blocks, _living(answers, live), comparable, threads)
@@ -296,7 +261,7 @@ def influences(
     blocks: Blocks,
     answers: Table,
     column: int,
-    parameters: Parameters = Parameters(),
+    settings: ReME = DEFAULTS,
     count: int = 12,
     *,
     live: npt.NDArray[np.bool_] | None = None,
@@ -309,7 +274,7 @@ def influences(
     query : (d,) float unit row
     column : of the class in `answers`
     count : how many references to name at most
-    blocks, answers, parameters, live, comparable : as for `retrieve`
+    blocks, answers, settings, live, comparable : as for `retrieve`
 
     Returns
     -------
@@ -321,12 +286,12 @@ def influences(
     logits = torch.full((answers.shape[0],), -torch.inf)
     takes_part = torch.from_numpy(_living(answers, live))
     for start, rows in pieces(in_order(blocks, answers.shape[0]), comparable, _ROWS_AT_ONCE):
-        similar = (rows @ row.T)[:, 0] * np.float32(parameters.scale)
+        similar = (rows @ row.T)[:, 0] * np.float32(scale_of(settings))
         logits[start : start + len(rows)] = torch.from_numpy(similar)
     logits[~takes_part] = -torch.inf
-    if 0 < parameters.top_k < int(takes_part.sum()):
+    if 0 < settings.top_k < int(takes_part.sum()):
         ranked = torch.argsort(logits, descending=True, stable=True)
-        logits[ranked[parameters.top_k :]] = -torch.inf
+        logits[ranked[settings.top_k :]] = -torch.inf
     if not bool(takes_part.any()):
         return np.zeros(0, np.int64), np.zeros(0, np.float32)
     shares = logits.double().softmax(0) * _tensor(_column(answers, column)).double()

@@ -3,7 +3,7 @@
 The walk of one preview::
 
     seeds = soft shares of the strokes per token, held fast
-    p = scribble(graph, seeds, allowed, parameters)     P = alpha S P elsewhere
+    p = scribble(graph, seeds, allowed, settings)     P = alpha S P elsewhere
     p / level of each class                             above 1 inside the object
         level: where the graph is thinnest, but no lower than FLOOR of what lies beside the stroke
     up to pixels, sharpened along the image's edges; the best class above 1 takes the pixel
@@ -22,8 +22,8 @@ from scipy import ndimage
 from torch import Tensor
 
 from ..values.errors import ImageError
+from ..values.settings import Nerve
 from .attention import blocks
-from .nerve import Parameters
 from .sharpen import resized, sharpen
 from .walk import Graph
 
@@ -31,7 +31,7 @@ Ids = npt.NDArray[np.uint16]
 Mask = npt.NDArray[np.bool_]
 
 # Chosen on validation scenes by `python -m benchmarks.scribble sweep`.
-DEFAULTS = Parameters(alpha=0.9, beta=0.8, steps=20, tolerance=1e-3)
+DEFAULTS = Nerve(alpha=0.9, beta=0.8, steps=20, tolerance=1e-3)
 # Share of the highest score beside the stroke below which no object goes on.
 FLOOR = 0.2
 
@@ -55,7 +55,7 @@ def propose(
     radius: float,
     locked: Mask | None = None,
     image: npt.NDArray[Any] | None = None,
-    parameters: Parameters = DEFAULTS,
+    settings: Nerve = DEFAULTS,
     floor: float = FLOOR,
 ) -> Proposal:
     """The objects under the strokes, by the graph of the same image.
@@ -80,7 +80,7 @@ def propose(
                 "scribble on the image that was encoded."
             )
     ids = carry(
-        strokes, graph, radius=radius, locked=locked, image=image, parameters=parameters,
+        strokes, graph, radius=radius, locked=locked, image=image, settings=settings,
         floor=floor,
     )  # fmt: skip
     out = np.where(ids > 0, ids, labels)
@@ -96,7 +96,7 @@ def carry(
     size: tuple[int, int] | None = None,
     locked: Mask | None = None,
     image: npt.NDArray[Any] | None = None,
-    parameters: Parameters = DEFAULTS,
+    settings: Nerve = DEFAULTS,
     floor: float = FLOOR,
 ) -> Ids:
     """The ids that strokes take, as `propose`, in a part of an image: nothing is as large as it.
@@ -117,7 +117,7 @@ def carry(
     free = near if locked is None else near & ~locked[box]
     names = np.unique(own[own > 0])
     place = _Place(box[0].start + corner[0], box[1].start + corner[1], size)
-    scores = _scores(own, free, names, graph, place, parameters, floor)
+    scores = _scores(own, free, names, graph, place, settings, floor)
     fine = resized(scores, size, place.slices(own.shape))
     if image is not None:
         token = min(size[0] / graph.grid[0], size[1] / graph.grid[1])
@@ -129,7 +129,7 @@ def carry(
     return out
 
 
-def scribble(graph: Graph, seeds: Tensor, allowed: Tensor, parameters: Parameters) -> Tensor:
+def scribble(graph: Graph, seeds: Tensor, allowed: Tensor, settings: Nerve) -> Tensor:
     """Label propagation from held seeds: P = alpha S P on free tokens, P = seeds on seeded ones.
 
     Iterated from P = seeds, at most `steps` times, or until no entry changes by more than
@@ -141,7 +141,7 @@ def scribble(graph: Graph, seeds: Tensor, allowed: Tensor, parameters: Parameter
         outside are zero
     returns : (N, C) rows of sum <= 1; the rest is "stays as it is"
     """
-    index, _, p = _walk(graph, seeds, allowed, parameters)
+    index, _, p = _walk(graph, seeds, allowed, settings)
     return torch.zeros_like(seeds, dtype=p.dtype).index_copy_(0, index, p)
 
 
@@ -210,19 +210,19 @@ def _links(s: Tensor, rank: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _walk(
-    graph: Graph, seeds: Tensor, allowed: Tensor, parameters: Parameters
+    graph: Graph, seeds: Tensor, allowed: Tensor, settings: Nerve
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The tokens that take part (m,), S between them (m, m) and their P (m, C)."""
     index = (allowed | (seeds.amax(1) > 0)).nonzero()[:, 0]
-    s = graph.transition(parameters.beta, index)
+    s = graph.transition(settings.beta, index)
     seeds = seeds[index].to(s)
-    free = parameters.alpha * (seeds.amax(1, keepdim=True) == 0)
+    free = settings.alpha * (seeds.amax(1, keepdim=True) == 0)
     now, then = seeds.clone(), torch.empty_like(seeds)
-    for _ in range(parameters.steps):
+    for _ in range(settings.steps):
         torch.mm(s, now, out=then)
         then.mul_(free).add_(seeds)
         now, then = then, now
-        if parameters.tolerance and float(then.sub_(now).abs().max()) <= parameters.tolerance:
+        if settings.tolerance and float(then.sub_(now).abs().max()) <= settings.tolerance:
             break
     return index, s, now
 
@@ -253,7 +253,7 @@ def _scores(
     names: Ids,
     graph: Graph,
     place: _Place,
-    parameters: Parameters,
+    settings: Nerve,
     floor: float,
 ) -> npt.NDArray[np.float32]:
     """(C, h, w), P over the level of its class, 0..2: above 1 inside the object."""
@@ -261,7 +261,7 @@ def _scores(
     allowed = torch.zeros(graph.tokens, dtype=torch.bool)
     rows, columns = np.nonzero(free)
     allowed[torch.from_numpy(place.tokens(rows, columns, graph.grid))] = True
-    index, s, p = _walk(graph, seeds, allowed.to(seeds.device), parameters)
+    index, s, p = _walk(graph, seeds, allowed.to(seeds.device), settings)
     h, w = graph.grid
     at = torch.full((h + 1, w + 1), -1, device=index.device)
     y, x = index // w, index % w

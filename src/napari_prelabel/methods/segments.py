@@ -6,7 +6,7 @@ docs/methods/reme.md#felzenszwalb. NumPy, SciPy and scikit-image only.
 
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ from scipy import ndimage
 from skimage import segmentation
 
 from ..values.errors import ImageError, JobError
+from ..values.retrieval import Preset, Proposals
 
 Image = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int32]
@@ -22,7 +23,7 @@ Labels = npt.NDArray[np.int32]
 # FreeDA's scale, sigma and min_size, for windows of 448 x 448 pixels
 # (docs/methods/reme.md#felzenszwalb); sets that it has no setting for take that of the nearest one
 # (same section).
-PRESETS: dict[str, tuple[float, float, int]] = {
+PRESETS: dict[Preset, tuple[float, float, int]] = {
     "voc20": (100, 0.7, 20),
     "voc21": (100, 0.7, 20),
     "pc59": (100, 1.0, 20),
@@ -58,48 +59,14 @@ class Segments:
         return np.bincount(self.layers.ravel(), minlength=self.count + 1)[1:]
 
 
-@dataclass(frozen=True, slots=True)
-class Proposals:
-    """How an image is cut into segments.
-
-    kind : "adaptive" several levels of superpixels, from a few pixels to large regions, which
-        add up; "felzenszwalb" and "slic" one level; "sam" and "sam2" masks of a model.
-    preset : Felzenszwalb's settings, a name of PRESETS, meant for 448 x 448 pixels.
-    scale, sigma, min_size : in place of the preset's, in the same frame.
-    finest : mean pixels of the finest level of "adaptive", and of a segment of "slic".
-    most : the finest level has about this many segments at most, so that large images stay fast.
-    compactness : of SLIC, Lab distance against place; low follows borders, high makes squares.
-    """
-
-    kind: Literal["adaptive", "felzenszwalb", "slic", "sam", "sam2"] = "adaptive"
-    preset: str = "ade"
-    scale: float | None = None
-    sigma: float | None = None
-    min_size: int | None = None
-    finest: int = 12
-    most: int = 16_000
-    compactness: float = 10.0
-
-    def __post_init__(self) -> None:
-        if self.preset not in PRESETS:
-            raise JobError(
-                "preset", f"There is no preset {self.preset!r}: choose among {', '.join(PRESETS)}."
-            )
-        for name in ("finest", "most", "compactness", "scale", "min_size"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise JobError(name, f"{name} of the segments must be above 0, not {value}.")
-        if self.sigma is not None and not self.sigma >= 0:
-            raise JobError("sigma", f"sigma of the segments must be at least 0, not {self.sigma}.")
-
-    def felzenszwalb(self) -> tuple[float, float, int]:
-        """Scale, sigma and min_size for 448 x 448 pixels."""
-        scale, sigma, least = PRESETS[self.preset]
-        return (
-            scale if self.scale is None else self.scale,
-            sigma if self.sigma is None else self.sigma,
-            least if self.min_size is None else self.min_size,
-        )
+def felzenszwalb_of(settings: Proposals) -> tuple[float, float, int]:
+    """Scale, sigma and min_size for 448 x 448 pixels: the preset's, but where others are given."""
+    scale, sigma, least = PRESETS[settings.preset]
+    return (
+        scale if settings.scale is None else settings.scale,
+        sigma if settings.sigma is None else settings.sigma,
+        least if settings.min_size is None else settings.min_size,
+    )
 
 
 def propose(image: Image, settings: Proposals) -> Segments:
@@ -135,7 +102,7 @@ def _felzenszwalb(image: Image, settings: Proposals) -> Iterator[Labels]:
     lengths (sigma) with its root. The image itself is neither enlarged nor shrunk for it.
     """
     ratio = (image.shape[0] * image.shape[1]) ** 0.5 / PUBLISHED_SIDE
-    scale, sigma, least = settings.felzenszwalb()
+    scale, sigma, least = felzenszwalb_of(settings)
     yield _felzenszwalb_of(image, scale * ratio**2, sigma * ratio, max(2, round(least * ratio**2)))
 
 

@@ -9,17 +9,17 @@ at a time in every step. S_local is a stencil: one row of weights per neighbour.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from ..values.errors import JobError
+from ..values.settings import WalkForm
 from .attention import Cut, Mixture, blocks
 from .linear import linear
 
 Grid = tuple[int, int]
-Form = Literal["restart", "series", "exact"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -222,7 +222,7 @@ def walk(
     beta: float,
     steps: int,
     tolerance: float = 0.0,
-    form: Form = "restart",
+    form: WalkForm = "restart",
     check: Callable[[], None] | None = None,
 ) -> Walk:
     """The random walk with restart (docs/methods/nerve.md#walk).

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from ..values.errors import FileFormatError, ModelError
-from ..values.settings import ReME
+from ..values.retrieval import ReME
 from .catalog import folder_of
 
 TEXTURE = "texture"

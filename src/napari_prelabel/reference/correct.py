@@ -11,9 +11,10 @@ from PIL import Image
 from scipy import ndimage
 
 from ..images.rgb import Rgb
-from ..methods.segments import Proposals, Segments, correction_segments
+from ..methods.segments import Segments, correction_segments
 from ..values.errors import ImageError
 from ..values.labels import Ids
+from ..values.retrieval import Proposals
 from ..values.vocabulary import IGNORE, UNLABELLED, Vocabulary
 from .values import Addition, Box, Rows, Segment, Source, with_position
 

@@ -2,29 +2,17 @@
 
 import hashlib
 import json
-import math
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, PlainValidator
 
 from .bases import Base
+from .declare import Shown, read, settings
 from .errors import FileFormatError, JobError
-from .settings import (
-    Display,
-    FreeCP,
-    Nerve,
-    Proposals,
-    Reference,
-    ReME,
-    Windows,
-    check,
-    check_display,
-    check_windows,
-    member,
-    unit,
-)
+from .retrieval import Proposals, Reference, ReME
+from .settings import Display, FreeCP, Nerve, Unit, Windows
 from .vocabulary import Vocabulary
 
 __all__ = [
@@ -56,37 +44,103 @@ PRECISIONS: tuple[str, ...] = get_args(Precision)
 SCHEMA = 1
 
 
-@dataclass(frozen=True, slots=True)
+def _vocabulary(value: Any) -> Vocabulary:
+    """A vocabulary, or what a job file holds of one; raises VocabularyError."""
+    return value if isinstance(value, Vocabulary) else Vocabulary.from_dict(value)
+
+
+@settings("")
 class Job:
-    """One request for a label map. Equal jobs on equal pixels give equal label maps.
+    """One request for a label map. Equal jobs on equal pixels give equal label maps."""
 
-    models : name of a bundle in models.catalog.BUNDLES.
-    windows : None takes the bundle's own.
-    logit_scale : None takes the model's learned scale.
-    min_score : pixels below are unlabelled when the vocabulary has background words (base only).
-    region : (y0, x0, y1, x1) half-open pixel rectangle of the image, None = all of it.
-    precision : arithmetic of the encoder; "float32" is the reference.
-    display : how the values of an image become the 8 bits that the models see.
-    reference : the set that ReME retrieves from; its folder is where it lies, not what it is.
-    """
-
-    vocabulary: Vocabulary
-    method: Method = "freecp"
-    base: Base = "sclip"
-    models: str = "demo"
-    windows: Windows | None = None
-    freecp: FreeCP = field(default_factory=FreeCP)
-    logit_scale: float | None = None
-    min_score: float = 0.0
-    region: tuple[int, int, int, int] | None = None
-    precision: Precision = "float32"
-    nerve: Nerve = field(default_factory=Nerve)
-    reme: ReME = field(default_factory=ReME)
-    reference: Reference | None = None
-    display: Display = field(default_factory=Display)
+    vocabulary: Annotated[
+        Vocabulary,
+        PlainValidator(_vocabulary),
+        Field(title="Words", description="Classes with their synonyms, and background words."),
+    ]
+    method: Annotated[
+        Method, Field(title="Method", description="How the map is made."), Shown()
+    ] = "freecp"
+    base: Annotated[
+        Base,
+        Field(title="Base", description="What CLIP's last block gives: the map it starts from."),
+        Shown(),
+    ] = "sclip"
+    models: Annotated[
+        str, Field(title="Models", description="Bundle of models: see 'prelabel models'.")
+    ] = "demo"
+    windows: Annotated[
+        Windows | None,
+        Field(title="Windows", description="How the image is cut; none takes the models' own."),
+    ] = None
+    freecp: Annotated[
+        FreeCP, Field(title="FreeCP", description="Settings of the method freecp.")
+    ] = field(default_factory=FreeCP)
+    logit_scale: Annotated[
+        float | None,
+        Field(
+            gt=0,
+            le=1_000_000,
+            title="Sharpness",
+            description="Scale of the scores before the softmax (logit scale): higher makes the "
+            "best word win more clearly; none takes the models' own.",
+        ),
+        Shown(5.0, zero="the models' own"),
+    ] = None
+    min_score: Annotated[
+        Unit,
+        Field(
+            title="Least score",
+            description="Base alone with background words: less sure pixels stay unlabelled "
+            "(0 to 1).",
+        ),
+        Shown(),
+    ] = 0.0
+    region: Annotated[
+        tuple[int, int, int, int] | None,
+        Field(
+            title="Region",
+            description="(y0, x0, y1, x1), half-open rectangle in pixels; none is the whole image.",
+        ),
+    ] = None
+    precision: Annotated[
+        Precision,
+        Field(
+            title="Arithmetic",
+            description="Of the encoder: float32 is the reference; the others help on a GPU.",
+        ),
+        Shown(words=("exact (float32)", "faster (bfloat16)", "faster (float16)")),
+    ] = "float32"
+    nerve: Annotated[Nerve, Field(title="NERVE", description="Settings of the method nerve.")] = (
+        field(default_factory=Nerve)
+    )
+    reme: Annotated[ReME, Field(title="ReME", description="Settings of the method reme.")] = field(
+        default_factory=ReME
+    )
+    reference: Annotated[
+        Reference | None,
+        Field(
+            title="Reference set",
+            description="What ReME retrieves from; its folder is where it lies, not what it is.",
+        ),
+    ] = None
+    display: Annotated[
+        Display,
+        Field(title="Values", description="How the image becomes the 8 bits that models see."),
+    ] = field(default_factory=Display)
 
     def __post_init__(self) -> None:
-        _check(self)
+        if self.region is not None:
+            y0, x0, y1, x1 = self.region
+            if not (0 <= y0 < y1 and 0 <= x0 < x1):
+                raise JobError(
+                    "region", f"The region {self.region} is empty: draw a larger rectangle."
+                )
+        if self.method == "reme" and self.reference is None:
+            raise JobError(
+                "reference",
+                "ReME needs a reference set: choose one, or make one from what you corrected.",
+            )
 
     @property
     def digest(self) -> str:
@@ -121,27 +175,11 @@ class Job:
                 f"{source} has job schema {found!r} but this version reads {SCHEMA}: "
                 "save the job again from the dock.",
             )
-        return cls._from_dict({k: v for k, v in data.items() if k != "schema"}, source)
-
-    @classmethod
-    def _from_dict(cls, data: dict[str, Any], source: Path | str) -> "Job":
-        known = {f.name for f in fields(cls)}
-        if unknown := sorted(set(data) - known):
-            raise FileFormatError(source, f"{source} has an unknown setting {unknown[0]!r}.")
-        body: dict[str, Any] = {
-            "vocabulary": Vocabulary.from_dict(data.pop("vocabulary", {})),
-        }
-        hints = get_type_hints(cls)
-        for name, value in data.items():
-            try:
-                body[name] = _validated(hints[name], value)
-            except ValidationError as error:
-                detail = error.errors()[0]
-                where = ".".join([name, *(str(p) for p in detail["loc"])])
-                raise FileFormatError(source, f"{source}: {where}: {detail['msg']}.") from error
-            except TypeError as error:
-                raise FileFormatError(source, f"{source}: {name}: {error}.") from error
-        return cls(**body)
+        body = {k: v for k, v in data.items() if k != "schema"}
+        try:
+            return read(cls, json.dumps(body))
+        except JobError as error:
+            raise FileFormatError(source, f"{source}: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,43 +198,3 @@ def _plain(job: Job, name: str) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         return json.loads(json.dumps(asdict(value)))
     return list(value) if isinstance(value, tuple) else value
-
-
-def _validated(hint: Any, value: Any) -> Any:
-    for kind in (hint, *get_args(hint)):
-        if isinstance(value, dict) and is_dataclass(kind):
-            _no_strangers(kind, value)
-            return TypeAdapter(kind).validate_python(value)
-    return TypeAdapter(hint).validate_python(value)
-
-
-def _no_strangers(kind: Any, value: dict[str, Any]) -> None:
-    hints = get_type_hints(kind)
-    if unknown := sorted(set(value) - set(hints)):
-        raise TypeError(f"unknown setting {unknown[0]!r}")
-    for name, inner in value.items():
-        if isinstance(inner, dict) and is_dataclass(hints[name]):
-            _no_strangers(hints[name], inner)
-
-
-def _check(job: Job) -> None:
-    member("method", job.method, METHODS)
-    member("base", job.base, BASES)
-    member("precision", job.precision, PRECISIONS)
-    for name in ("freecp", "nerve", "reme"):
-        check(name, getattr(job, name))
-    unit("min_score", job.min_score)
-    if job.logit_scale is not None and not (math.isfinite(job.logit_scale) and job.logit_scale > 0):
-        raise JobError("logit_scale", f"logit_scale must be above 0, not {job.logit_scale}.")
-    check_display(job.display)
-    if job.windows is not None:
-        check_windows(job.windows)
-    if job.region is not None:
-        y0, x0, y1, x1 = job.region
-        if not (0 <= y0 < y1 and 0 <= x0 < x1):
-            raise JobError("region", f"The region {job.region} is empty: draw a larger rectangle.")
-    if job.method == "reme" and job.reference is None:
-        raise JobError(
-            "reference",
-            "ReME needs a reference set: choose one, or make one from what you corrected.",
-        )

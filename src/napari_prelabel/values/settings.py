@@ -1,269 +1,383 @@
-"""Settings of windows and methods: frozen values inside a Job, the same words in a job file."""
+"""Settings of windows, FreeCP and NERVE, each declared once: limits, JSON and forms follow.
 
-import math
-from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+Frozen values inside a Job, the same words in a job file. A setting with `Shown` is asked for in
+the dock; the others, as the readings of paper and code, live in job files and docs/methods/.
+"""
 
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from .declare import Shown, settings
 from .errors import JobError
 
+_PIXELS = 65_535
+Unit = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0, le=1_000_000)]
+Wording = Literal["code", "paper"]
+Weighting = Literal["exp", "linear", "inverse", "lowest", "row", "equal"]
+WalkForm = Literal["restart", "series", "exact"]
+Count = Annotated[int, Field(ge=1, le=2**31 - 1)]  # up to what a box for whole numbers takes
 
-@dataclass(frozen=True, slots=True)
+
+@settings("windows")
 class Windows:
-    """How an image is resized and cut (docs/methods/freecp.md#windows); lengths in pixels.
+    """How an image is resized and cut (docs/methods/freecp.md#windows); lengths in pixels."""
 
-    short_side : resize so that the shorter side has this length, keeping the ratio;
-        0 keeps the image's own size.
-    crop, stride : side of the square sliding window and its step; crop 0 = the whole image.
-    antialias : average the pixels that shrinking skips; the published code does not.
-    """
+    short_side: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=_PIXELS,
+            title="Shorter side",
+            description="The image is resized to this, keeping its ratio; 0 keeps its own size. "
+            "Smaller is faster and sees larger things.",
+        ),
+        Shown(16, zero="the image's own size", suffix=" px"),
+    ] = 448
+    crop: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=_PIXELS,
+            title="Window",
+            description="Side of the square windows; 0 takes the whole image at once.",
+        ),
+        Shown(16, zero="the whole image", suffix=" px"),
+    ] = 384
+    stride: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=_PIXELS,
+            title="Window step",
+            description="Smaller steps blend better and take longer.",
+        ),
+        Shown(16, suffix=" px"),
+    ] = 112
+    antialias: Annotated[
+        bool,
+        Field(
+            title="Average pixels when shrinking",
+            description="Smoother for photographs much larger than the shorter side; the "
+            "published code does not.",
+        ),
+    ] = False
 
-    short_side: int = 448
-    crop: int = 384
-    stride: int = 112
-    antialias: bool = False
+    def __post_init__(self) -> None:
+        if self.crop and not 0 < self.stride <= self.crop:
+            raise JobError(
+                "windows",
+                f"stride must lie between 1 and the window's side {self.crop}, "
+                f"not {self.stride}: a larger stride would leave gaps.",
+            )
 
 
-@dataclass(frozen=True, slots=True)
+@settings("freecp")
 class FreeCP:
     """Parameters of FreeCP; defaults are the published code's.
 
     docs/methods/freecp.md#paper-and-code
-
-    redundancy, ambiguity : which purification steps run after refinement.
-    rp_threshold : redundancy purification keeps a class above this overlap, 0..1.
-    ap_threshold : classes whose refined maps overlap at least this much are ambiguous, 0..1.
-    box_threshold : share of a map's maximum above which its boxes are drawn, 0..1.
-    refinement : "code" (Sinkhorn, squared, boxes) or "paper" (one product with the attention).
-    overlap : "code" (products over the plain sum) or "paper" (true IoU).
-    similarity : of ambiguous classes, "code" (min over max) or "paper" (IoU of products).
-    losers : ambiguous classes that lost are zeroed in the whole "window" or only in the "box".
-    gem_affinity : GEM's attention of head 0, as published, or the mean of heads.
-    empty_pixel : without background words, a pixel no class holds is class "first" (published)
-        or the most probable class of the base ("base").
-    scope : purify per "window" (published) or decide the set of classes for the whole "image".
-    source : the affinity is CLIP's own attention (published) or the "diffusion" model's.
     """
 
-    redundancy: bool = True
-    ambiguity: bool = True
-    rp_threshold: float = 0.10
-    ap_threshold: float = 0.70
-    box_threshold: float = 0.40
-    refinement: Literal["code", "paper"] = "code"
-    overlap: Literal["code", "paper"] = "code"
-    similarity: Literal["code", "paper"] = "code"
-    losers: Literal["window", "box"] = "window"
-    gem_affinity: Literal["head0", "mean"] = "head0"
-    empty_pixel: Literal["first", "base"] = "first"
-    scope: Literal["window", "image"] = "window"
-    source: Literal["clip", "diffusion"] = "clip"
+    redundancy: Annotated[
+        bool,
+        Field(
+            title="Drop words that are not in the picture",
+            description="A word goes whose cleaned map hardly overlaps its first map.",
+        ),
+        Shown(first=True),
+    ] = True
+    ambiguity: Annotated[
+        bool,
+        Field(
+            title="Settle words that look alike",
+            description="Where two words claim one place, a closer look decides. Takes most of "
+            "the time.",
+        ),
+        Shown(first=True),
+    ] = True
+    rp_threshold: Annotated[
+        Unit,
+        Field(
+            title="Drop below overlap",
+            description="A word is kept above this overlap of its maps before and after "
+            "refinement: higher drops more words (0 to 1).",
+        ),
+        Shown(first=True),
+    ] = 0.10
+    ap_threshold: Annotated[
+        Unit,
+        Field(
+            title="Alike from overlap",
+            description="Words whose refined maps overlap at least this much are alike: lower "
+            "treats more as alike (0 to 1).",
+        ),
+        Shown(),
+    ] = 0.70
+    box_threshold: Annotated[
+        Unit,
+        Field(
+            title="Box threshold",
+            description="Share of a map's maximum above which its boxes are drawn: higher draws "
+            "smaller boxes around things (0 to 1).",
+        ),
+        Shown(),
+    ] = 0.40
+    refinement: Annotated[
+        Wording,
+        Field(
+            title="Refinement",
+            description='How a word spreads over what looks the same: "code" (Sinkhorn, squared, '
+            'boxes) or "paper" (one product with the attention).',
+        ),
+    ] = "code"
+    overlap: Annotated[
+        Wording,
+        Field(
+            title="Overlap measured",
+            description='The published "code" divides products by the plain sum, the "paper" '
+            "takes the true IoU.",
+        ),
+    ] = "code"
+    similarity: Annotated[
+        Wording,
+        Field(
+            title="Likeness measured",
+            description='Of words that are alike: "code" (min over max) or "paper" (IoU of '
+            "products).",
+        ),
+    ] = "code"
+    losers: Annotated[
+        Literal["window", "box"],
+        Field(
+            title="Losing words go",
+            description='A word that lost to a look-alike is taken out of the whole "window" or '
+            'of its "box" alone.',
+        ),
+    ] = "window"
+    gem_affinity: Annotated[
+        Literal["head0", "mean"],
+        Field(
+            title="GEM's attention",
+            description="Which attention refines the map when the base is GEM: of head 0, as "
+            "published, or the mean of heads.",
+        ),
+    ] = "head0"
+    empty_pixel: Annotated[
+        Literal["first", "base"],
+        Field(title="Pixels no word holds", description="Matters only without background words."),
+        Shown(words=("first word (published)", "the base's best word")),
+    ] = "first"
+    scope: Annotated[
+        Literal["window", "image"],
+        Field(
+            title="Decide words per",
+            description="Words are dropped window by window, or once for the image.",
+        ),
+        Shown(words=("window (published)", "whole image")),
+    ] = "window"
+    source: Annotated[
+        Literal["clip", "diffusion"],
+        Field(
+            title="Likeness from",
+            description="What tells which places look the same: CLIP itself, or the diffusion "
+            "model of NERVE.",
+        ),
+        Shown(words=("CLIP's attention (published)", "the diffusion model")),
+    ] = "clip"
 
 
-@dataclass(frozen=True, slots=True)
+@settings("nerve")
 class Nerve:
-    """Parameters of NERVE (docs/methods/nerve.md#steps); the paper leaves most of them open.
+    """Parameters of NERVE (docs/methods/nerve.md#steps); the paper leaves most of them open."""
 
-    alpha : share of the walk, 0..1; 1 - alpha restarts at the words' evidence.
-    beta : share of the global affinity, 1 - beta is the local window's.
-    steps : of the walk; tolerance : stop earlier when no share moves further than this, 0 never.
-    form : "restart" begins the walk at the evidence, "series" is the literal truncated series,
-        "exact" solves for the walk without end.
-    weighting : of heads by entropy; temperature : of "exp" and "row"; lowest : heads of "lowest".
-    local : weights of the local window, of the "attention" or of the likeness of its "rows";
-        radius : of the window in tokens.
-    cleanup : share of a column's largest entry below which the global affinity is cut, None never;
-        cleaned : the weighted "mean" of the heads is cut, or every one of the "heads" (CLIPer).
-    score_threshold, background_threshold, stretch : with background words, which classes and
-        pixels are left, CLIPer's rule; stretch brings each class that is left to 0..1 first.
-    timestep : of the diffusion model's noise, None its own.
-    """
-
-    alpha: float = 0.8
-    beta: float = 0.5
-    steps: int = 20
-    tolerance: float = 0.0
-    form: Literal["restart", "series", "exact"] = "restart"
-    weighting: Literal["exp", "linear", "inverse", "lowest", "row", "equal"] = "exp"
-    temperature: float = 1.0
-    lowest: int = 3
-    local: Literal["attention", "rows"] = "attention"
-    radius: int = 1
-    cleanup: float | None = None
-    cleaned: Literal["mean", "heads"] = "mean"
-    score_threshold: float = 0.5
-    background_threshold: float = 0.4
-    stretch: bool = False
-    timestep: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Proposals:
-    """How an image is cut into segments; `methods.segments.Proposals` says it in full.
-
-    kind : "adaptive" several levels that add up, one level of "felzenszwalb" or "slic", masks of
-        "sam" or "sam2".
-    preset : Felzenszwalb's published settings (docs/methods/reme.md#felzenszwalb); scale, sigma,
-        min_size : instead.
-    finest : pixels of the finest superpixels; most : how many of them at most.
-    segmenter : of models.catalog_visual.SEGMENTERS, "" the smallest of the kind.
-    """
-
-    kind: Literal["adaptive", "felzenszwalb", "slic", "sam", "sam2"] = "adaptive"
-    preset: str = "ade"
-    scale: float | None = None
-    sigma: float | None = None
-    min_size: int | None = None
-    finest: int = 12
-    most: int = 16_000
-    compactness: float = 10.0
-    segmenter: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class ReME:
-    """Parameters of ReME's retrieval (docs/methods/reme.md#retrieval); T = 1 twice is the paper's
-    literal form.
-
-    temperature, text_temperature : of the softmax over references and over classes.
-    weighting : "softmax" of cosines or "tip", exp(-sharpness (1 - cos)).
-    top_k : nearest references that answer, 0 all.
-    normalise : one vote a segment ("row"), labels by their count to `exponent` ("column").
-    words : labels meet classes by "text" likeness, by "names", or as the set allows ("auto").
-    proposals : how the image is cut into the segments that are asked about.
-    abstract, outliers, synonyms : which steps of the set's cleaning count.
-    """
-
-    temperature: float = 0.05
-    text_temperature: float = 0.01
-    weighting: Literal["softmax", "tip"] = "softmax"
-    sharpness: float = 5.5
-    top_k: int = 0
-    normalise: Literal["none", "row", "column"] = "none"
-    exponent: float = 1.0
-    words: Literal["auto", "text", "names"] = "auto"
-    proposals: Proposals = field(default_factory=Proposals)
-    abstract: bool = True
-    outliers: bool = True
-    synonyms: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """The reference set a job retrieves from.
-
-    folder : where it lies. digest : of its content; "" takes it as it is when the job runs.
-    """
-
-    folder: str
-    digest: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Display:
-    """How the values of an image become the 8 bits that the models see.
-
-    limits : values that become 0 and 255, one pair for all channels that are shown or one for
-        each. () is automatic: bytes stay as they are, other values are stretched between their
-        0.5th and 99.5th percentile in each plane.
-    channels : which become red, green, blue, counted from 0 (one: grey; two: red and green);
-        () takes what the file says, else the first three.
-    """
-
-    limits: tuple[tuple[float, float], ...] = ()
-    channels: tuple[int, ...] = ()
-
-
-# Settings that lie between two numbers, both included; None is no limit.
-_LIMITS: dict[str, tuple[float, float | None]] = {
-    "rp_threshold": (0, 1), "ap_threshold": (0, 1), "box_threshold": (0, 1),
-    "alpha": (0, 1), "beta": (0, 1), "steps": (0, 1000), "tolerance": (0, 1),
-    "radius": (1, 16), "lowest": (1, None), "cleanup": (0, 1),
-    "score_threshold": (0, 1), "background_threshold": (0, 1), "timestep": (0, 999),
-    "top_k": (0, None), "exponent": (0, 1), "finest": (1, None), "most": (1, None),
-}  # fmt: skip
-_KINDS = {
-    bool: "true or false",
-    int: "a whole number",
-    float: "a number",
-    str: "a text",
-    type(None): "none",
-}
-# Settings that must be above 0.
-_POSITIVE = ("temperature", "text_temperature", "sharpness")
-
-
-def check(name: str, settings: Any) -> None:
-    """Raise JobError for a setting of another type, outside its options or limits, by its field."""
-    hints = get_type_hints(type(settings))
-    for f in fields(settings):
-        value, where = getattr(settings, f.name), f"{name}.{f.name}"
-        if is_dataclass(value):
-            check(where, value)
-        elif get_origin(hints[f.name]) is Literal:
-            member(where, value, get_args(hints[f.name]))
-        else:
-            _typed(where, value, hints[f.name])
-            if value is not None and f.name in _LIMITS:
-                _between(where, value, *_LIMITS[f.name])
-            if f.name in _POSITIVE and not (math.isfinite(value) and value > 0):
-                raise JobError(where, f"{where} must be above 0, not {value}.")
-    if isinstance(settings, Nerve) and settings.alpha == 1 and settings.form != "restart":
-        where = f"{name}.alpha"
-        raise JobError(
-            where, f"{where} must be below 1 with form {settings.form!r}, or choose 'restart'."
-        )
-
-
-def check_windows(windows: Windows) -> None:
-    if windows.short_side < 0 or windows.crop < 0:
-        raise JobError("windows", "short_side and crop must be 0 (off) or a length in pixels.")
-    if windows.crop and not 0 < windows.stride <= windows.crop:
-        raise JobError(
-            "windows",
-            f"stride must lie between 1 and the window's side {windows.crop}, "
-            f"not {windows.stride}: a larger stride would leave gaps.",
-        )
-
-
-def check_display(display: Display) -> None:
-    """Raise JobError for limits and channels that no image can have."""
-    for pair in display.limits:
-        numbers = len(pair) == 2 and all(math.isfinite(value) for value in pair)
-        if not numbers or not pair[0] < pair[1]:
-            raise JobError(
-                "display.limits",
-                f"display.limits must be pairs of two numbers, the lower first, not {pair}.",
+    alpha: Annotated[
+        Unit,
+        Field(
+            title="Share of the walk",
+            description="Higher carries words further, lower stays closer to the base's map (0 "
+            "to 1).",
+        ),
+        Shown(first=True),
+    ] = 0.8
+    beta: Annotated[
+        Unit,
+        Field(
+            title="Far before near",
+            description="Higher joins places that look alike anywhere, lower joins neighbours (0 "
+            "to 1).",
+        ),
+        Shown(first=True),
+    ] = 0.5
+    steps: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=1000,
+            title="Steps of the walk",
+            description="More steps carry words further and take longer.",
+        ),
+        Shown(5),
+    ] = 20
+    tolerance: Annotated[
+        Unit,
+        Field(
+            title="Stop the walk below",
+            description="The walk stops earlier when no share moves further than this; 0 does "
+            "all the steps.",
+        ),
+    ] = 0.0
+    form: Annotated[
+        WalkForm,
+        Field(
+            title="Form of the walk",
+            description='"restart" begins at the evidence, "series" is the literal truncated '
+            'series, "exact" solves for the walk without end (slow on large images).',
+        ),
+    ] = "restart"
+    weighting: Annotated[
+        Weighting,
+        Field(
+            title="Weights of heads",
+            description="How much each attention head of the diffusion model says, by how sharp "
+            "it is (entropy).",
+        ),
+        Shown(
+            words=(
+                "exponential",
+                "linear",
+                "inverse",
+                "the sharpest alone",
+                "row by row",
+                "all alike",
             )
-    if len(display.limits) > 3 or len(display.channels) > 3 or min(display.channels, default=0) < 0:
-        raise JobError(
-            "display.channels",
-            "display has up to three channels, counted from 0, and limits for them, not "
-            f"{display.channels} and {len(display.limits)} pairs of limits.",
-        )
+        ),
+    ] = "exp"
+    temperature: Annotated[
+        Positive,
+        Field(
+            title="Softness of weights",
+            description="Of exponential and row-by-row weights: higher makes heads more alike.",
+        ),
+        Shown(0.1),
+    ] = 1.0
+    lowest: Annotated[
+        Count,
+        Field(
+            title="Sharpest heads",
+            description="How many, where the sharpest alone say something.",
+        ),
+        Shown(1),
+    ] = 3
+    local: Annotated[
+        Literal["attention", "rows"],
+        Field(title="Near likeness from", description="What joins a patch with its neighbours."),
+        Shown(words=("its attention", "alike rows of attention")),
+    ] = "attention"
+    radius: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=16,
+            title="Neighbours within",
+            description="Side of the near window, in patches to each side.",
+        ),
+        Shown(1),
+    ] = 1
+    cleanup: Annotated[
+        float | None,
+        Field(
+            ge=0,
+            le=1,
+            title="Clean-up",
+            description="Share of a column's largest entry below which the global affinity is "
+            "cut; none cuts nothing.",
+        ),
+    ] = None
+    cleaned: Annotated[
+        Literal["mean", "heads"],
+        Field(
+            title="Clean-up of",
+            description='The weighted "mean" of the heads is cut, or every one of the "heads" '
+            "before it (CLIPer).",
+        ),
+    ] = "mean"
+    score_threshold: Annotated[
+        Unit,
+        Field(
+            title="Words from",
+            description="With background words: a word below is not in the picture (0 to 1).",
+        ),
+        Shown(),
+    ] = 0.5
+    background_threshold: Annotated[
+        Unit,
+        Field(
+            title="Background from",
+            description="With background words: a pixel below stays unlabelled (0 to 1).",
+        ),
+        Shown(),
+    ] = 0.4
+    stretch: Annotated[
+        bool,
+        Field(
+            title="Stretch",
+            description="With background words: every word that is left is brought to 0..1 "
+            "first, its score forgotten.",
+        ),
+    ] = False
+    timestep: Annotated[
+        int | None,
+        Field(
+            ge=0,
+            le=999,
+            title="Time step",
+            description="Of the diffusion model's noise; none takes its own.",
+        ),
+    ] = None
+
+    def __post_init__(self) -> None:
+        if self.alpha == 1 and self.form != "restart":
+            raise JobError(
+                "nerve.alpha",
+                f"nerve.alpha must be below 1 with form {self.form!r}, or choose 'restart'.",
+            )
 
 
-def member(name: str, value: object, options: tuple[str, ...]) -> None:
-    """Raise JobError when a value is not one of the options."""
-    if value not in options:
-        raise JobError(name, f"{name} must be one of {', '.join(options)}: {value!r}.")
+@settings("display")
+class Display:
+    """How the values of an image become the 8 bits that the models see."""
 
+    limits: Annotated[
+        tuple[tuple[float, float], ...],
+        Field(
+            title="Contrast limits",
+            description="Values that become 0 and 255, one pair for all channels that are shown "
+            "or one for each. () is automatic: bytes stay as they are, other values "
+            "are stretched between their 0.5th and 99.5th percentile in each plane.",
+        ),
+    ] = ()
+    channels: Annotated[
+        tuple[int, ...],
+        Field(
+            title="Channels",
+            description="Which become red, green, blue, counted from 0 (one: grey; two: red and "
+            "green); () takes what the file says, else the first three.",
+        ),
+    ] = ()
 
-def _typed(name: str, value: object, hint: Any) -> None:
-    for kind in get_args(hint) or (hint,):
-        kinds = (int, float) if kind is float else kind
-        if isinstance(value, kinds) and (kind is bool or not isinstance(value, bool)):
-            return
-    wanted = " or ".join(_KINDS[kind] for kind in get_args(hint) or (hint,))
-    raise JobError(name, f"{name} must be {wanted}, not {value!r}.")
-
-
-def unit(name: str, value: float) -> None:
-    """Raise JobError when a value is not between 0 and 1."""
-    _between(name, value, 0, 1)
-
-
-def _between(name: str, value: float, low: float, high: float | None) -> None:
-    if isinstance(value, (int, float)) and value >= low and (high is None or value <= high):
-        return
-    limits = f"between {low} and {high}" if high is not None else f"at {low} or above"
-    raise JobError(name, f"{name} must lie {limits}, not {value!r}.")
+    def __post_init__(self) -> None:
+        for pair in self.limits:
+            if not pair[0] < pair[1]:
+                raise JobError(
+                    "display.limits",
+                    f"display.limits must be pairs of two numbers, the lower first, not {pair}.",
+                )
+        many = len(self.limits) > 3 or len(self.channels) > 3
+        if many or min(self.channels, default=0) < 0:
+            raise JobError(
+                "display.channels",
+                "display has up to three channels, counted from 0, and limits for them, not "
+                f"{self.channels} and {len(self.limits)} pairs of limits.",
+            )
