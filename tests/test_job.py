@@ -98,7 +98,7 @@ def test_settings_out_of_range_are_refused(change, field, part):
         (lambda: Reference("a", "b", "c"), "reference.2", "unknown setting 2; there are folder"),
         (lambda: FreeCP(speed=1), "freecp.speed", "unknown setting 'speed'; there are redundancy"),
         (lambda: Windows(448, 224, 300), "windows", "leave gaps"),
-        (lambda: Windows(-1), "windows.short_side", "between 0 \\(the image's own size\\) and"),
+        (lambda: Windows(-1), "windows.short_side", "between 0 \\(own size\\) and"),
         (lambda: Reference(), "reference.folder", "must be given"),
         (lambda: Job(), "vocabulary", "must be given"),
     ],

@@ -3,13 +3,24 @@
 from dataclasses import replace
 
 import pytest
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QPoint, QPointF, Qt
+from qtpy.QtGui import QWheelEvent
+from qtpy.QtWidgets import QApplication
 
 from napari_prelabel.gui import recent_sets
 from napari_prelabel.gui.method_box import MethodBox
-from napari_prelabel.gui.method_fields import FORMS, options_of, value_of, with_values
+from napari_prelabel.gui.method_fields import FORMS, value_of, with_values
 from napari_prelabel.values.bases import ABOUT
-from napari_prelabel.values.job import BASES, FreeCP, Job, Proposals, Reference, ReME
+from napari_prelabel.values.job import (
+    BASES,
+    FreeCP,
+    Job,
+    Nerve,
+    Proposals,
+    Reference,
+    ReME,
+    Windows,
+)
 from napari_prelabel.values.vocabulary import Vocabulary
 
 from gui_steps import wait  # isort: skip
@@ -25,14 +36,82 @@ def box(qtbot):
     return made
 
 
-def test_every_parameter_that_is_asked_for_exists_and_every_choice_has_its_words():
-    for form in FORMS.values():
-        for f in form.fields:
-            value = value_of(form.default, f.name)
-            if f.words:
-                assert len(f.words) == len(options_of(form.default, f.name)), f.name
-            elif not isinstance(value, bool):
-                assert f.limits[0] <= value <= f.limits[1], f.name
+ASKED = [(m, name, told) for m, form in FORMS.items() for name, told in form.fields()]
+
+
+@pytest.mark.parametrize(("method", "name", "told"), ASKED, ids=lambda v: getattr(v, "name", v))
+def test_every_box_says_what_its_declaration_says(box, method, name, told):
+    field = box._fields[method, name]
+    assert field.value == value_of(FORMS[method].default, name) == told.default
+    assert told.description in field.native.toolTip()
+    assert field.native.accessibleName() == told.title
+    if told.options:
+        assert [value for _, value in field.widget._widget._mgui_get_choices()] == [*told.options]
+        assert field.widget.choices == told.options
+    elif told.kind in (int, float):
+        assert field.native.maximum() == told.high
+        assert field.native.minimum() == (told.shown.step if told.above else told.low)
+    else:
+        assert field.native.text() == told.title
+
+
+@pytest.mark.parametrize("method", FORMS)
+def test_at_most_six_fields_of_a_method_are_seen_without_unfolding(box, method):
+    box.method.choose(method)
+    told = [told for owner, _, told in ASKED if owner == method]
+    seen = [f for (owner, _), f in box._fields.items() if owner == method and f.native.isVisible()]
+    assert len(seen) == sum(t.shown.first for t in told) <= 6
+    box.more.expand()
+    assert all(f.native.isVisible() for (owner, _), f in box._fields.items() if owner == method)
+
+
+def test_readings_of_code_and_paper_are_not_asked_for_but_told_and_kept(box):
+    asked = {name for method, name, _ in ASKED if method == "freecp"}
+    assert not asked & {"refinement", "overlap", "similarity", "losers", "gem_affinity"}
+    assert not box.kept.isVisible()
+    job = Job(WORDS, freecp=FreeCP(refinement="paper", similarity="paper"))
+    box.show_job(job)
+    assert box.kept.isVisible()
+    assert box.kept.text() == "From the job: Refinement: paper; Likeness measured: paper."
+    assert box.apply(Job(WORDS)) == job
+    box.method.choose("base")
+    assert not box.kept.isVisible()
+
+
+@pytest.mark.parametrize(
+    "job",
+    [
+        Job(WORDS, method="nerve", nerve=Nerve(temperature=1e-5, alpha=0.123456789, steps=999)),
+        Job(WORDS, method="nerve", nerve=Nerve(alpha=1.0), logit_scale=1e-3),
+        Job(WORDS, freecp=FreeCP(ap_threshold=1 / 3), windows=Windows(0, 0, 0, True)),
+    ],
+)
+def test_a_job_at_the_limits_goes_to_the_boxes_and_back(box, job):
+    box.show_job(job)
+    assert box.apply(Job(WORDS)) == job
+
+
+def test_zero_says_what_it_means(box):
+    box.method.choose("reme")
+    assert box._fields["reme", "top_k"].native.text() == "all"
+    assert box._fields["", "logit_scale"].native.text() == "the models' own"
+    box.set_windows(Windows(0, 0))
+    shown = [box._fields["", f"windows.{n}"].native.text() for n in ("short_side", "crop")]
+    assert shown == ["own size", "whole image"]
+
+
+def test_scrolling_over_a_number_or_a_choice_changes_nothing(box):
+    box.more.expand()
+    box.method.choose("nerve")
+    for name in ("alpha", "steps", "weighting"):
+        native = box._fields["nerve", name].native
+        before = box.given("nerve")
+        at = QPointF(native.rect().center())
+        QApplication.sendEvent(native, QWheelEvent(
+            at, native.mapToGlobal(at), QPoint(), QPoint(0, 120), Qt.MouseButton.NoButton,
+            Qt.KeyboardModifier.NoModifier, Qt.ScrollPhase.NoScrollPhase, False,
+        ))  # fmt: skip
+        assert box.given("nerve") == before
 
 
 def test_reme_goes_to_the_boxes_and_back_whatever_is_asked_for(box, tmp_path):

@@ -207,8 +207,8 @@ class NoticeArea(QScrollArea):
 class Combo(QComboBox):
     """A list of choices that never makes the dock wider than it is."""
 
-    def __init__(self, tip: str = "") -> None:
-        super().__init__()
+    def __init__(self, tip: str = "", parent: QWidget | None = None) -> None:
+        super().__init__(parent)
         self._tip = tip
         self.setToolTip(tip)
         self.currentIndexChanged.connect(self._tell)
@@ -227,6 +227,11 @@ class Combo(QComboBox):
         values = [item for _, item in choices]
         if keep and value in values:
             self.setCurrentIndex(values.index(value))
+        self._tell()
+
+    def explain(self, tip: str) -> None:
+        """Take another tooltip."""
+        self._tip = tip
         self._tell()
 
     def _tell(self, *_: Any) -> None:

@@ -1,14 +1,22 @@
 """Boxes for numbers that keep what a job file says."""
 
+from typing import Any
+
 from qtpy.QtCore import QLocale
-from qtpy.QtWidgets import QDoubleSpinBox, QSpinBox
+from qtpy.QtWidgets import QDoubleSpinBox, QSpinBox, QWidget
 
 
 class Number(QDoubleSpinBox):
     """A number that keeps every digit of a job file and shows no more than it has."""
 
-    def __init__(self, highest: float, step: float, lowest: float = 0.0) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        highest: float = 1.0,
+        step: float = 0.05,
+        lowest: float = 0.0,
+        parent: QWidget | None = None,
+    ) -> None:
+        super().__init__(parent)
         self.setDecimals(20)
         self.setRange(lowest, highest)
         self.setSingleStep(step)
@@ -22,15 +30,22 @@ class Number(QDoubleSpinBox):
         """Steps of 0.05 add up to 0.15, not to 0.15000000000000002."""
         self.setValue(round(self.value() + steps * self.singleStep(), 10))
 
+    def wheelEvent(self, event: Any) -> None:
+        """Scrolling the dock must not change a setting by accident."""
+        event.ignore()
 
-def unit() -> QDoubleSpinBox:
-    """A number from 0 to 1."""
-    return Number(1.0, 0.05)
 
-
-def whole(lowest: int, highest: int, step: int, suffix: str = "") -> QSpinBox:
+class Whole(QSpinBox):
     """A whole number."""
-    made = QSpinBox()
+
+    def wheelEvent(self, event: Any) -> None:
+        """As of `Number`."""
+        event.ignore()
+
+
+def whole(lowest: int, highest: int, step: int, suffix: str = "") -> Whole:
+    """A whole number from `lowest` to `highest`."""
+    made = Whole()
     made.setRange(lowest, highest)
     made.setSingleStep(step)
     made.setSuffix(suffix)

@@ -33,7 +33,7 @@ class Windows:
             description="The image is resized to this, keeping its ratio; 0 keeps its own size. "
             "Smaller is faster and sees larger things.",
         ),
-        Shown(16, zero="the image's own size", suffix=" px"),
+        Shown(16, zero="own size", suffix=" px"),
     ] = 448
     crop: Annotated[
         int,
@@ -43,7 +43,7 @@ class Windows:
             title="Window",
             description="Side of the square windows; 0 takes the whole image at once.",
         ),
-        Shown(16, zero="the whole image", suffix=" px"),
+        Shown(16, zero="whole image", suffix=" px"),
     ] = 384
     stride: Annotated[
         int,
@@ -62,6 +62,7 @@ class Windows:
             description="Smoother for photographs much larger than the shorter side; the "
             "published code does not.",
         ),
+        Shown(),
     ] = False
 
     def __post_init__(self) -> None:
