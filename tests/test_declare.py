@@ -2,6 +2,7 @@
 
 import ast
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,32 @@ def test_every_setting_says_what_it_is_and_numbers_have_limits(told):
 def test_a_setting_of_a_setting_is_found_by_its_dotted_name():
     assert declare.setting(Job, "reme.proposals.finest").title == "Finest segments"
     assert declare.setting(Job, "nerve.timestep").optional
+
+
+def test_dotted_names_change_some_settings_at_once_and_leave_the_others():
+    values = declare.changed(ReME(top_k=4), {"proposals.finest": 9, "temperature": 0.5})
+    assert values == replace(ReME(top_k=4), temperature=0.5, proposals=Proposals(finest=9))
+    walk = declare.changed(Nerve(alpha=1.0), {"form": "exact", "alpha": 0.5})
+    assert walk == Nerve(alpha=0.5, form="exact")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("nerve.alpha", "0.5", 0.5),
+        ("nerve.steps", "7", 7),
+        ("nerve.timestep", "none", None),
+        ("nerve.stretch", "yes", True),
+        ("freecp.ambiguity", "false", False),
+        ("reme.proposals.kind", "slic", "slic"),
+        ("nerve.steps", "7.5", "7.5"),
+        ("nerve.stretch", "perhaps", "perhaps"),
+        ("nerve.alpha", "none", "none"),
+    ],
+)
+def test_what_is_typed_becomes_a_setting_or_stays_a_text_that_is_refused(name, text, value):
+    assert declare.said(Job, name, text) == value
+    assert type(declare.said(Job, name, text)) is type(value)
 
 
 @pytest.mark.parametrize("name", DIGESTS)

@@ -13,6 +13,7 @@ from .models.catalog import bundle_of
 from .models.catalog_visual import recommended
 from .reference.store import ReferenceSet
 from .values import presets
+from .values.declare import changed, said
 from .values.errors import FileFormatError, JobError
 from .values.job import Job, Reference
 from .values.vocabulary import Vocabulary, key
@@ -135,15 +136,22 @@ def job_with(
     job: Job | None = None,
     reference: Path | None = None,
 ) -> Job:
-    """A job with the settings that are not None; without a job, the bundle's recommended ones."""
-    given: dict[str, Any] = {k: v for k, v in settings.items() if v is not None}
+    """A job with the settings that are not None; without a job, the bundle's recommended ones.
+
+    settings : by their dotted names, "nerve.alpha"; texts are read as what the setting takes.
+    """
+    given: dict[str, Any] = {
+        k: said(Job, k, v) if isinstance(v, str) else v
+        for k, v in settings.items()
+        if v is not None
+    }
     if reference is not None:
         held = ReferenceSet.open(reference)
         given["reference"] = Reference(str(reference), held.digest)
         if job is None:
             given["reme"] = recommended(held.encoder.name)
     if job is not None:
-        return replace(job, vocabulary=vocabulary, **given)
+        return _with(replace(job, vocabulary=vocabulary), given)
     bundle = bundle_of(given.get("models", DEFAULT_MODELS))
     start: dict[str, Any] = {
         "models": DEFAULT_MODELS,
@@ -152,7 +160,16 @@ def job_with(
         "freecp": bundle.freecp,
         "nerve": bundle.nerve,
     }
-    return Job(vocabulary, **(start | given))
+    whole = {k: v for k, v in given.items() if "." not in k}
+    return _with(Job(vocabulary, **(start | whole)), given)
+
+
+def _with(job: Job, given: Mapping[str, Any]) -> Job:
+    """The job with settings by dotted name; windows left to its models start as theirs."""
+    if job.windows is None and any(name.startswith("windows.") for name in given):
+        models = given.get("models", job.models)
+        job = replace(job, windows=bundle_of(models).windows)
+    return changed(job, given)
 
 
 def with_channels(job: Job, text: str | None) -> Job:

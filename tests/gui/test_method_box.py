@@ -1,7 +1,5 @@
 """What each method asks for: built from one table, to a Job and back without a loss."""
 
-from dataclasses import replace
-
 import pytest
 from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtGui import QWheelEvent
@@ -9,7 +7,7 @@ from qtpy.QtWidgets import QApplication
 
 from napari_prelabel.gui import recent_sets
 from napari_prelabel.gui.method_box import MethodBox
-from napari_prelabel.gui.method_fields import FORMS, value_of, with_values
+from napari_prelabel.gui.method_fields import FORMS, value_of
 from napari_prelabel.values.bases import ABOUT
 from napari_prelabel.values.job import (
     BASES,
@@ -187,8 +185,3 @@ def test_the_set_used_last_is_offered_first(box, tmp_path):
     wait(lambda: recent_sets.recent() == [folder])
     box.reference.refresh()
     assert box.reference.folder == folder
-
-
-def test_dotted_names_change_one_parameter_and_leave_the_others():
-    values = with_values(ReME(top_k=4), {"proposals.finest": 9, "temperature": 0.5})
-    assert values == replace(ReME(top_k=4), temperature=0.5, proposals=Proposals(finest=9))

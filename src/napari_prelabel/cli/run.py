@@ -7,9 +7,9 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from ..values.bases import ABOUT
 from ..values.steps import Followed
 from . import screen
+from .settings import with_settings
 
 app = typer.Typer()
 
@@ -27,6 +27,7 @@ Channels = Annotated[
 @app.command(
     epilog="Example: prelabel run photos/ --classes 'tree, sky, grass' --models vitb16 --out labels"
 )
+@with_settings
 def run(
     images: Annotated[list[str], typer.Argument(help="Files, folders, patterns ('photos/*.jpg').")],
     out_folder: Annotated[Path, typer.Option("--out", help="Folder for the label files.")],
@@ -39,14 +40,6 @@ def run(
     ] = None,
     job: Annotated[
         Path | None, typer.Option(help="A job that the dock or --save-job wrote.")
-    ] = None,
-    method: Annotated[str | None, typer.Option(help="freecp, nerve, reme or base.")] = None,
-    base: Annotated[
-        str | None,
-        typer.Option(help=f"What CLIP's last block gives: {', '.join(ABOUT)}."),
-    ] = None,
-    models: Annotated[
-        str | None, typer.Option(help="Bundle of models: see 'prelabel models'.")
     ] = None,
     reference: Annotated[
         Path | None, typer.Option(help="Reference set to answer from, with --method reme.")
@@ -63,7 +56,8 @@ def run(
     save_job: Annotated[Path | None, typer.Option(help="Write the job to this file.")] = None,
     overwrite: Annotated[bool, typer.Option(help="Write again what is written already.")] = False,
     device: screen.Device = "auto",
-    precision: screen.Precision = None,
+    *,
+    settings: dict[str, str],
 ) -> None:
     """Label images and write the label files; run it again to go on where it stopped."""
     from ..batch import run_batch, without_labels
@@ -73,13 +67,7 @@ def run(
     from ..jobs import choose, description_note, job_of, with_channels
 
     target(out_folder, format_name, "x")
-    wanted = job_of(
-        classes,
-        job,
-        descriptions,
-        {"method": method, "base": base, "models": models, "precision": precision},
-        reference,
-    )
+    wanted = job_of(classes, job, descriptions, settings, reference)
     wanted = with_channels(wanted, channels)
     options = Options(
         overwrite,

@@ -10,9 +10,9 @@ from qtpy.QtWidgets import QCheckBox, QGridLayout, QWidget
 
 from ..models.catalog_visual import recommended
 from ..values.bases import ABOUT
-from ..values.declare import Setting, declared, setting
+from ..values.declare import Setting, changed, declared, setting
 from ..values.job import BASES, METHODS, Job, Windows
-from .method_fields import FORMS, Form, value_of, with_values
+from .method_fields import FORMS, Form, value_of
 from .parts import Combo, Name, Section, column, label, row
 from .reference_chooser import ReferenceChooser
 from .setting_field import SettingField
@@ -186,7 +186,7 @@ class MethodBox(QWidget):
     def given(self, method: str) -> Any:
         """The settings of a method, as its fields say."""
         told = {name: f.value for (owner, name), f in self._fields.items() if owner == method}
-        return with_values(self._values[method], told)
+        return changed(self._values[method], told)
 
     def show_job(self, job: Job) -> None:
         """Set every field from a job."""

@@ -1,7 +1,7 @@
 """FORMS: what the dock says of each method. Its fields follow from the method's settings."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from ..values.declare import Setting, declared
@@ -87,20 +87,3 @@ def value_of(values: Any, name: str) -> Any:
     for part in name.split("."):
         values = getattr(values, part)
     return values
-
-
-def with_values(values: Any, given: Mapping[str, Any]) -> Any:
-    """Settings with some of them replaced at once, by their dotted names; the others stay.
-
-    Raises JobError for what does not fit.
-    """
-    told: dict[str, Any] = {}
-    inner: dict[str, dict[str, Any]] = {}
-    for name, value in given.items():
-        head, _, tail = name.partition(".")
-        if tail:
-            inner.setdefault(head, {})[tail] = value
-        else:
-            told[head] = value
-    told |= {head: with_values(getattr(values, head), some) for head, some in inner.items()}
-    return replace(values, **told)

@@ -2,8 +2,8 @@
 
 import functools
 import types
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar, Union, dataclass_transform, get_args, get_origin
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
@@ -22,6 +22,7 @@ _KINDS = {
     str: "a text",
     type(None): "none",
 }
+_SWITCH = {"true": True, "false": False, "yes": True, "no": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +106,36 @@ def setting(cls: Any, name: str) -> Setting:
     head, _, tail = name.partition(".")
     found = _setting(head, cls.__pydantic_fields__[head])
     return setting(found.kind, tail) if tail else found
+
+
+def said(cls: Any, name: str, text: str) -> Any:
+    """What was typed for a setting, "none" where it may be none; what is wrong stays a text."""
+    told = setting(cls, name)
+    if told.optional and text == "none":
+        return None
+    kinds: dict[Any, Callable[[str], Any]] = {int: int, float: float, bool: _SWITCH.__getitem__}
+    try:
+        return kinds.get(told.kind, str)(text)
+    except (ValueError, KeyError):
+        return text
+
+
+def changed(values: _T, given: Mapping[str, Any]) -> _T:
+    """Settings with some of them replaced at once, by their dotted names; the others stay.
+
+    Raises JobError for what does not fit.
+    """
+    told: dict[str, Any] = {}
+    inner: dict[str, dict[str, Any]] = {}
+    for name, value in given.items():
+        head, _, tail = name.partition(".")
+        if tail:
+            inner.setdefault(head, {})[tail] = value
+        else:
+            told[head] = value
+    told |= {head: changed(getattr(values, head), some) for head, some in inner.items()}
+    made: _T = replace(values, **told)  # type: ignore[type-var]
+    return made
 
 
 def read(cls: type[_T], text: str, name: str = "") -> _T:

@@ -1,0 +1,75 @@
+"""An option of the command line for every setting of a job, as the setting is declared."""
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any
+
+import typer
+
+from ..values.declare import Setting, declared
+from ..values.job import Job
+
+# What other options ask for: --classes, --reference, --channels; a region is of one image alone.
+_ASKED_ELSEWHERE = ("vocabulary", "reference", "display", "region")
+# Options that stand beside the name; more are told in the help, where lines break at spaces.
+_MOST = 4
+
+
+def settings() -> Iterator[tuple[str, Setting, str]]:
+    """(dotted name, setting, panel of the help) of all that has an option, in their order."""
+    for told in declared(Job):
+        if told.name not in _ASKED_ELSEWHERE:
+            yield from _inside(told.name, told, "")
+
+
+def _inside(name: str, told: Setting, panel: str) -> Iterator[tuple[str, Setting, str]]:
+    if not hasattr(told.kind, "__pydantic_fields__"):
+        yield name, told, panel
+        return
+    for inner in declared(told.kind):
+        yield from _inside(f"{name}.{inner.name}", inner, panel or f"Settings of {told.title}")
+
+
+def option_of(name: str) -> str:
+    """ "nerve.score_threshold" -> "--nerve-score-threshold"."""
+    return f"--{name.replace('.', '-').replace('_', '-')}"
+
+
+def with_settings(command: Callable[..., None]) -> Callable[..., None]:
+    """A command whose `settings` takes the settings that were given, as texts by dotted name."""
+    asked = {name.replace(".", "_"): (name, told, panel) for name, told, panel in settings()}
+
+    @functools.wraps(command)
+    def run(**given: Any) -> None:
+        told = {name: given.pop(key) for key, (name, _, _) in asked.items()}
+        command(settings={name: text for name, text in told.items() if text is not None}, **given)
+
+    plain = inspect.signature(command)
+    own = [p for p in plain.parameters.values() if p.name != "settings"]
+    made = [_parameter(key, *row) for key, row in asked.items()]
+    run.__signature__ = plain.replace(parameters=own + made)  # type: ignore[attr-defined]
+    run.__annotations__ = {p.name: p.annotation for p in own + made} | {"return": None}
+    return run
+
+
+def _parameter(key: str, name: str, told: Setting, panel: str) -> inspect.Parameter:
+    some = f" One of {', '.join(told.options)}." if len(told.options) > _MOST else ""
+    option = typer.Option(
+        option_of(name),
+        help=f"{told.title}. {told.description}{some}",
+        metavar=_values(told),
+        rich_help_panel=panel or None,
+        show_default=False,
+    )
+    kind: Any = Annotated[str | None, option]
+    return inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
+
+
+def _values(told: Setting) -> str:
+    """What the setting takes, as a help page says it."""
+    if told.options:
+        return "|".join(told.options) if len(told.options) <= _MOST else "NAME"
+    if told.kind in (int, float):
+        return f"{told.low}..{told.high}"
+    return "true|false" if told.kind is bool else "TEXT"
