@@ -16,7 +16,6 @@ EXTRAS = PROJECT["project"]["optional-dependencies"]
 # Declared, used, and imported by no line of ours.
 NOT_IMPORTED = {
     "cryptography": "distributed makes the certificates of a session with it",
-    "magicgui": "the forms of the methods' settings are built with it",
     "pyside6": "qtpy finds it",
     "hatchling": "test_wheel runs it",
     "mypy": "make lint runs it",

@@ -5,9 +5,10 @@ from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtGui import QWheelEvent
 from qtpy.QtWidgets import QApplication
 
+from napari_prelabel.engine.labellers import METHODS
 from napari_prelabel.gui import recent_sets
 from napari_prelabel.gui.method_box import MethodBox
-from napari_prelabel.gui.method_fields import FORMS, value_of
+from napari_prelabel.gui.method_fields import asked, value_of
 from napari_prelabel.values.bases import ABOUT
 from napari_prelabel.values.job import (
     BASES,
@@ -34,13 +35,13 @@ def box(qtbot):
     return made
 
 
-ASKED = [(m, name, told) for m, form in FORMS.items() for name, told in form.fields()]
+ASKED = [(m, name, told) for m, row in METHODS.items() for name, told in asked(row.settings)]
 
 
 @pytest.mark.parametrize(("method", "name", "told"), ASKED, ids=lambda v: getattr(v, "name", v))
 def test_every_box_says_what_its_declaration_says(box, method, name, told):
     field = box._fields[method, name]
-    assert field.value == value_of(FORMS[method].default, name) == told.default
+    assert field.value == value_of(METHODS[method].settings, name) == told.default
     assert told.description in field.native.toolTip()
     assert field.native.accessibleName() == told.title
     if told.options:
@@ -53,7 +54,7 @@ def test_every_box_says_what_its_declaration_says(box, method, name, told):
         assert field.native.text() == told.title
 
 
-@pytest.mark.parametrize("method", FORMS)
+@pytest.mark.parametrize("method", METHODS)
 def test_at_most_six_fields_of_a_method_are_seen_without_unfolding(box, method):
     box.method.choose(method)
     told = [told for owner, _, told in ASKED if owner == method]
@@ -64,8 +65,8 @@ def test_at_most_six_fields_of_a_method_are_seen_without_unfolding(box, method):
 
 
 def test_readings_of_code_and_paper_are_not_asked_for_but_told_and_kept(box):
-    asked = {name for method, name, _ in ASKED if method == "freecp"}
-    assert not asked & {"refinement", "overlap", "similarity", "losers", "gem_affinity"}
+    seen = {name for method, name, _ in ASKED if method == "freecp"}
+    assert not seen & {"refinement", "overlap", "similarity", "losers", "gem_affinity"}
     assert not box.kept.isVisible()
     job = Job(WORDS, freecp=FreeCP(refinement="paper", similarity="paper"))
     box.show_job(job)

@@ -116,9 +116,10 @@ def check_set(folder: Path) -> None:
 
 def check_job(job: Any) -> None:
     """Fail before anything heavy is loaded when a job lacks a model; a set is read first."""
-    if job.method != "reme":
-        diffusion = job.method == "freecp" and job.freecp.source == "diffusion"
-        check_models(job.models, "nerve" if diffusion else job.method)
+    from ..engine.labellers import needs
+
+    if needs(job).clip:
+        check_models(job.models, "nerve" if needs(job).diffusion else "base")
 
 
 def bar() -> Progress:

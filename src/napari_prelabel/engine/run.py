@@ -36,6 +36,7 @@ from . import nerve, score
 from .cache import Encodings
 from .embed import Looker
 from .encode import Affinity, CachedClip, Queries, phrase_row, stop_if
+from .labellers import needs
 from .likeness import Likeness
 from .notices import memory_notice, model_notices
 from .reme import Retriever, TextRows, open_set
@@ -167,7 +168,7 @@ class Engine:
     ) -> Steps:
         part, origin = _region(image, job)
         yield Progress("models", 0, 1)
-        if job.method == "reme":
+        if needs(job).reference:
             return (yield from self._run_reme(job, image, part, origin, watch))
         bundle = _bundle(job)
         with watch.time("load"):
@@ -210,9 +211,7 @@ class Engine:
         self, job: Job, bundle: Bundle, part: npt.NDArray[np.uint8], watch: Stopwatch
     ) -> Generator[Progress, None, Graph | None]:
         """The diffusion model's graph where the method needs it."""
-        if job.method != "nerve" and not (
-            job.method == "freecp" and job.freecp.source == "diffusion"
-        ):
+        if not needs(job).diffusion:
             return None
         yield Progress("diffusion", 0, 1)
         return self.affinities(bundle, job.precision, watch).graph(

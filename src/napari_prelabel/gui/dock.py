@@ -14,6 +14,7 @@ from napari.layers import Image
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QLayout, QWidget
 
+from ..engine.labellers import needs
 from ..models.catalog import Bundle
 from ..values.errors import PrelabelError, VocabularyError
 from ..values.job import Job
@@ -266,9 +267,9 @@ class PrelabelDock(Tab):
 
     def _check(self, job: Job) -> None:
         """Raise a PrelabelError when something that the job needs is not here."""
-        if job.method == "reme":
+        if needs(job).reference:
             self.method.reference.check()
-        if job.method != "reme" or self.method.reference.text:
+        if needs(job).clip or self.method.reference.text:
             self.models.check(job)
 
     def job(self) -> Job:

@@ -8,11 +8,12 @@ from typing import Any
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QCheckBox, QGridLayout, QWidget
 
+from ..engine.labellers import METHODS, Method
 from ..models.catalog_visual import recommended
 from ..values.bases import ABOUT
 from ..values.declare import Setting, changed, declared, setting
-from ..values.job import BASES, METHODS, Job, Windows
-from .method_fields import FORMS, Form, value_of
+from ..values.job import BASES, Job, Windows
+from .method_fields import asked, kept, value_of
 from .parts import Combo, Name, Section, column, label, row
 from .reference_chooser import ReferenceChooser
 from .setting_field import SettingField
@@ -28,11 +29,11 @@ class MethodBox(QWidget):
         super().__init__()
         self._fitted: Path | None = None
         # What a loaded job says of settings that are not asked for stays as it is.
-        self._values = {m: form.default for m, form in FORMS.items()}
+        self._values = {m: row.settings for m, row in METHODS.items()}
         self._fields: dict[tuple[str, str], SettingField] = {}
         # What is shown for a method alone, and rows that methods share, by name: shown while the
-        # method's form lists them.
-        self._own: dict[str, list[QWidget]] = {m: [] for m in FORMS}
+        # method heeds them.
+        self._own: dict[str, list[QWidget]] = {m: [] for m in METHODS}
         self._shared: dict[str, list[QWidget]] = {}
         self.steps = self._building()
         if whole:
@@ -43,7 +44,7 @@ class MethodBox(QWidget):
         """Make the box row by row, each in a few milliseconds."""
         self.method = Combo("How the map is made")
         self.base = Combo("The map the method starts from")
-        self.method.offer([(f.title, m) for m, f in FORMS.items() if m in METHODS])
+        self.method.offer([(row.title, m) for m, row in METHODS.items()])
         self._offer_bases(BASES)
         self.base.choose("sclip")
         self.reference = ReferenceChooser()
@@ -51,8 +52,8 @@ class MethodBox(QWidget):
         self.kept.setToolTip("The dock does not ask for these; another job file changes them")
         yield
         yield from self._lay_out()
-        for method, form in FORMS.items():
-            self._show_values(method, form.default)
+        for method, settings in self._values.items():
+            self._show_values(method, settings)
             yield
         self.set_windows(None)
         yield from self._listen()
@@ -76,8 +77,8 @@ class MethodBox(QWidget):
         box.setLayout(folded)
         self.more.add(box)
         yield
-        for method, form in FORMS.items():
-            for name, told in form.fields():
+        for method, settings in self._values.items():
+            for name, told in asked(settings):
                 self._fields[method, name] = made = SettingField(name, told)
                 first = told.shown is not None and told.shown.first
                 self._own[method] += _add(seen if first else folded, made)
@@ -126,20 +127,19 @@ class MethodBox(QWidget):
 
     def _show_what_applies(self) -> None:
         chosen = self.method.currentData()
-        form = FORMS[chosen]
-        self.help.setText(form.help)
+        self.help.setText(METHODS[chosen].help)
         self.base.setToolTip(
             f"The map the method starts from. {ABOUT[self.base.currentData()].help}"
         )
-        kept = form.kept(self._values[chosen])
-        self.kept.setText(f"From the job: {'; '.join(kept)}.")
+        stays = kept(self._values[chosen])
+        self.kept.setText(f"From the job: {'; '.join(stays)}.")
+        self.kept.setVisible(bool(stays))
         for method, widgets in self._own.items():
             for widget in widgets:
                 widget.setVisible(method == chosen)
         for name, widgets in self._shared.items():
             for widget in widgets:
-                widget.setVisible(name in form.rows)
-        self.kept.setVisible(bool(kept))
+                widget.setVisible(name in METHODS[chosen].applies)
         for told in declared(Windows):
             field = self._fields["", f"windows.{told.name}"]
             field.native.setEnabled(not self.own_windows.isChecked())
@@ -149,9 +149,9 @@ class MethodBox(QWidget):
     ) -> None:
         """Show what these models can do; what they cannot is replaced by what they recommend."""
         old = self.method.currentData(), self.base.currentData()
-        self.method.offer([(f.title, m) for m, f in FORMS.items() if m in methods or _alone(f)])
+        self.method.offer([(r.title, m) for m, r in METHODS.items() if m in methods or _alone(r)])
         self._offer_bases(bases)
-        if old[0] not in methods and not _alone(FORMS[old[0]]):
+        if old[0] not in methods and not _alone(METHODS[old[0]]):
             self.method.choose(method)
         if old[1] not in bases:
             self.base.choose(base)
@@ -170,7 +170,7 @@ class MethodBox(QWidget):
         windows = None
         if not self.own_windows.isChecked():
             windows = Windows(**{t.name: told[f"windows.{t.name}"] for t in declared(Windows)})
-        given = {f.parameters: self.given(m) for m, f in FORMS.items() if f.parameters}
+        given = {row.field: self.given(m) for m, row in METHODS.items() if row.field}
         return replace(
             job,
             method=self.method.currentData(),
@@ -194,9 +194,9 @@ class MethodBox(QWidget):
         self.base.choose(job.base)
         for name in ("min_score", "logit_scale", "precision"):
             self._fields["", name].value = getattr(job, name)
-        for method, form in FORMS.items():
-            if form.parameters:
-                self._show_values(method, getattr(job, form.parameters))
+        for method, row_ in METHODS.items():
+            if row_.field:
+                self._show_values(method, getattr(job, row_.field))
         self.set_windows(job.windows)
         if job.reference is not None:
             self._fitted = Path(job.reference.folder)
@@ -242,6 +242,6 @@ def _add(grid: QGridLayout, field: SettingField) -> list[QWidget]:
     return [head, field.native]
 
 
-def _alone(form: Form) -> bool:
-    """Whether a method works with any models, because it brings its own."""
-    return "reference" in form.rows
+def _alone(method: Method) -> bool:
+    """Whether a method works with any models, because its reference set brings its own."""
+    return "reference" in method.applies

@@ -5,6 +5,7 @@ from typing import Any
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QWidget
 
+from ..engine.labellers import needs
 from ..models import catalog
 from ..values.job import Job
 from .fetch_row import Fetchable, FetchRow, megabytes
@@ -90,8 +91,7 @@ class ModelsBox(QWidget):
                 raise JobError(
                     field, f"{bundle.title} cannot do {value}: choose one of {', '.join(able)}."
                 )
-        purified = job.method == "freecp" and job.freecp.source == "diffusion"
-        if job.method == "nerve" or purified:
+        if needs(job).diffusion:
             check_diffusion(bundle)
 
     def _chosen(self, *_: Any) -> None:
