@@ -38,8 +38,8 @@ def test_every_setting_says_what_it_is_and_numbers_have_limits(told):
         assert told.high is not None
         if told.default is not None:
             assert told.low <= told.default <= told.high
-    if told.options and told.shown and told.shown.words:
-        assert len(told.shown.words) == len(told.options)
+    if told.options and told.ask and told.ask.words:
+        assert len(told.ask.words) == len(told.options)
 
 
 def test_a_setting_of_a_setting_is_found_by_its_dotted_name():

@@ -49,7 +49,7 @@ def test_every_box_says_what_its_declaration_says(box, method, name, told):
         assert field.widget.choices == told.options
     elif told.kind in (int, float):
         assert field.native.maximum() == told.high
-        assert field.native.minimum() == (told.shown.step if told.above else told.low)
+        assert field.native.minimum() == (told.ask.step if told.above else told.low)
     else:
         assert field.native.text() == told.title
 
@@ -59,7 +59,7 @@ def test_at_most_six_fields_of_a_method_are_seen_without_unfolding(box, method):
     box.method.choose(method)
     told = [told for owner, _, told in ASKED if owner == method]
     seen = [f for (owner, _), f in box._fields.items() if owner == method and f.native.isVisible()]
-    assert len(seen) == sum(t.shown.first for t in told) <= 6
+    assert len(seen) == sum(t.ask.first for t in told) <= 6
     box.more.expand()
     assert all(f.native.isVisible() for (owner, _), f in box._fields.items() if owner == method)
 

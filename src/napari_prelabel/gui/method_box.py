@@ -80,7 +80,7 @@ class MethodBox(QWidget):
         for method, settings in self._values.items():
             for name, told in asked(settings):
                 self._fields[method, name] = made = SettingField(name, told)
-                first = told.shown is not None and told.shown.first
+                first = told.ask is not None and told.ask.first
                 self._own[method] += _add(seen if first else folded, made)
                 yield
         yield from self._add_shared(folded)

@@ -8,7 +8,7 @@ from ..values.declare import Setting, declared
 
 def asked(settings: Any) -> Iterator[tuple[str, Setting]]:
     """(dotted name, setting) of what the dock asks for, in the order of the declaration."""
-    return ((name, told) for name, told in _inside(settings) if told.shown)
+    return ((name, told) for name, told in _inside(settings) if told.ask)
 
 
 def kept(settings: Any) -> list[str]:
@@ -16,7 +16,7 @@ def kept(settings: Any) -> list[str]:
     return [
         f"{told.title}: {'none' if value is None else value}"
         for name, told in _inside(settings)
-        if not told.shown and (value := value_of(settings, name)) != told.default
+        if not told.ask and (value := value_of(settings, name)) != told.default
     ]
 
 

@@ -7,7 +7,7 @@ from magicgui.widgets import CheckBox, create_widget
 from magicgui.widgets.bases import CategoricalWidget, RangedWidget
 from qtpy.QtWidgets import QCheckBox, QWidget
 
-from ..values.declare import Setting, Shown
+from ..values.declare import Ask, Setting
 from .parts import Combo
 from .spins import Number, Whole
 
@@ -52,7 +52,7 @@ class ChoiceBox(CategoricalWidget):
 class SettingField:
     """The box of one setting: `widget` is magicgui's, `native` Qt's; `value` the setting's own.
 
-    A setting that is None where its box shows 0 (`Shown.zero`) is None again when it is read.
+    A setting that is None where its box shows 0 (`Ask.zero`) is None again when it is read.
     """
 
     def __init__(self, name: str, told: Setting) -> None:
@@ -70,9 +70,9 @@ class SettingField:
         self.native.setAccessibleName(told.title)
         if isinstance(self.native, Combo):
             self.native.explain(told.description)
-        if told.shown and told.kind in (int, float):
-            self.native.setSpecialValueText(told.shown.zero)
-            self.native.setSuffix(told.shown.suffix)
+        if told.ask and told.kind in (int, float):
+            self.native.setSpecialValueText(told.ask.zero)
+            self.native.setSuffix(told.ask.suffix)
 
     @property
     def value(self) -> Any:
@@ -99,10 +99,10 @@ class SettingField:
         return ChoiceBox if self.told.options else kinds[self.told.kind]
 
     def _options(self) -> dict[str, Any]:
-        told, shown = self.told, self.told.shown or Shown()
+        told, ask = self.told, self.told.ask or Ask()
         if told.kind is bool:
             return {}
         if told.options:
-            return {"choices": list(zip(shown.words or told.options, told.options, strict=True))}
-        low = 0 if told.optional else shown.step if told.above else told.low
-        return {"min": low, "max": told.high, "step": shown.step}
+            return {"choices": list(zip(ask.words or told.options, told.options, strict=True))}
+        low = 0 if told.optional else ask.step if told.above else told.low
+        return {"min": low, "max": told.high, "step": ask.step}

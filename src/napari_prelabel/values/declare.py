@@ -26,8 +26,8 @@ _SWITCH = {"true": True, "false": False, "yes": True, "no": False}
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """How a setting is asked for in a form; one without this stands in job files alone.
+class Ask:
+    """How a setting is asked for in a form; one without it stands in job files alone.
 
     step : of a number. words : what the options of a choice are called, in their order.
     zero : what 0 means where it is no number like the others. suffix : behind the number.
@@ -60,13 +60,13 @@ class Setting:
     high: float | None
     above: bool
     optional: bool
-    shown: Shown | None
+    ask: Ask | None
 
     def limits(self) -> str:
         """The limits as a sentence goes on after "must"."""
         if self.above:
             return f"be above {self.low:,} and at most {self.high:,}"
-        zero = f" ({self.shown.zero})" if self.shown and self.shown.zero else ""
+        zero = f" ({self.ask.zero})" if self.ask and self.ask.zero else ""
         return f"lie between {self.low:,}{zero} and {self.high:,}"
 
 
@@ -218,5 +218,5 @@ def _setting(name: str, info: FieldInfo) -> Setting:
         limits.get("le"),
         "gt" in limits,
         type(None) in kinds,
-        next((rule for rule in info.metadata if isinstance(rule, Shown)), None),
+        next((rule for rule in info.metadata if isinstance(rule, Ask)), None),
     )

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field, PlainValidator
 
 from .bases import Base
-from .declare import Shown, read, settings
+from .declare import Ask, read, settings
 from .errors import FileFormatError, JobError
 from .retrieval import Proposals, Reference, ReME
 from .settings import Display, FreeCP, Nerve, Unit, Windows
@@ -58,13 +58,13 @@ class Job:
         PlainValidator(_vocabulary),
         Field(title="Words", description="Classes with their synonyms, and background words."),
     ]
-    method: Annotated[
-        Method, Field(title="Method", description="How the map is made."), Shown()
-    ] = "freecp"
+    method: Annotated[Method, Field(title="Method", description="How the map is made."), Ask()] = (
+        "freecp"
+    )
     base: Annotated[
         Base,
         Field(title="Base", description="What CLIP's last block gives: the map it starts from."),
-        Shown(),
+        Ask(),
     ] = "sclip"
     models: Annotated[
         str, Field(title="Models", description="Bundle of models: see 'prelabel models'.")
@@ -85,7 +85,7 @@ class Job:
             description="Scale of the scores before the softmax (logit scale): higher makes the "
             "best word win more clearly; none takes the models' own.",
         ),
-        Shown(5.0, zero="the models' own"),
+        Ask(5.0, zero="the models' own"),
     ] = None
     min_score: Annotated[
         Unit,
@@ -94,7 +94,7 @@ class Job:
             description="Base alone with background words: less sure pixels stay unlabelled "
             "(0 to 1).",
         ),
-        Shown(),
+        Ask(),
     ] = 0.0
     region: Annotated[
         tuple[int, int, int, int] | None,
@@ -109,7 +109,7 @@ class Job:
             title="Arithmetic",
             description="Of the encoder: float32 is the reference; the others help on a GPU.",
         ),
-        Shown(words=("exact (float32)", "faster (bfloat16)", "faster (float16)")),
+        Ask(words=("exact (float32)", "faster (bfloat16)", "faster (float16)")),
     ] = "float32"
     nerve: Annotated[Nerve, Field(title="NERVE", description="Settings of the method nerve.")] = (
         field(default_factory=Nerve)

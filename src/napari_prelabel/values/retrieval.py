@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from .declare import Shown, settings
+from .declare import Ask, settings
 from .settings import Count, Positive, Unit
 
 Kind = Literal["adaptive", "felzenszwalb", "slic", "sam", "sam2"]
@@ -25,7 +25,7 @@ class Proposals:
             title="Segments",
             description="How the picture is cut into the pieces that are compared with the set.",
         ),
-        Shown(
+        Ask(
             words=("several sizes", "Felzenszwalb", "superpixels (SLIC)", "SAM", "SAM 2"),
             first=True,
         ),
@@ -70,7 +70,7 @@ class Proposals:
             title="Finest segments",
             description="Pixels of the smallest pieces: fewer keep thin things, more are faster.",
         ),
-        Shown(4),
+        Ask(4),
     ] = 12
     most: Annotated[
         Count,
@@ -111,7 +111,7 @@ class ReME:
             title="Nearest count",
             description="Lower lets the most alike segments of the set decide alone (temperature).",
         ),
-        Shown(0.01),
+        Ask(0.01),
     ] = 0.05
     text_temperature: Annotated[
         Positive,
@@ -119,7 +119,7 @@ class ReME:
             title="Sharpness of words",
             description="Of words that meet by meaning; lower is stricter.",
         ),
-        Shown(0.01),
+        Ask(0.01),
     ] = 0.01
     weighting: Annotated[
         Literal["softmax", "tip"],
@@ -128,7 +128,7 @@ class ReME:
             description="How likeness becomes a weight: softmax, or exp(-sharpness (1 - cos)) as "
             "in Tip-Adapter.",
         ),
-        Shown(words=("softmax (published)", "as in Tip-Adapter")),
+        Ask(words=("softmax (published)", "as in Tip-Adapter")),
     ] = "softmax"
     sharpness: Annotated[
         Positive,
@@ -136,7 +136,7 @@ class ReME:
             title="Sharpness of weights",
             description="Of Tip-Adapter's weights.",
         ),
-        Shown(0.5),
+        Ask(0.5),
     ] = 5.5
     top_k: Annotated[
         int,
@@ -146,12 +146,12 @@ class ReME:
             title="References asked",
             description="The most alike ones only; 0 asks all.",
         ),
-        Shown(10, zero="all"),
+        Ask(10, zero="all"),
     ] = 0
     normalise: Annotated[
         Literal["none", "row", "column"],
         Field(title="Votes", description="How much a segment or a frequent word may say."),
-        Shown(words=("every word counts", "one vote a segment", "rare words count more")),
+        Ask(words=("every word counts", "one vote a segment", "rare words count more")),
     ] = "none"
     exponent: Annotated[
         Unit,
@@ -159,12 +159,12 @@ class ReME:
             title="Rare words by",
             description="How strongly frequent words are held back (0 to 1).",
         ),
-        Shown(),
+        Ask(),
     ] = 1.0
     words: Annotated[
         Literal["auto", "text", "names"],
         Field(title="Words meet", description="How the words of the set are matched with yours."),
-        Shown(words=("as the set allows", "by meaning (CLIP)", "by name and synonyms")),
+        Ask(words=("as the set allows", "by meaning (CLIP)", "by name and synonyms")),
     ] = "auto"
     proposals: Annotated[
         Proposals,
@@ -179,7 +179,7 @@ class ReME:
             title="Pass over words too general",
             description="Words that cleaning found too general.",
         ),
-        Shown(),
+        Ask(),
     ] = True
     outliers: Annotated[
         bool,
@@ -188,7 +188,7 @@ class ReME:
             description="Segments that cleaning found unlike the others of their class do not "
             "answer.",
         ),
-        Shown(first=True),
+        Ask(first=True),
     ] = True
     synonyms: Annotated[
         bool,
@@ -196,7 +196,7 @@ class ReME:
             title="Use synonyms of the set",
             description="Words that cleaning found to mean the same.",
         ),
-        Shown(),
+        Ask(),
     ] = True
 
 

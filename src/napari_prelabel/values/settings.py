@@ -1,6 +1,6 @@
 """Settings of windows, FreeCP and NERVE, each declared once: limits, JSON and forms follow.
 
-Frozen values inside a Job, the same words in a job file. A setting with `Shown` is asked for in
+Frozen values inside a Job, the same words in a job file. A setting with `Ask` is asked for in
 the dock; the others, as the readings of paper and code, live in job files and docs/methods/.
 """
 
@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from .declare import Shown, settings
+from .declare import Ask, settings
 from .errors import JobError
 
 _PIXELS = 65_535
@@ -33,7 +33,7 @@ class Windows:
             description="The image is resized to this, keeping its ratio; 0 keeps its own size. "
             "Smaller is faster and sees larger things.",
         ),
-        Shown(16, zero="own size", suffix=" px"),
+        Ask(16, zero="own size", suffix=" px"),
     ] = 448
     crop: Annotated[
         int,
@@ -43,7 +43,7 @@ class Windows:
             title="Window",
             description="Side of the square windows; 0 takes the whole image at once.",
         ),
-        Shown(16, zero="whole image", suffix=" px"),
+        Ask(16, zero="whole image", suffix=" px"),
     ] = 384
     stride: Annotated[
         int,
@@ -53,7 +53,7 @@ class Windows:
             title="Window step",
             description="Smaller steps blend better and take longer.",
         ),
-        Shown(16, suffix=" px"),
+        Ask(16, suffix=" px"),
     ] = 112
     antialias: Annotated[
         bool,
@@ -62,7 +62,7 @@ class Windows:
             description="Smoother for photographs much larger than the shorter side; the "
             "published code does not.",
         ),
-        Shown(),
+        Ask(),
     ] = False
 
     def __post_init__(self) -> None:
@@ -87,7 +87,7 @@ class FreeCP:
             title="Drop words that are not in the picture",
             description="A word goes whose cleaned map hardly overlaps its first map.",
         ),
-        Shown(first=True),
+        Ask(first=True),
     ] = True
     ambiguity: Annotated[
         bool,
@@ -96,7 +96,7 @@ class FreeCP:
             description="Where two words claim one place, a closer look decides. Takes most of "
             "the time.",
         ),
-        Shown(first=True),
+        Ask(first=True),
     ] = True
     rp_threshold: Annotated[
         Unit,
@@ -105,7 +105,7 @@ class FreeCP:
             description="A word is kept above this overlap of its maps before and after "
             "refinement: higher drops more words (0 to 1).",
         ),
-        Shown(first=True),
+        Ask(first=True),
     ] = 0.10
     ap_threshold: Annotated[
         Unit,
@@ -114,7 +114,7 @@ class FreeCP:
             description="Words whose refined maps overlap at least this much are alike: lower "
             "treats more as alike (0 to 1).",
         ),
-        Shown(),
+        Ask(),
     ] = 0.70
     box_threshold: Annotated[
         Unit,
@@ -123,7 +123,7 @@ class FreeCP:
             description="Share of a map's maximum above which its boxes are drawn: higher draws "
             "smaller boxes around things (0 to 1).",
         ),
-        Shown(),
+        Ask(),
     ] = 0.40
     refinement: Annotated[
         Wording,
@@ -168,7 +168,7 @@ class FreeCP:
     empty_pixel: Annotated[
         Literal["first", "base"],
         Field(title="Pixels no word holds", description="Matters only without background words."),
-        Shown(words=("first word (published)", "the base's best word")),
+        Ask(words=("first word (published)", "the base's best word")),
     ] = "first"
     scope: Annotated[
         Literal["window", "image"],
@@ -176,7 +176,7 @@ class FreeCP:
             title="Decide words per",
             description="Words are dropped window by window, or once for the image.",
         ),
-        Shown(words=("window (published)", "whole image")),
+        Ask(words=("window (published)", "whole image")),
     ] = "window"
     source: Annotated[
         Literal["clip", "diffusion"],
@@ -185,7 +185,7 @@ class FreeCP:
             description="What tells which places look the same: CLIP itself, or the diffusion "
             "model of NERVE.",
         ),
-        Shown(words=("CLIP's attention (published)", "the diffusion model")),
+        Ask(words=("CLIP's attention (published)", "the diffusion model")),
     ] = "clip"
 
 
@@ -200,7 +200,7 @@ class Nerve:
             description="Higher carries words further, lower stays closer to the base's map (0 "
             "to 1).",
         ),
-        Shown(first=True),
+        Ask(first=True),
     ] = 0.8
     beta: Annotated[
         Unit,
@@ -209,7 +209,7 @@ class Nerve:
             description="Higher joins places that look alike anywhere, lower joins neighbours (0 "
             "to 1).",
         ),
-        Shown(first=True),
+        Ask(first=True),
     ] = 0.5
     steps: Annotated[
         int,
@@ -219,7 +219,7 @@ class Nerve:
             title="Steps of the walk",
             description="More steps carry words further and take longer.",
         ),
-        Shown(5),
+        Ask(5),
     ] = 20
     tolerance: Annotated[
         Unit,
@@ -244,7 +244,7 @@ class Nerve:
             description="How much each attention head of the diffusion model says, by how sharp "
             "it is (entropy).",
         ),
-        Shown(
+        Ask(
             words=(
                 "exponential",
                 "linear",
@@ -261,7 +261,7 @@ class Nerve:
             title="Softness of weights",
             description="Of exponential and row-by-row weights: higher makes heads more alike.",
         ),
-        Shown(0.1),
+        Ask(0.1),
     ] = 1.0
     lowest: Annotated[
         Count,
@@ -269,12 +269,12 @@ class Nerve:
             title="Sharpest heads",
             description="How many, where the sharpest alone say something.",
         ),
-        Shown(1),
+        Ask(1),
     ] = 3
     local: Annotated[
         Literal["attention", "rows"],
         Field(title="Near likeness from", description="What joins a patch with its neighbours."),
-        Shown(words=("its attention", "alike rows of attention")),
+        Ask(words=("its attention", "alike rows of attention")),
     ] = "attention"
     radius: Annotated[
         int,
@@ -284,7 +284,7 @@ class Nerve:
             title="Neighbours within",
             description="Side of the near window, in patches to each side.",
         ),
-        Shown(1),
+        Ask(1),
     ] = 1
     cleanup: Annotated[
         float | None,
@@ -310,7 +310,7 @@ class Nerve:
             title="Words from",
             description="With background words: a word below is not in the picture (0 to 1).",
         ),
-        Shown(),
+        Ask(),
     ] = 0.5
     background_threshold: Annotated[
         Unit,
@@ -318,7 +318,7 @@ class Nerve:
             title="Background from",
             description="With background words: a pixel below stays unlabelled (0 to 1).",
         ),
-        Shown(),
+        Ask(),
     ] = 0.4
     stretch: Annotated[
         bool,
