@@ -8,6 +8,7 @@ import typer
 
 from napari_prelabel.cli import screen
 from napari_prelabel.values.job import FreeCP
+from napari_prelabel.values.steps import Followed
 
 app = typer.Typer(
     cls=screen.Sentences,
@@ -202,13 +203,10 @@ def reme_ablation(
     plan = reme.Plan(reme.counts_of(corrections), captions, wrong)
     with screen.err.status("loading") as status:
         models_of = reme.Bench.load(bundle_of(models).clip, encoder)
-        steps = reme.compare(screen.engine("cpu"), models_of, scenes, job, plan)
-        while True:
-            try:
-                status.update(screen.plain(next(steps)))
-            except StopIteration as end:
-                tallies, facts = end.value
-                break
+        steps = Followed(reme.compare(screen.engine("cpu"), models_of, scenes, job, plan))
+        for step in steps:
+            status.update(screen.plain(step))
+    tallies, facts = steps.result
     figures = report(tallies, scenes) | {"models": models, "encoder": encoder, **facts}
     title = f"{scenes.name} {split}: {len(scenes.samples)} images, percent"
     screen.print_table(title, HEAD, rows_of(figures))
@@ -256,17 +254,15 @@ def reference(
     from . import reference as measure
 
     found = measure.load_folder(data, only)
-    steps = measure.measure(found, annotated=annotated, draws=draws, seed=seed, position=position)
+    steps = Followed(
+        measure.measure(found, annotated=annotated, draws=draws, seed=seed, position=position)
+    )
     with screen.bar() as bar:
         task = bar.add_task("", total=draws * len(measure.METHODS))
-        while True:
-            try:
-                number, method = next(steps)
-            except StopIteration as end:
-                figures = measure.report(found, end.value, annotated)
-                break
+        for number, method in steps:
             bar.update(task, description=f"draw {number + 1} {method}")
             bar.advance(task)
+    figures = measure.report(found, steps.result, annotated)
     title = f"{found.name}: {annotated} of {len(found.samples)} images corrected, percent"
     screen.print_table(title, measure.HEAD, measure.rows_of(figures))
     screen.write_json(json_file, figures)

@@ -43,6 +43,7 @@ from napari_prelabel.reference.values import Addition, Cleaning, EncoderId, Rows
 from napari_prelabel.values.errors import JobError
 from napari_prelabel.values.job import Job, ReME
 from napari_prelabel.values.retrieval import Proposals
+from napari_prelabel.values.steps import Followed
 from napari_prelabel.values.vocabulary import Vocabulary
 
 from .synthetic.captions import in_detail
@@ -184,16 +185,11 @@ def compare(
 ) -> Generator[str, None, tuple[list[MethodTally], dict[str, Any]]]:
     """`measure`, with the job's base, FreeCP and NERVE before it."""
     chosen = variants_of(("base", "freecp", "nerve"))
-    steps = accuracy.measure(runner, data.samples, job, chosen, (job.base,), job.freecp)
-    while True:
-        try:
-            sample, method, _ = next(steps)
-        except StopIteration as end:
-            tallies: list[MethodTally] = end.value
-            break
+    steps = Followed(accuracy.measure(runner, data.samples, job, chosen, (job.base,), job.freecp))
+    for sample, method, _ in steps:
         yield f"{sample.name} {method}"
     found, facts = yield from measure(bench, data, plan)
-    return [*tallies, *found], facts
+    return [*steps.result, *found], facts
 
 
 def measure(

@@ -21,7 +21,7 @@ from napari_prelabel.engine.timing import StageTime
 from napari_prelabel.values import presets
 from napari_prelabel.values.errors import JobError
 from napari_prelabel.values.job import Job
-from napari_prelabel.values.labels import LabelMap
+from napari_prelabel.values.steps import finish
 from napari_prelabel.values.vocabulary import Class, Vocabulary
 
 from .synthetic.scenes import scene, split_seeds
@@ -190,14 +190,8 @@ def _with_word(job: Job, word: str) -> Job:
 def run_once(engine: Engine, job: Job, image: Image) -> Timed:
     """Run a job to its end and time it; what no stage took is the stage "other"."""
     start = time.perf_counter()
-    steps = engine.run(job, image)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            seconds = time.perf_counter() - start
-            labels: LabelMap = end.value
-            break
+    labels = finish(engine.run(job, image))
+    seconds = time.perf_counter() - start
     stages = list(engine.timings)
     stages.append(StageTime(_OTHER, seconds - sum(s.seconds for s in stages), False))
     told = labels.record

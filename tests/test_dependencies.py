@@ -93,4 +93,4 @@ def test_the_settings_of_the_linters_name_what_is_there():
             [override["module"]] if isinstance(override["module"], str) else override["module"]
         ):
             top = module.split(".")[0]
-            assert top in used | {"napari_prelabel", "magicgui"}, module
+            assert top in used | {"napari_prelabel"}, module
