@@ -101,11 +101,12 @@ def evaluate(
 
 def _check(chosen: Mapping[str, Any], models: str, reference: Path | None) -> None:
     """Fail before anything is read when a method lacks its models or its set; all are told."""
+    from ..engine.labellers import METHODS
     from ..values.errors import PrelabelError
 
     faults: dict[str, PrelabelError] = {}
     for name, variant in chosen.items():
-        diffusion = variant.method == "nerve" or variant.freecp.source == "diffusion"
+        diffusion = METHODS[variant.method].needs(variant).diffusion
         try:
             _check_one(name, variant.method, diffusion, models, reference)
         except PrelabelError as fault:
