@@ -12,7 +12,7 @@ from ..engine.labellers import METHODS, Method
 from ..models.catalog_visual import recommended
 from ..values.bases import ABOUT
 from ..values.declare import Setting, changed, declared, setting
-from ..values.job import BASES, Job, Windows
+from ..values.job import BASES, Job, Precision, Windows
 from .method_fields import asked, kept, value_of
 from .parts import Combo, Name, Section, column, label, row
 from .reference_chooser import ReferenceChooser
@@ -187,6 +187,12 @@ class MethodBox(QWidget):
         """The settings of a method, as its fields say."""
         told = {name: f.value for (owner, name), f in self._fields.items() if owner == method}
         return changed(self._values[method], told)
+
+    @property
+    def precision(self) -> Precision:
+        """The arithmetic that is chosen for the models."""
+        chosen: Precision = self._fields["", "precision"].value
+        return chosen
 
     def show_job(self, job: Job) -> None:
         """Set every field from a job."""
