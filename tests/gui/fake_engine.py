@@ -17,6 +17,9 @@ WINDOWS = 8
 class FakeEngine:
     """Takes PRELABEL_FAKE_SECONDS a run; a class named "die" kills the process in mid-run."""
 
+    def __init__(self, device: str = "auto", cache: int | None = None) -> None:
+        """What the Preferences say of the real one; there is nothing to compute or to keep here."""
+
     def run(
         self, job: Job, image: Any, cancelled: Callable[[], bool]
     ) -> Generator[Progress, None, LabelMap]:

@@ -4,7 +4,8 @@ A run lasts from the click to the arrival of the result; putting it into the lay
 beside it. A machine that is busy with other things stalls every window, so the best of a few
 runs counts, and where the machine has more to do than it has processors, what this process computed
 between two beats counts in place of the clock: the GUI thread, and what it may have waited for in
-our other threads. What the GUI thread itself computed in its longest gap is printed, too.
+our other threads. What the GUI thread itself computed in its longest gap never exceeds the limit;
+the gap may, up to the longest of the same window at rest, which drawing in software makes.
 """
 
 import gc
@@ -94,4 +95,5 @@ def test_the_window_lives_during_a_run(dock, viewer, capsys):
         )
         print(f"the first layer takes {shown[0][1]:.0f} ms, ", end="")
         print(f"later results {min(s for _, s in shown[1:]):.0f} ms")
-    assert min(gaps)[0] <= MOST_MS
+    assert own <= MOST_MS
+    assert wall <= max(MOST_MS, idle)

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -83,7 +84,10 @@ def test_the_plugin_is_imported_in_no_time_and_without_torch(capsys):
 def test_no_process_is_left_when_napari_ends(how, tmp_path):
     process = python(WINDOW, how, str(tmp_path))
     assert process.stdout is not None
+    late = threading.Timer(90, process.kill)  # a run that never starts prints no line
+    late.start()
     pids = [int(p) for p in process.stdout.readline().split()]
+    late.cancel()
     assert pids, "the worker did not start"
     if how == "kill":
         process.send_signal(signal.SIGKILL)
