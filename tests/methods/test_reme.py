@@ -347,6 +347,18 @@ def test_settings_out_of_range_are_refused(wrong):
     assert caught.value.field == f"reme.{next(iter(wrong))}"
 
 
+def test_a_search_leaves_torch_its_threads():
+    """faiss and torch share OpenMP's setting: a torch left with one thread is slower."""
+    rows = np.eye(8, dtype=np.float32)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        retrieval.searcher("cpu")(rows[:4], rows, 1)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_faiss_searches_on_a_gpu_where_there_is_one(monkeypatch):
     import faiss
 

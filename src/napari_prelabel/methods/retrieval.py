@@ -342,9 +342,15 @@ def searcher(
     gpu = faiss.StandardGpuResources() if on_gpu else None
 
     def search(queries: Float32, rows: Float32, k: int) -> Any:
-        if gpu is None:
-            faiss.omp_set_num_threads(1)  # of the thread that asks; the others search elsewhere
+        if gpu is not None:
+            return faiss.knn_gpu(gpu, queries, rows, k, metric=faiss.METRIC_INNER_PRODUCT)
+        # Of the thread that asks; the others search elsewhere. torch has the same setting: left
+        # at one, whatever it computes later in this thread would be slower, and sum otherwise.
+        threads = faiss.omp_get_max_threads()
+        faiss.omp_set_num_threads(1)
+        try:
             return faiss.knn(queries, rows, k, metric=faiss.METRIC_INNER_PRODUCT)
-        return faiss.knn_gpu(gpu, queries, rows, k, metric=faiss.METRIC_INNER_PRODUCT)
+        finally:
+            faiss.omp_set_num_threads(threads)
 
     return search
