@@ -1,5 +1,7 @@
 """The benchmark itself, on an engine that sleeps."""
 
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -134,7 +136,15 @@ def test_figures_of_a_base_know_no_crops():
     assert "crops" not in speed.measure(Sleepy(), plain, (64, 64))
 
 
-def test_peak_memory_is_over_the_loaded_model_and_sees_the_windows():
+@pytest.mark.parametrize("check", ["memory_of_a_run", "memory_of_a_block"])
+def test_peak_memory(check):
+    """In a process of its own: where others freed much before, what is taken is no growth."""
+    code = f"import sys; sys.path[:0] = {sys.path!r}; import test_speed; test_speed.{check}()"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=300)
+
+
+def memory_of_a_run():
+    """Over the loaded model, and with the windows."""
     job = Job(speed.vocabulary_of((), 3), "base", "sclip", "vitb16-shape")
     engine = Sleepy()
     peak = speed.memory_run(engine, job, np.zeros((64, 64, 3), np.uint8))
@@ -142,7 +152,8 @@ def test_peak_memory_is_over_the_loaded_model_and_sees_the_windows():
     assert 0.8 * WINDOWS < peak < 0.7 * MODEL
 
 
-def test_peak_memory_sees_a_short_allocation():
+def memory_of_a_block():
+    """A short allocation is seen."""
     with speed.peak_memory("cpu") as peak:
         block = np.ones(40_000_000, np.uint8)
         time.sleep(0.05)
