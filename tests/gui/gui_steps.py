@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 
+from napari.layers import Labels
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
@@ -38,3 +39,12 @@ def run(dock: PrelabelDock) -> None:
 def press(viewer, key, modifiers=Qt.KeyboardModifier.ShiftModifier) -> None:
     """Press a key on the canvas, as a keyboard does."""
     QTest.keyClick(viewer.window._qt_viewer.canvas.native, key, modifiers)
+
+
+def open_ours(viewer, path):
+    """*File > Open*, with a dock open: napari's reader or ours, and Labels in the end."""
+    there = set(viewer.layers)
+    viewer.open(path, plugin=None)
+    wait(lambda: any(isinstance(x, Labels) for x in set(viewer.layers) - there))
+    (opened,) = set(viewer.layers) - there
+    return opened

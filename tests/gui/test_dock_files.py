@@ -25,7 +25,7 @@ from napari_prelabel.values.job import FreeCP, Job, Windows
 from napari_prelabel.values.vocabulary import Vocabulary
 
 from brightness import Brightness  # isort: skip
-from gui_steps import MODELS, WORDS, labels, run, wait  # isort: skip
+from gui_steps import MODELS, WORDS, labels, open_ours, run, wait  # isort: skip
 
 
 # Settings
@@ -318,15 +318,6 @@ def test_a_reopened_dock_takes_up_the_layer_and_its_strokes(done, viewer, pool, 
     assert layer.data[30, 70] == layer.data[20, 70] == 2
     again.undo_run()
     assert layer.data[30, 70] == 1
-
-
-def open_ours(viewer, path):
-    """*File > Open*, with a dock open: napari's reader or ours, and Labels in the end."""
-    there = set(viewer.layers)
-    viewer.open(path, plugin=None)
-    wait(lambda: any(isinstance(x, Labels) for x in set(viewer.layers) - there))
-    (opened,) = set(viewer.layers) - there
-    return opened
 
 
 @pytest.mark.parametrize("kind", ["png", "tiff", "coco"])

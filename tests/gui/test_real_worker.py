@@ -7,7 +7,7 @@ import pytest
 from napari_prelabel.gui import runner
 from napari_prelabel.values.samples import sample_path
 
-from gui_steps import run, wait  # isort: skip
+from gui_steps import open_ours, run, wait  # isort: skip
 
 
 def worker_of(pool) -> psutil.Process:
@@ -49,7 +49,7 @@ def test_words_run_paint_run_undo_kill_export(real_dock, viewer, tmp_path):
     wait(lambda: dock.exporter.format.count() > 0)
     dock.exporter.button.click()
     wait(lambda: dock.exporter.button.isEnabled())
-    (again,) = viewer.open(str(tmp_path / "scene-18.png"), plugin="napari-prelabel")
+    again = open_ours(viewer, tmp_path / "scene-18.png")
     np.testing.assert_array_equal(again.data, layer.data)
 
 
