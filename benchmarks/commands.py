@@ -55,6 +55,7 @@ def accuracy(
 ) -> None:
     """mIoU, pixel accuracy, boundary F and pixels to fix, all in percent, with intervals."""
     from napari_prelabel.engine import accuracy as measure
+    from napari_prelabel.engine.labellers import METHODS
     from napari_prelabel.jobs import choose, job_with
     from napari_prelabel.models.catalog import bundle_of
     from napari_prelabel.values.metrics import ABSENT
@@ -73,15 +74,16 @@ def accuracy(
     for name in wanted:
         choose("base", name, bundle.bases)
     scenes = load_synthetic(split, limit)
-    nerve = any(v.method == "nerve" or v.freecp.source == "diffusion" for v in chosen.values())
-    screen.check_models(models, "nerve" if nerve else "base")
+    diffusion = any(METHODS[v.method].needs(v).diffusion for v in chosen.values())
+    screen.check_models(models, diffusion)
     job = job_with(
         scenes.vocabulary, {"models": models, "precision": precision}, reference=reference
     )
     job = replace(job, freecp=_thresholds(job.freecp, rp, ap), logit_scale=logit_scale)
     runner = screen.engine(device)
     steps = measure.measure(runner, scenes.samples, job, chosen, wanted, job.freecp)
-    tallies = screen.follow(steps, len(scenes.samples) * len(chosen) * len(wanted))
+    rows = len(measure.rows_asked(chosen, wanted))
+    tallies = screen.follow(steps, len(scenes.samples) * rows)
     figures = report(tallies, scenes, absent)
     figures |= {"models": models, "precision": job.precision, "device": runner.device}
     title = f"{scenes.name} {split}: {len(scenes.samples)} images, percent"

@@ -187,7 +187,7 @@ def compare(
     chosen = variants_of(("base", "freecp", "nerve"))
     steps = Followed(accuracy.measure(runner, data.samples, job, chosen, (job.base,), job.freecp))
     for sample, method, _ in steps:
-        yield f"{sample.name} {method}"
+        yield f"{sample} {method}"
     found, facts = yield from measure(bench, data, plan)
     return [*steps.result, *found], facts
 

@@ -73,7 +73,7 @@ def test_every_image_goes_through_every_method_and_base():
     ]
     assert len(seen) == len(runner.jobs) == 16
     # All methods see an image before the next one comes, so that its encodings serve them all.
-    assert [s.name for s, _, _ in seen] == [s.name for s in data.samples for _ in range(4)]
+    assert [s for s, _, _ in seen] == [s.name for s in data.samples for _ in range(4)]
 
 
 def test_figures_against_a_plain_computation():

@@ -307,7 +307,7 @@ def test_an_image_that_changed_its_planes_tells_what_is_left(
         result = prelabel(image, "--out", out, "--format", kind, "--overwrite")
         assert result.exit_code == 0
     left = {(1,): 1, (4, 5, 6): 1, (4, 5): 2}[before]
-    told = "labels of a.tif from before it changed" in result.stdout
+    told = "Labels of a.tif from before it changed stay in" in result.stdout
     seen = list(found(out, kind).values())
     if kind == "tiff":  # one file for a stack of any length
         assert not told

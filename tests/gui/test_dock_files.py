@@ -61,7 +61,7 @@ def test_a_rectangle_without_an_image_is_said(dock):
 
 
 def test_numbers_keep_their_digits_and_step_plainly(dock):
-    field = dock.method.min_score
+    field = dock.method.shared("min_score").native
     for value, text in ((0.123456789, "0.123456789"), (0.1, "0.1"), (0.0, "0")):
         field.setValue(value)
         assert field.value() == value
@@ -69,7 +69,7 @@ def test_numbers_keep_their_digits_and_step_plainly(dock):
     field.setValue(0.1)
     field.stepBy(1)
     assert field.value() == 0.15
-    assert dock.method.logit_scale.text() == "the models' own"
+    assert dock.method.shared("logit_scale").native.text() == "the models' own"
 
 
 def test_settings_are_remembered(done, viewer, pool):

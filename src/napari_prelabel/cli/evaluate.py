@@ -127,7 +127,7 @@ def _check_one(
     if method not in bundle.methods or (diffusion and not bundle.diffusion):
         raise JobError("method", f"The models {models!r} cannot do {name}: choose other models.")
     if method != "reme":
-        screen.check_models(models, "nerve" if diffusion else "base")
+        screen.check_models(models, diffusion)
     elif reference is None:
         raise JobError("reference", "reme answers from a reference set: give it by --reference.")
     else:

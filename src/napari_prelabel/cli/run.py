@@ -191,15 +191,8 @@ def demo(
     screen.check_models(models)
     runner = screen.engine(device)
     scenes = report.sample_scenes(limit)
-    with screen.bar() as bar:
-        total = report.count(models, len(scenes.samples))
-        task = bar.add_task("", total=total)
-        steps = Followed(report.run_demo(runner, scenes, out_folder, models))
-        for number, (name, method) in enumerate(steps):
-            # A line each: where the output is a file, a bar that moves shows nothing for minutes.
-            bar.console.print(screen.plain(f"{number + 1} of {total}: {name}, {method}"))
-            bar.update(task, description=f"{name} {method}", completed=number)
-    results = steps.result
+    steps = report.run_demo(runner, scenes, out_folder, models)
+    results = screen.follow(steps, report.count(models, len(scenes.samples)))
     for name, sentence in results.failed.items():
         screen.err.print(f"[red]{screen.plain(name)}:[/red] {screen.plain(sentence)}")
     screen.print_table("Mean over the sample scenes", report.HEAD, report.table(results))

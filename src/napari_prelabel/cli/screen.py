@@ -73,15 +73,15 @@ def engine(device: str) -> Any:
         return Engine(device)
 
 
-def check_models(name: str, method: str = "base") -> None:
-    """Fail before anything heavy is loaded when a bundle lacks a model of the method."""
+def check_models(name: str, diffusion: bool = False) -> None:
+    """Fail before anything heavy is loaded when a bundle lacks its CLIP or its diffusion model."""
     from ..models.catalog import bundle_of, installed
     from ..models.catalog_diffusion import diffusion_installed
     from ..values.errors import ModelError
 
     bundle = bundle_of(name)
     wanted = {bundle.clip: installed(bundle.clip)}
-    if method == "nerve" and bundle.diffusion:
+    if diffusion and bundle.diffusion:
         wanted[bundle.diffusion] = diffusion_installed(bundle.diffusion)
     for model, here in wanted.items():
         if not here:
@@ -119,7 +119,7 @@ def check_job(job: Any) -> None:
     from ..engine.labellers import needs
 
     if needs(job).clip:
-        check_models(job.models, "nerve" if needs(job).diffusion else "base")
+        check_models(job.models, needs(job).diffusion)
 
 
 def bar() -> Progress:
@@ -134,14 +134,16 @@ def bar() -> Progress:
     )
 
 
-def follow(steps: Generator[tuple[Any, str, str], None, Any], total: int) -> Any:
-    """What runs of methods on images return in the end; a bar shows where they stand."""
+def follow(steps: Generator[tuple[str, ...], None, Any], total: int) -> Any:
+    """What steps return in the end. Each is said in a line, as it begins: where the output is a
+    file, a bar that moves would show nothing for minutes."""
     followed = Followed(steps)
     with bar() as shown:
         task = shown.add_task("", total=total)
-        for image, method, base in followed:
-            shown.update(task, description=plain(f"{image.name} {method} {base}"))
-            shown.advance(task)
+        for number, step in enumerate(followed):
+            text = plain(", ".join(step))
+            err.print(f"{number + 1} of {total}: {text}")
+            shown.update(task, description=text, completed=number)
     return followed.result
 
 

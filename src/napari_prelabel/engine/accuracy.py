@@ -118,7 +118,7 @@ def measure(
     bases: Sequence[str],
     freecp: FreeCP | None = None,
     failed: dict[str, str] | None = None,
-) -> Generator[tuple[Sample, str, str], None, list[MethodTally]]:
+) -> Generator[tuple[str, str, str], None, list[MethodTally]]:
     """Run every method on every base over all images; an image's encodings serve all of them.
 
     job : vocabulary, models, windows and precision.
@@ -126,7 +126,7 @@ def measure(
     failed : takes why images are left out of every row, by their names; without it what is raised
         for one ends all.
 
-    Yields (sample, method, base) before each run; returns one tally per method and base.
+    Yields the names (sample, method, base) before each run; returns one tally per method and base.
     """
     tallies = rows_asked(chosen, bases)
     asked = {
@@ -141,7 +141,7 @@ def measure(
         try:
             found = {}
             for (method, base), (one, variant) in asked.items():
-                yield sample, method, base
+                yield sample.name, method, base
                 found[method, base] = _labels(runner, one, variant, sample)
             for key, ids in found.items():
                 tallies[key].add(sample, ids, count)

@@ -50,7 +50,7 @@ def compare(
     chosen: Mapping[str, Variant],
     bases: Sequence[str],
     absent: Absent = "skip",
-) -> Generator[tuple[Sample, str, str], None, Comparison]:
+) -> Generator[tuple[str, str, str], None, Comparison]:
     """Label every image with every method on every base, and compare with the person's labels.
 
     pairs : read one after another, so that folders of any size fit into memory.
@@ -58,8 +58,8 @@ def compare(
         nothing unless the vocabulary has background words.
     absent : what becomes of classes without a true pixel, see `metrics.miou`.
 
-    An image for which something is raised is told, and left out of every row. Yields (image,
-    method, base) before each run. Raises JobError when there is nothing to measure on.
+    An image for which something is raised is told, and left out of every row. Yields the names
+    (image, method, base) before each run. Raises JobError when there is nothing to measure on.
     """
     told = _Told()
     samples = _samples(pairs, job, "reme" in {v.method for v in chosen.values()}, told)

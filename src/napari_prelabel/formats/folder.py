@@ -189,28 +189,21 @@ class OutFolder:
         return total(self._format.write([p], self.file(p.name), options) for p in pieces)
 
     def _outdated(self, spot: Spot, pieces: Sequence[LabelImage]) -> list[str]:
-        """Sentences about labels that an image has from when it had other planes. They stay: who
+        """A sentence about labels that an image has from when it had other planes. They stay: who
         pruned a stack may want them."""
-        if self._format.file:
-            kept = {p.source for p in pieces}
-            sources = {spot.source} if spot.subject is None else {spot.source, spot.subject.source}
-            held = [h for name in sorted(sources) for h in self._seen.get(name, ())]
-            shown = [(h.name, h.name not in kept, h) for h in held]
-        else:
-            kept = {key(p.name) for p in pieces}
-            held = self._held(spot.name)
-            shown = [(self.file(h.name).name, key(h.name) not in kept, h) for h in held]
-        old = [name for name, gone, h in shown if gone and spot.claim.owns(h.subject)]
+        one_file = bool(self._format.file)
+        held = self._held(spot.source if one_file else spot.name)
+        written = {p.source if one_file else key(p.name) for p in pieces}
+        names = [h.name for h in held if spot.claim.owns(h.subject)]
+        old = [n for n in names if (n if one_file else key(n)) not in written]
         if not old:
             return []
-        if len(old) == 1:
-            what = f"{old[0]} holds labels of {spot.source} from before it changed and stays"
-        else:
-            what = (
-                f"{old[0]} and {len(old) - 1} more hold labels of {spot.source} from before it "
-                "changed and stay"
-            )
-        return [f"{what}: delete what you do not need."]
+        file = old[0] if one_file else self.file(old[0]).name
+        more = f" and {len(old) - 1} more" if len(old) > 1 else ""
+        return [
+            f"Labels of {spot.source} from before it changed stay in {file}{more}: delete what you "
+            "do not need."
+        ]
 
     def moved(self, spot: Spot) -> tuple[str, ...]:
         """A sentence where another's file keeps the labels of an image from their nicest name."""

@@ -337,7 +337,7 @@ class PrelabelDock(Tab):
         """The models that read an image for scribbles; raises what is missing of them."""
         check_diffusion(self.models.bundle)
         models, box = self.models.models.currentData(), self.method
-        return Settings(models, box.given("nerve"), box.precision)
+        return Settings(models, box.given("nerve"), box.shared("precision").value)
 
     # The boxes
 

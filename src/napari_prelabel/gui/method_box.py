@@ -12,7 +12,7 @@ from ..engine.labellers import METHODS, Method
 from ..models.catalog_visual import recommended
 from ..values.bases import ABOUT
 from ..values.declare import Setting, changed, declared, setting
-from ..values.job import BASES, Job, Precision, Windows
+from ..values.job import BASES, Job, Windows
 from .method_fields import asked, kept, value_of
 from .parts import Combo, Name, Section, column, label, row
 from .reference_chooser import ReferenceChooser
@@ -94,8 +94,6 @@ class MethodBox(QWidget):
         self._shared["windows"] = [self.own_windows]
         lengths = [(f"windows.{told.name}", "windows") for told in declared(Windows)]
         yield from self._add_rows(grid, [*lengths, ("precision", "precision")])
-        self.min_score = self._fields["", "min_score"].native
-        self.logit_scale = self._fields["", "logit_scale"].native
 
     def _add_rows(self, grid: QGridLayout, asked: list[tuple[str, str]]) -> Iterator[None]:
         """Boxes for settings of a Job by dotted name, with the name of the row they belong to."""
@@ -188,11 +186,9 @@ class MethodBox(QWidget):
         told = {name: f.value for (owner, name), f in self._fields.items() if owner == method}
         return changed(self._values[method], told)
 
-    @property
-    def precision(self) -> Precision:
-        """The arithmetic that is chosen for the models."""
-        chosen: Precision = self._fields["", "precision"].value
-        return chosen
+    def shared(self, name: str) -> SettingField:
+        """The box of a setting that is no method's own, by its dotted name in the Job."""
+        return self._fields["", name]
 
     def show_job(self, job: Job) -> None:
         """Set every field from a job."""

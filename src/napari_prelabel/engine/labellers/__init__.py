@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from ...values.job import FreeCP, Job, Nerve, ReME
 
@@ -20,6 +20,13 @@ class Needs:
     reference: bool = False
 
 
+class HasFreeCP(Protocol):
+    """What a method's needs hang on: a Job has it, and whatever stands for one."""
+
+    @property
+    def freecp(self) -> FreeCP: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Method:
     """One way to make a label map.
@@ -27,13 +34,13 @@ class Method:
     title, help : for a person who chooses. page : of the docs.
     field : of the Job that holds its settings, "" when it has none of its own.
     settings : their standard values. applies : which of the Job's other fields it heeds.
-    needs : asked of a job with this method.
+    needs : asked of the settings of a job with this method.
     """
 
     title: str
     help: str
     page: str
-    needs: Callable[[Job], Needs]
+    needs: Callable[[HasFreeCP], Needs]
     applies: frozenset[str]
     field: str = ""
     settings: Any = None
