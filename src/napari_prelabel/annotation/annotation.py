@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from ..values.labels import HUMAN, MODEL, Ids, LabelMap, Mask, relabel
 from ..values.vocabulary import IGNORE, UNLABELLED, Class, Vocabulary, key
+from .blank import blank
 from .history import KEPT, Before, Edit, History, Step, Stroke, edit_of, plain
 from .strips import below, strips_of
 from .tally import Tally, pairs_of
@@ -45,10 +46,10 @@ class Annotation:
 
     def __init__(self, shape: tuple[int, ...], vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary
-        self.model: Ids = np.zeros(shape, np.uint16)
-        self.score: npt.NDArray[np.float16] = np.zeros(shape, np.float16)
-        self.provenance: Owner = np.zeros(shape, np.uint8)
-        self.shown: Ids = np.zeros(shape, np.uint16)
+        self.model: Ids = blank(shape, np.uint16)
+        self.score: npt.NDArray[np.float16] = blank(shape, np.float16)
+        self.provenance: Owner = blank(shape, np.uint8)
+        self.shown: Ids = blank(shape, np.uint16)
         self.threshold = 0.0
         self.facts: Mapping[str, Any] = {}
         self.waiting: list[Index] = []

@@ -14,6 +14,7 @@ from napari.utils.colormaps import DirectLabelColormap
 from qtpy.QtCore import QTimer
 
 from ..annotation.annotation import Annotation, Index, Plane, box_of
+from ..annotation.blank import blank
 from ..annotation.history import Step, Stroke
 from ..annotation.owned import OWNED, Owned
 from ..annotation.strips import LARGE
@@ -86,7 +87,7 @@ class ResultLayer:
         self.unfinished: Any = None
         self._dress: tuple[Any, ...] | None = None
         self._catching_up = False
-        self._confirmed: Mask = np.zeros(layer.data.shape, np.bool_)
+        self._confirmed: Mask = blank(layer.data.shape, np.bool_)
         self._pending: list[tuple[Any, ...]] = []
         self._follow_layer()
         self.dress()

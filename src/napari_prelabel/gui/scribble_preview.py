@@ -8,6 +8,7 @@ import numpy.typing as npt
 from napari.layers import Labels
 from napari.utils.colormaps import DirectLabelColormap
 
+from ..annotation.blank import blank
 from .scribble_strokes import Box, Codes, Ink, around
 
 NAME = "scribble preview"
@@ -38,7 +39,7 @@ class Preview:
         """Add the layer with what `show` would draw, so that napari draws it once."""
         self._viewer = viewer
         self.plane = plane
-        self._picture = np.zeros(layer.data.shape[-2:], np.uint8)
+        self._picture = blank(layer.data.shape[-2:], np.uint8)
         self._box: Box | None = None
         self._dress = tuple(colours)
         self._draw(strokes, box, taken)

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from ..annotation.blank import blank
+
 Point = tuple[float, float]
 Box = tuple[slice, slice]
 Codes = npt.NDArray[np.uint8]
@@ -48,7 +50,7 @@ class Strokes:
     """
 
     def __init__(self, shape: tuple[int, int]) -> None:
-        self.codes: Codes = np.zeros(shape, np.uint8)
+        self.codes: Codes = blank(shape, np.uint8)
         self.inks: list[Ink] = []
         self._strokes: list[_Stroke] = []
         self._drawn: Box | None = None

@@ -9,10 +9,10 @@ from functools import partial
 from itertools import count
 from typing import Any
 
-import numpy as np
 from napari.layers import Image, Labels
 from qtpy.QtCore import QObject, QTimer, Signal
 
+from ..annotation.blank import blank
 from ..annotation.history import Step
 from ..annotation.strips import strips_of
 from ..annotation.tally import histogram
@@ -324,7 +324,7 @@ class Session(QObject):
         """
         image = source.layer
         layer = Labels(
-            np.zeros(source.shape, dtype_for(vocabulary, *held)),
+            blank(source.shape, dtype_for(vocabulary, *held)),
             name=f"{image.name}{SUFFIX}",
             opacity=0.6,
             **placement(source),
