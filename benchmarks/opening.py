@@ -47,7 +47,7 @@ def child(who: str, settle_s: float) -> NoReturn:
         raise SystemExit("The dock did not come.")
     print(json.dumps(asdict(value)), flush=True)
     # Neither a worker that has just been started nor the window is waited for.
-    from napari_prelabel.gui.runner import close_shared_pool
+    from napari_prelabel.gui.run.runner import close_shared_pool
 
     close_shared_pool()
     os._exit(0)
@@ -56,7 +56,7 @@ def child(who: str, settle_s: float) -> NoReturn:
 def is_whole(viewer: Any) -> bool:
     """Whether all of the dock is there to be used."""
     # The module may be in the middle of its import.
-    kind = getattr(sys.modules.get("napari_prelabel.gui.dock"), "PrelabelDock", None)
+    kind = getattr(sys.modules.get("napari_prelabel.gui.prelabel.dock"), "PrelabelDock", None)
     if kind is None:
         return False
     found = viewer.window._qt_window.findChildren(kind)

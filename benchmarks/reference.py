@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from napari_prelabel.engine.run import Engine
+from napari_prelabel.engine.engine import Engine
 from napari_prelabel.engine.samples import Sample
 from napari_prelabel.engine.tasks import Learn, Reviewed
 from napari_prelabel.images.rgb import Rgb, to_rgb

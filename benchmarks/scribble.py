@@ -23,7 +23,7 @@ from rich.progress import track
 from rich.table import Table
 from scipy import ndimage
 
-from napari_prelabel.engine.run import Engine
+from napari_prelabel.engine.engine import Engine
 from napari_prelabel.engine.samples import DataSet, Sample
 from napari_prelabel.engine.tasks import REACH, reach_of
 from napari_prelabel.engine.timing import Stopwatch

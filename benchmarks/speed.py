@@ -16,7 +16,7 @@ import psutil
 import torch
 
 from napari_prelabel.engine.cache import Encodings
-from napari_prelabel.engine.run import Engine
+from napari_prelabel.engine.engine import Engine
 from napari_prelabel.engine.timing import StageTime
 from napari_prelabel.values import presets
 from napari_prelabel.values.errors import JobError

@@ -15,9 +15,10 @@ from qtpy.QtTest import QTest
 
 from napari_prelabel.annotation import kept
 from napari_prelabel.engine.tasks import ImageRead, ReadImage, Scribbled
-from napari_prelabel.gui import dock, remember
-from napari_prelabel.gui.dock import PrelabelDock
-from napari_prelabel.gui.runner import Runner
+from napari_prelabel.gui import remember
+from napari_prelabel.gui.prelabel import dock
+from napari_prelabel.gui.prelabel.dock import PrelabelDock
+from napari_prelabel.gui.run.runner import Runner
 from napari_prelabel.values.labels import LabelMap
 from napari_prelabel.values.vocabulary import Vocabulary
 

@@ -22,10 +22,10 @@ from qtpy.QtWidgets import QApplication, QWidget
 from skimage import data
 
 from napari_prelabel.annotation import kept
-from napari_prelabel.gui import remember, runner
+from napari_prelabel.gui import DOCK, PLUGIN, REFERENCE, remember
 from napari_prelabel.gui.cheat_sheet import show_keys
-from napari_prelabel.gui.commands import DOCK, PLUGIN, REFERENCE
-from napari_prelabel.gui.dock import PrelabelDock
+from napari_prelabel.gui.prelabel.dock import PrelabelDock
+from napari_prelabel.gui.run import runner
 
 SIZES = {"small": (1366, 768), "large": (1600, 1000)}
 THEMES = ("dark", "light")

@@ -19,9 +19,9 @@ from qtpy.QtWidgets import QApplication
 from skimage import data
 
 from napari_prelabel.annotation import kept
-from napari_prelabel.gui import remember, runner
-from napari_prelabel.gui.commands import DOCK, PLUGIN
-from napari_prelabel.gui.dock import PrelabelDock
+from napari_prelabel.gui import DOCK, PLUGIN, remember
+from napari_prelabel.gui.prelabel.dock import PrelabelDock
+from napari_prelabel.gui.run import runner
 
 FOLDER = Path(__file__).parent / "images"
 SIZE = (1400, 880)

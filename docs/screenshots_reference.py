@@ -14,10 +14,10 @@ from qtpy.QtCore import Qt
 from scipy import ndimage
 from skimage import data, filters, morphology
 
-from napari_prelabel.gui.commands import DOCK, PLUGIN, REFERENCE
-from napari_prelabel.gui.dock import PrelabelDock
+from napari_prelabel.gui import DOCK, PLUGIN, REFERENCE
+from napari_prelabel.gui.layers.result import ResultLayer
+from napari_prelabel.gui.prelabel.dock import PrelabelDock
 from napari_prelabel.gui.reference.dock import ReferenceDock
-from napari_prelabel.gui.result import ResultLayer
 from napari_prelabel.gui.tabs import front
 
 WORDS = "table\ncoin"

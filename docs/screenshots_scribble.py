@@ -11,10 +11,10 @@ import numpy as np
 from PIL import Image
 from qtpy.QtCore import Qt
 
-from napari_prelabel.gui.commands import DOCK, PLUGIN
-from napari_prelabel.gui.dock import PrelabelDock
-from napari_prelabel.gui.scribble import ScribbleTool
-from napari_prelabel.gui.scribble_strokes import NOT_THIS, Ink
+from napari_prelabel.gui import DOCK, PLUGIN
+from napari_prelabel.gui.prelabel.dock import PrelabelDock
+from napari_prelabel.gui.scribble.strokes import NOT_THIS, Ink
+from napari_prelabel.gui.scribble.tool import ScribbleTool
 from napari_prelabel.report import overlay
 
 SCENE, NAME = "scene-1", "scene-18"

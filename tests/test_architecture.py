@@ -4,6 +4,8 @@ import ast
 import subprocess
 import sys
 from collections import defaultdict
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,11 @@ MAY_USE = {
     "report": {"values", "batch", "engine", "formats", "models"},
 }
 RIM = {"gui", "cli"}
+# The floors of gui/, from the lowest; a floor imports those below it. Modules that stand in gui/
+# itself are the hooks of napari and what all floors know (keys, preferences, the thread helper).
+FLOORS = (
+    "parts", "layers", "run", "models", "correct", "scribble", "export", "prelabel", "reference",
+)  # fmt: skip
 ONLY = {
     "torch": {"models", "methods", "engine"},
     "open_clip": {"models"},
@@ -49,6 +56,12 @@ def modules():
             yield path, relative.with_suffix("").parts
 
 
+@cache
+def known():
+    """The dotted names of all our modules."""
+    return {_dotted(parts) for _, parts in modules()}
+
+
 def imports(path, parts):
     """(absolute module name, line, at module level) of every import in a file."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -67,9 +80,11 @@ def imports(path, parts):
         elif isinstance(node, ast.ImportFrom):
             base = package[: len(package) - node.level + 1] if node.level else ()
             name = ".".join([*base, node.module] if node.module else base)
-            yield name, node.lineno, top
-            for alias in node.names:
-                yield f"{name}.{alias.name}", node.lineno, top
+            named = [f"{name}.{alias.name}" for alias in node.names]
+            if not set(named) <= known():
+                yield name, node.lineno, top
+            for one in named:
+                yield one, node.lineno, top
 
 
 def _type_checking(node):
@@ -95,6 +110,44 @@ def test_imports_point_one_way(path, parts):
                 assert other in MAY_USE[part], where
 
 
+def _arrows():
+    """Module -> modules of ours that it imports, early or late, all by their dotted names."""
+    return {
+        _dotted(parts): {
+            name for name, _, _ in imports(path, parts) if name in known()
+        } - {_dotted(parts)}
+        for path, parts in modules()
+    }  # fmt: skip
+
+
+def _dotted(parts):
+    return ".".join(("napari_prelabel", *(parts[:-1] if parts[-1] == "__init__" else parts)))
+
+
+def test_no_circle_of_any_length_between_modules():
+    arrows = _arrows()
+    for module in ("texture", "crops"):  # visual loads them, and they need its types
+        arrows["napari_prelabel.models.visual"].discard(f"napari_prelabel.models.{module}")
+    try:
+        order = list(TopologicalSorter(arrows).static_order())
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+    assert len(order) > 200
+
+
+def test_a_floor_of_the_window_imports_those_below_it():
+    under = ("napari_prelabel", "gui")
+    for path, parts in modules():
+        if parts[0] != "gui" or len(parts) < 3:
+            continue
+        assert parts[1] in FLOORS, f"gui/{parts[1]} is no floor yet: add it to FLOORS"
+        for name, line, top in imports(path, parts):
+            words = tuple(name.split("."))
+            if top and words[:2] == under and len(words) > 2 and words[2] in FLOORS:
+                where = f"{'/'.join(parts)}.py:{line} imports {name}"
+                assert FLOORS.index(words[2]) <= FLOORS.index(parts[1]), where
+
+
 @pytest.mark.parametrize(
     "module",
     ["napari_prelabel", "napari_prelabel.engine.pool", "napari_prelabel.models.catalog",
@@ -102,7 +155,7 @@ def test_imports_point_one_way(path, parts):
      "napari_prelabel.reference.values", "napari_prelabel.reference.store",
      "napari_prelabel.reference.odd", "napari_prelabel.images.rgb",
      "napari_prelabel.values.presets", "napari_prelabel.annotation.annotation",
-     "napari_prelabel.annotation.kept", "napari_prelabel.gui.dock",
+     "napari_prelabel.annotation.kept", "napari_prelabel.gui.prelabel.dock",
      "napari_prelabel.gui.reference.dock"],
 )  # fmt: skip
 def test_the_napari_process_never_imports_torch(module):

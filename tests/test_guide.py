@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from napari_prelabel.engine.run import Engine
+from napari_prelabel.engine.engine import Engine
 from napari_prelabel.gui.sample_scenes import scene
 from napari_prelabel.models.catalog import BUNDLES
 from napari_prelabel.values.job import Job

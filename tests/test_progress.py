@@ -2,7 +2,7 @@
 
 import pytest
 
-from napari_prelabel.gui.progress import RunClock, time_left, told
+from napari_prelabel.gui.parts.progress import RunClock, time_left, told
 from napari_prelabel.values.job import Progress
 
 

@@ -11,8 +11,10 @@ from napari_prelabel.annotation.blank import blank
 def test_zeros_of_the_shape_and_type_that_was_asked_for(shape, kind):
     np.full(shape, 1, kind)  # freed memory that is not zero
     made = blank(shape, kind)
-    assert made.shape == shape and made.dtype == kind
-    assert made.flags.writeable and made.flags.c_contiguous
+    assert made.shape == shape
+    assert made.dtype == kind
+    assert made.flags.writeable
+    assert made.flags.c_contiguous
     assert not made.any()
 
 

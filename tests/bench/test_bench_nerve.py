@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from benchmarks import nerve
 from napari_prelabel.engine import run
 from napari_prelabel.engine.cache import Encodings
-from napari_prelabel.engine.run import Engine
+from napari_prelabel.engine.engine import Engine
 from napari_prelabel.engine.samples import DataSet, Sample
 from napari_prelabel.models import diffusion
 from napari_prelabel.models.catalog import bundle_of

@@ -8,7 +8,7 @@ import torch
 
 from benchmarks import tune
 from napari_prelabel.engine.cache import Encodings
-from napari_prelabel.engine.run import Engine
+from napari_prelabel.engine.engine import Engine
 from napari_prelabel.engine.samples import DataSet, Sample
 from napari_prelabel.models.clip import Clip
 from napari_prelabel.values.job import FreeCP, Job, Windows

@@ -21,9 +21,10 @@ from napari_prelabel.batch import run_batch
 from napari_prelabel.engine.pool import Pool
 from napari_prelabel.formats import FORMATS, Options
 from napari_prelabel.formats.tiff import read_tiff
-from napari_prelabel.gui import remember, runner
-from napari_prelabel.gui.dock import PrelabelDock
-from napari_prelabel.gui.runner import Runner
+from napari_prelabel.gui import remember
+from napari_prelabel.gui.prelabel.dock import PrelabelDock
+from napari_prelabel.gui.run import runner
+from napari_prelabel.gui.run.runner import Runner
 from napari_prelabel.images.find import find_images
 from napari_prelabel.images.read import read_image
 from napari_prelabel.values.job import Job

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from napari_prelabel.formats import FORMATS
-from napari_prelabel.gui.words_menu import read_words
+from napari_prelabel.gui.prelabel.words_menu import read_words
 from napari_prelabel.jobs import counts_from_zero, vocabulary_of
 from napari_prelabel.values.errors import FileFormatError
 from napari_prelabel.values.vocabulary import Vocabulary

@@ -5,7 +5,7 @@ import pytest
 from small_models import small_clip
 
 from napari_prelabel.engine.cache import Encodings
-from napari_prelabel.engine.run import Engine
+from napari_prelabel.engine.engine import Engine
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import torch
 
 from napari_prelabel.engine import nerve
 from napari_prelabel.engine.cache import Encodings
-from napari_prelabel.engine.run import Engine
+from napari_prelabel.engine.engine import Engine
 from napari_prelabel.models.denoising import HeadMaps
 
 GRID = (16, 16)

@@ -78,7 +78,7 @@ def tiny():
     from small_models import small_clip
 
     from napari_prelabel.engine.cache import Encodings
-    from napari_prelabel.engine.run import Engine
+    from napari_prelabel.engine.engine import Engine
 
     clip = small_clip()
     return Engine("cpu", Encodings(), Encodings(), load=lambda *_: clip)

@@ -9,8 +9,8 @@ import tifffile
 from PIL import Image
 
 from napari_prelabel.engine.cache import Encodings
+from napari_prelabel.engine.engine import Engine
 from napari_prelabel.engine.evaluation import _row, _tally
-from napari_prelabel.engine.run import Engine
 from napari_prelabel.engine.tasks import (
     Clean,
     Evaluate,

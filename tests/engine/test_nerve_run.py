@@ -12,8 +12,8 @@ from small_models import small_clip
 from napari_prelabel.engine import run
 from napari_prelabel.engine.cache import Encodings
 from napari_prelabel.engine.encode import Queries
+from napari_prelabel.engine.engine import Engine
 from napari_prelabel.engine.nerve import Affinities, evidence
-from napari_prelabel.engine.run import Engine
 from napari_prelabel.engine.score import Maps
 from napari_prelabel.engine.timing import Stopwatch
 from napari_prelabel.methods.walk import Graph

@@ -19,9 +19,9 @@ from engine_steps import finish
 
 from napari_prelabel.engine import wire
 from napari_prelabel.engine.cache import Encodings
+from napari_prelabel.engine.engine import Engine
 from napari_prelabel.engine.host import Host
 from napari_prelabel.engine.pool import Pool
-from napari_prelabel.engine.run import Engine
 from napari_prelabel.values.errors import (
     Cancelled,
     DiskFull,

@@ -9,8 +9,8 @@ from colours import BLUE, GREEN, RED, Colours, colour_set, halves
 from engine_steps import finish as steps_and_result
 
 from napari_prelabel.engine.cache import Encodings
+from napari_prelabel.engine.engine import Engine
 from napari_prelabel.engine.reme import _answered
-from napari_prelabel.engine.run import Engine
 from napari_prelabel.engine.tasks import Explain
 from napari_prelabel.methods import reme
 from napari_prelabel.methods.segments import Segments

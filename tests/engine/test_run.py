@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from engine_steps import finish
 
 from napari_prelabel.engine.cache import Encodings
-from napari_prelabel.engine.run import Engine
+from napari_prelabel.engine.engine import Engine
 from napari_prelabel.methods import freecp as F_freecp
 from napari_prelabel.models.windows import cut, plan_layout
 from napari_prelabel.values.errors import Cancelled, ImageError, JobError, OutOfMemory

@@ -14,8 +14,8 @@ from engine_steps import finish
 from painted_engine import Painted, PaintedEngine
 
 from napari_prelabel.engine import run, scribble
+from napari_prelabel.engine.engine import Engine
 from napari_prelabel.engine.pool import Pool
-from napari_prelabel.engine.run import Engine
 from napari_prelabel.engine.tasks import (
     ImageRead,
     ReadImage,

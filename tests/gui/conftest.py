@@ -15,9 +15,10 @@ from qtpy.QtWidgets import QApplication
 
 from napari_prelabel.annotation import kept
 from napari_prelabel.engine.pool import Pool
-from napari_prelabel.gui import remember, runner
-from napari_prelabel.gui.dock import PrelabelDock
-from napari_prelabel.gui.runner import Runner
+from napari_prelabel.gui import remember
+from napari_prelabel.gui.prelabel.dock import PrelabelDock
+from napari_prelabel.gui.run import runner
+from napari_prelabel.gui.run.runner import Runner
 
 from gui_steps import MODELS, WORDS, run  # isort: skip
 

@@ -6,7 +6,7 @@ A line goes to the file PRELABEL_PASSES for every image that the diffusion model
 import os
 
 from napari_prelabel.engine import nerve
-from napari_prelabel.engine.run import Engine
+from napari_prelabel.engine.engine import Engine
 
 _attention = nerve.Affinities._attention
 

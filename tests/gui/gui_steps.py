@@ -8,7 +8,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
-from napari_prelabel.gui.dock import PrelabelDock
+from napari_prelabel.gui.prelabel.dock import PrelabelDock
 
 MODELS = "vitb16-shape"  # random weights count as installed; the fake engine never loads them
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from napari.layers import Labels
 from qtpy.QtGui import QColor
 
-from napari_prelabel.gui import class_table
-from napari_prelabel.gui.class_table import ClassModel
+from napari_prelabel.gui.prelabel import class_table
+from napari_prelabel.gui.prelabel.class_table import ClassModel
 from napari_prelabel.values.colours import rgb_of
 from napari_prelabel.values.vocabulary import Class
 

@@ -2,7 +2,7 @@
 
 from qtpy.QtCore import Qt
 
-from napari_prelabel.gui.class_table import ID, LOCK, NAME, ONLY, PIXELS, SHOW, ClassTable
+from napari_prelabel.gui.prelabel.class_table import ID, LOCK, NAME, ONLY, PIXELS, SHOW, ClassTable
 from napari_prelabel.values.vocabulary import Class, Vocabulary
 
 TYPED = list(Vocabulary.parse("tree\nlake\nRoad\nsky").classes)

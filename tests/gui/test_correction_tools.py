@@ -5,10 +5,10 @@ import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
-from napari_prelabel.gui import correct
-from napari_prelabel.gui.class_table import LOCK
-from napari_prelabel.gui.correct_box import KINDS
-from napari_prelabel.gui.seconds import Seconds
+from napari_prelabel.gui.correct import correct
+from napari_prelabel.gui.correct.correct_box import KINDS
+from napari_prelabel.gui.layers.seconds import Seconds
+from napari_prelabel.gui.prelabel.class_table import LOCK
 from napari_prelabel.values.labels import HUMAN, LabelMap
 from napari_prelabel.values.vocabulary import Vocabulary
 

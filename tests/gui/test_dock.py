@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 
-from napari_prelabel.gui.class_table import COLOUR, LOCK, NAME, SHOW
-from napari_prelabel.gui.result import ResultLayer
-from napari_prelabel.gui.words_menu import open_filter
+from napari_prelabel.gui.layers.result import ResultLayer
+from napari_prelabel.gui.prelabel.class_table import COLOUR, LOCK, NAME, SHOW
+from napari_prelabel.gui.prelabel.words_menu import open_filter
 from napari_prelabel.values.job import Job
 from napari_prelabel.values.labels import HUMAN
 

@@ -14,11 +14,12 @@ from qtpy.QtCore import QEvent, QTimer
 from napari_prelabel.batch import run_batch
 from napari_prelabel.formats import FORMATS, LabelImage, Options, export
 from napari_prelabel.formats.folder import export_one
-from napari_prelabel.gui import dock as dock_module
-from napari_prelabel.gui import io, remember
-from napari_prelabel.gui.export_box import label_image
-from napari_prelabel.gui.from_file import is_part
-from napari_prelabel.gui.runner import Runner
+from napari_prelabel.gui import remember
+from napari_prelabel.gui.export.export_box import label_image
+from napari_prelabel.gui.layers import io
+from napari_prelabel.gui.layers.from_file import is_part
+from napari_prelabel.gui.prelabel import dock as dock_module
+from napari_prelabel.gui.run.runner import Runner
 from napari_prelabel.images.find import find_images
 from napari_prelabel.values.errors import FileFormatError
 from napari_prelabel.values.job import FreeCP, Job, Windows

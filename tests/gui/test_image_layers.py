@@ -9,8 +9,8 @@ import PIL.Image
 import pytest
 from napari.layers import Image, Labels, Shapes
 
-from napari_prelabel.gui import images
-from napari_prelabel.gui.images import LayerSource
+from napari_prelabel.gui.layers import images
+from napari_prelabel.gui.layers.images import LayerSource
 from napari_prelabel.values.errors import ImageError
 
 from gui_steps import wait  # isort: skip

@@ -9,8 +9,9 @@ import tifffile
 from PIL import Image
 
 from napari_prelabel.formats import FORMATS
-from napari_prelabel.gui import commands, io
+from napari_prelabel.gui import commands
 from napari_prelabel.gui.launch import launch
+from napari_prelabel.gui.layers import io
 from napari_prelabel.gui.opening import DockFrame
 from napari_prelabel.values.errors import FileFormatError
 from napari_prelabel.values.vocabulary import Vocabulary

@@ -11,10 +11,10 @@ from qtpy.QtWidgets import QApplication
 
 from napari_prelabel.annotation import kept
 from napari_prelabel.annotation.annotation import Annotation
-from napari_prelabel.gui import keeper
-from napari_prelabel.gui.dock import PrelabelDock
-from napari_prelabel.gui.result import METADATA
-from napari_prelabel.gui.runner import Runner
+from napari_prelabel.gui.correct import keeper
+from napari_prelabel.gui.layers.result import METADATA
+from napari_prelabel.gui.prelabel.dock import PrelabelDock
+from napari_prelabel.gui.run.runner import Runner
 from napari_prelabel.values.errors import FileFormatError
 from napari_prelabel.values.labels import HUMAN, MODEL
 from napari_prelabel.values.vocabulary import IGNORE, Vocabulary

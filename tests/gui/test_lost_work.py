@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from napari.layers import Labels
 
-from napari_prelabel.gui.images import LayerSource
-from napari_prelabel.gui.result import METADATA, ResultLayer
-from napari_prelabel.gui.runner import Runner
-from napari_prelabel.gui.session import Session, summary
+from napari_prelabel.gui.layers.images import LayerSource
+from napari_prelabel.gui.layers.result import METADATA, ResultLayer
+from napari_prelabel.gui.run.runner import Runner
+from napari_prelabel.gui.run.session import Session, summary
 from napari_prelabel.values.errors import Cancelled, ImageError, RunFailed, WorkerDied
 from napari_prelabel.values.job import Job, Progress
 from napari_prelabel.values.labels import HUMAN, IMPORTED, MODEL, LabelMap

@@ -10,8 +10,8 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
 from napari_prelabel.annotation import kept
-from napari_prelabel.gui.keeper import key_of
-from napari_prelabel.gui.result import METADATA, ResultLayer
+from napari_prelabel.gui.correct.keeper import key_of
+from napari_prelabel.gui.layers.result import METADATA, ResultLayer
 from napari_prelabel.values.labels import HUMAN, IMPORTED, MODEL
 from napari_prelabel.values.vocabulary import Vocabulary
 

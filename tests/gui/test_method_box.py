@@ -6,9 +6,9 @@ from qtpy.QtGui import QWheelEvent
 from qtpy.QtWidgets import QApplication
 
 from napari_prelabel.engine.labellers import METHODS
-from napari_prelabel.gui import recent_sets
-from napari_prelabel.gui.method_box import MethodBox
-from napari_prelabel.gui.method_fields import asked, value_of
+from napari_prelabel.gui.models import recent_sets
+from napari_prelabel.gui.prelabel.method_box import MethodBox
+from napari_prelabel.gui.prelabel.method_fields import asked, value_of
 from napari_prelabel.values.bases import ABOUT
 from napari_prelabel.values.job import (
     BASES,

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from napari.layers import Labels
 
-from napari_prelabel.gui import method_diffusion
-from napari_prelabel.gui.method_diffusion import DiffusionRow, check_diffusion
-from napari_prelabel.gui.models_box import ModelsBox
-from napari_prelabel.gui.result import ResultLayer
-from napari_prelabel.gui.scribble_target import source_of
+from napari_prelabel.gui.layers.result import ResultLayer
+from napari_prelabel.gui.models import method_diffusion
+from napari_prelabel.gui.models.method_diffusion import DiffusionRow, check_diffusion
+from napari_prelabel.gui.models.models_box import ModelsBox
+from napari_prelabel.gui.scribble.target import source_of
 from napari_prelabel.models.catalog import BUNDLES
 from napari_prelabel.values.errors import ImageError, JobError, ModelError
 from napari_prelabel.values.job import FreeCP, Job

@@ -15,7 +15,8 @@ from npe2 import PluginManager
 from PIL import Image
 from qtpy.QtCore import QMimeData, QUrl
 
-from napari_prelabel.gui import commands, opened
+from napari_prelabel.gui import commands
+from napari_prelabel.gui.layers import opened
 from napari_prelabel.gui.reference.dock import ReferenceDock
 from napari_prelabel.values.errors import FileFormatError
 from napari_prelabel.values.vocabulary import Vocabulary

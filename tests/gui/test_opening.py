@@ -7,10 +7,9 @@ import pytest
 from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QApplication, QCheckBox, QLabel, QPushButton, QWidget
 
-from napari_prelabel.gui import opening
-from napari_prelabel.gui.commands import DOCK, PLUGIN
-from napari_prelabel.gui.dock import PrelabelDock
+from napari_prelabel.gui import DOCK, PLUGIN, opening
 from napari_prelabel.gui.opening import DockFrame
+from napari_prelabel.gui.prelabel.dock import PrelabelDock
 from napari_prelabel.gui.tabs import Tab
 
 from gui_steps import wait  # isort: skip

@@ -10,8 +10,8 @@ from PIL import Image as Picture
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
-from napari_prelabel.gui.result import ResultLayer
-from napari_prelabel.gui.session import SUFFIX
+from napari_prelabel.gui.layers.result import ResultLayer
+from napari_prelabel.gui.run.session import SUFFIX
 from napari_prelabel.values.labels import HUMAN, IMPORTED
 from napari_prelabel.values.samples import sample_path
 

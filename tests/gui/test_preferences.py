@@ -7,10 +7,12 @@ from napari import settings
 from napari.settings import get_plugin_settings
 
 from napari_prelabel.engine.pool import Pool
-from napari_prelabel.gui import preferences, recent_sets, runner, worker_line
-from napari_prelabel.gui.dock import PrelabelDock
+from napari_prelabel.gui import preferences
+from napari_prelabel.gui.models import recent_sets
 from napari_prelabel.gui.preferences import Preferences
+from napari_prelabel.gui.prelabel.dock import PrelabelDock
 from napari_prelabel.gui.reference.dock import ReferenceDock
+from napari_prelabel.gui.run import runner, worker_line
 from napari_prelabel.models import catalog
 from napari_prelabel.values.errors import ModelError
 

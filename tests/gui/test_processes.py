@@ -18,7 +18,7 @@ import napari, napari.viewer, napari.layers
 start = time.perf_counter()
 import napari_prelabel.gui.commands
 print(time.perf_counter() - start)
-import napari_prelabel.gui.dock, napari_prelabel.gui.io, napari_prelabel.gui.launch
+import napari_prelabel.gui.prelabel.dock, napari_prelabel.gui.layers.io, napari_prelabel.gui.launch
 print(time.perf_counter() - start)
 print(sorted({"torch", "open_clip", "distributed", "transformers"} & set(sys.modules)))
 """
@@ -34,7 +34,7 @@ remember._path = lambda: Path(sys.argv[2]) / "dock.json"
 runner.Pool = functools.partial(Pool, "fake_engine:FakeEngine")
 viewer = napari.Viewer()
 viewer.window.resize(700, 500)
-from napari_prelabel.gui.dock import PrelabelDock
+from napari_prelabel.gui.prelabel.dock import PrelabelDock
 dock = PrelabelDock(viewer)
 viewer.window.add_dock_widget(dock)
 viewer.add_image(np.zeros((40, 50)), contrast_limits=(0, 1))

@@ -4,7 +4,7 @@ import numpy as np
 import psutil
 import pytest
 
-from napari_prelabel.gui import runner
+from napari_prelabel.gui.run import runner
 from napari_prelabel.values.samples import sample_path
 
 from gui_steps import open_ours, run, wait  # isort: skip

@@ -10,9 +10,9 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QApplication
 
 from napari_prelabel.engine.tasks import Clean, Evaluate, Explain, Learn, LearnCaptions
-from napari_prelabel.gui import recent_sets
-from napari_prelabel.gui.dock import PrelabelDock
 from napari_prelabel.gui.launch import _result
+from napari_prelabel.gui.models import recent_sets
+from napari_prelabel.gui.prelabel.dock import PrelabelDock
 from napari_prelabel.gui.reference.dock import ReferenceDock
 from napari_prelabel.reference.store import ReferenceSet
 from napari_prelabel.values.errors import RunFailed, WorkerDied

@@ -130,7 +130,7 @@ def test_labels_below_zero_are_refused():
 def test_what_was_run_is_what_is_learnt():
     image = picture()
     result = _result(image, ids_of(), WORDS)
-    from napari_prelabel.gui.images import LayerSource
+    from napari_prelabel.gui.layers.images import LayerSource
 
     result.source = LayerSource(image, channels=(2, 1, 0))
     (pair,) = find_pairs([image, result.layer])

@@ -13,21 +13,21 @@ from qtpy.QtGui import QMouseEvent
 from qtpy.QtWidgets import QApplication
 
 from napari_prelabel.engine.tasks import Evaluation, EvaluationRow
-from napari_prelabel.gui import recent_sets
-from napari_prelabel.gui.progress import SHARES, STAGES
-from napari_prelabel.gui.reference.asker import Asker
+from napari_prelabel.gui.models import recent_sets
+from napari_prelabel.gui.models.clips import clips
+from napari_prelabel.gui.models.encoders import check, choice, choices, fetchable
+from napari_prelabel.gui.parts.progress import SHARES, STAGES
+from napari_prelabel.gui.prelabel.reference_chooser import ReferenceChooser
 from napari_prelabel.gui.reference.bar import WorkBar
 from napari_prelabel.gui.reference.captions_box import SourceBox
 from napari_prelabel.gui.reference.cleaning_box import CleaningBox, shortly, summary
-from napari_prelabel.gui.reference.clips import clips
-from napari_prelabel.gui.reference.encoders import check, choice, choices, fetchable
 from napari_prelabel.gui.reference.gallery import PAGE, STEP, Gallery, _tick_rect, about
 from napari_prelabel.gui.reference.learn_box import MakeBox
 from napari_prelabel.gui.reference.reader import Reader
 from napari_prelabel.gui.reference.shelf import Entry, Overview, Shelf
 from napari_prelabel.gui.reference.trust_box import _miou, advice, verdict
 from napari_prelabel.gui.reference.why_answer import percent
-from napari_prelabel.gui.reference_chooser import ReferenceChooser
+from napari_prelabel.gui.run.asker import Asker
 from napari_prelabel.models import catalog
 from napari_prelabel.reference.metric import fit_set
 from napari_prelabel.reference.store import ReferenceSet

@@ -5,10 +5,10 @@ import gc
 import numpy as np
 import pytest
 
-from napari_prelabel.gui import runner
-from napari_prelabel.gui.dock import PrelabelDock
 from napari_prelabel.gui.launch import _result
+from napari_prelabel.gui.prelabel.dock import PrelabelDock
 from napari_prelabel.gui.reference.dock import ReferenceDock
+from napari_prelabel.gui.run import runner
 from napari_prelabel.values.vocabulary import Vocabulary
 
 from gui_steps import wait  # isort: skip

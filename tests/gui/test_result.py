@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from napari.layers import Labels
 
-from napari_prelabel.gui.result import UNDER_WAY, ResultLayer, dtype_for
+from napari_prelabel.gui.layers.result import UNDER_WAY, ResultLayer, dtype_for
 from napari_prelabel.values.labels import HUMAN, LabelMap
 from napari_prelabel.values.vocabulary import Vocabulary
 

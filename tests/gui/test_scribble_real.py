@@ -13,9 +13,9 @@ from qtpy.QtWidgets import QApplication
 
 from napari_prelabel.engine.pool import Pool
 from napari_prelabel.engine.tasks import ReadImage
-from napari_prelabel.gui.dock import PrelabelDock
-from napari_prelabel.gui.runner import Runner
-from napari_prelabel.gui.scribble_preview import NAME
+from napari_prelabel.gui.prelabel.dock import PrelabelDock
+from napari_prelabel.gui.run.runner import Runner
+from napari_prelabel.gui.scribble.preview import NAME
 from napari_prelabel.values.labels import HUMAN
 
 from gui_steps import wait  # isort: skip

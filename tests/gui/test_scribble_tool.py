@@ -9,12 +9,12 @@ from qtpy.QtTest import QTest
 from scribble_pool import ScribblePool
 
 from napari_prelabel.engine.tasks import ImageRead, ReadImage, Scribble, reach_of
-from napari_prelabel.gui import dock as dock_module
-from napari_prelabel.gui import scribble_strokes
-from napari_prelabel.gui.dock import PrelabelDock
-from napari_prelabel.gui.runner import Runner
-from napari_prelabel.gui.scribble_preview import NAME
-from napari_prelabel.gui.scribble_strokes import NOT_THIS, Ink, Strokes
+from napari_prelabel.gui.prelabel import dock as dock_module
+from napari_prelabel.gui.prelabel.dock import PrelabelDock
+from napari_prelabel.gui.run.runner import Runner
+from napari_prelabel.gui.scribble import strokes as scribble_strokes
+from napari_prelabel.gui.scribble.preview import NAME
+from napari_prelabel.gui.scribble.strokes import NOT_THIS, Ink, Strokes
 from napari_prelabel.values.errors import JobError, ModelError, WorkerDied
 from napari_prelabel.values.labels import HUMAN, MODEL
 

@@ -3,7 +3,7 @@
 import pytest
 from qtpy.QtWidgets import QApplication, QLabel, QWidget
 
-from napari_prelabel.gui.parts import Section, column, over_bar
+from napari_prelabel.gui.parts.pieces import Section, column, over_bar
 
 from gui_steps import wait  # isort: skip
 

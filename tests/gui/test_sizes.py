@@ -18,11 +18,11 @@ from qtpy.QtWidgets import (
 )
 from superqt import QElidingLabel
 
-from napari_prelabel.gui import dock as dock_module
-from napari_prelabel.gui.class_table import NAME
-from napari_prelabel.gui.parts import Section
+from napari_prelabel.gui.parts.pieces import Section
+from napari_prelabel.gui.prelabel import dock as dock_module
+from napari_prelabel.gui.prelabel.class_table import NAME
 from napari_prelabel.gui.reference.dock import ReferenceDock
-from napari_prelabel.gui.runner import Runner
+from napari_prelabel.gui.run.runner import Runner
 from napari_prelabel.values.job import Progress
 
 from gui_steps import MODELS  # isort: skip

@@ -9,7 +9,7 @@ from napari_prelabel.annotation import strips as strips_module
 from napari_prelabel.annotation.annotation import Annotation
 from napari_prelabel.annotation.strips import below, strips_of
 from napari_prelabel.annotation.tally import histogram, pairs_of
-from napari_prelabel.gui.session import _strips
+from napari_prelabel.gui.run.session import _strips
 from napari_prelabel.values.labels import LabelMap
 from napari_prelabel.values.vocabulary import Vocabulary
 

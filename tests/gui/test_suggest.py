@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from napari_prelabel.gui import suggest
-from napari_prelabel.gui.suggest import ready_list, winners
+from napari_prelabel.gui.prelabel import suggest
+from napari_prelabel.gui.prelabel.suggest import ready_list, winners
 from napari_prelabel.values.labels import LabelMap
 from napari_prelabel.values.vocabulary import Vocabulary
 

@@ -7,7 +7,7 @@ from PIL import Image
 from qtpy.QtWidgets import QPushButton
 
 from napari_prelabel.engine.likeness import Likeness
-from napari_prelabel.gui import unlike
+from napari_prelabel.gui.prelabel import unlike
 from napari_prelabel.gui.reference.dock import ReferenceDock
 from napari_prelabel.images.rgb import to_rgb
 from napari_prelabel.values.samples import sample_path

@@ -8,13 +8,13 @@ from PIL import Image
 from napari_prelabel.annotation.owned import OWNED
 from napari_prelabel.formats import FORMATS
 from napari_prelabel.formats.provenance import beside
-from napari_prelabel.gui import opened
-from napari_prelabel.gui.dock import PrelabelDock
-from napari_prelabel.gui.io import read, write
-from napari_prelabel.gui.place_box import SLICES
+from napari_prelabel.gui.layers import opened
+from napari_prelabel.gui.layers.io import read, write
+from napari_prelabel.gui.layers.result import ResultLayer
+from napari_prelabel.gui.prelabel.dock import PrelabelDock
 from napari_prelabel.gui.reference.pairs import find_pairs, take
-from napari_prelabel.gui.result import ResultLayer
-from napari_prelabel.gui.runner import Runner
+from napari_prelabel.gui.run.place_box import SLICES
+from napari_prelabel.gui.run.runner import Runner
 from napari_prelabel.values.labels import HUMAN, IMPORTED, MODEL
 
 from gui_steps import MODELS, run, wait  # isort: skip

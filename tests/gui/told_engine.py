@@ -7,7 +7,7 @@ import json
 import os
 from typing import Any
 
-from napari_prelabel.engine.run import Engine
+from napari_prelabel.engine.engine import Engine
 
 
 class ToldEngine(Engine):

@@ -68,7 +68,7 @@ def has_display() -> bool:
 
 def engine(device: str) -> Any:
     with err.status("loading"):
-        from ..engine.run import Engine
+        from ..engine.engine import Engine
 
         return Engine(device)
 

@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,11 +19,9 @@ from ..values.retrieval import Reference
 from ..values.vocabulary import IGNORE, UNLABELLED, Vocabulary
 from .learn import storable
 from .reme import Retriever, some
+from .run import ImageEngine
 from .tasks import Evaluate, Evaluation, EvaluationRow, Reviewed
 from .timing import Stopwatch
-
-if TYPE_CHECKING:
-    from .run import Engine
 
 Stop = Callable[[], bool]
 Counts = npt.NDArray[np.int64]
@@ -39,7 +37,7 @@ UNCLEANED = "set, not cleaned"
 
 
 def evaluate(
-    engine: "Engine", task: Evaluate, cancelled: Stop, watch: Stopwatch
+    engine: ImageEngine, task: Evaluate, cancelled: Stop, watch: Stopwatch
 ) -> Generator[Progress, None, Evaluation]:
     """Label every reviewed image without its own references and compare with the annotator.
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -27,18 +26,16 @@ from ..values.job import Progress
 from ..values.steps import Followed
 from ..values.vocabulary import Vocabulary
 from .embed import Looker, embed
+from .run import ImageEngine
 from .tasks import Clean, Learn, LearnCaptions, Learned, Reviewed
 from .timing import Stopwatch
-
-if TYPE_CHECKING:
-    from .run import Engine
 
 Stop = Callable[[], bool]
 PRECISION = "float32"
 
 
 def learn(
-    engine: "Engine", task: Learn, cancelled: Stop, watch: Stopwatch
+    engine: ImageEngine, task: Learn, cancelled: Stop, watch: Stopwatch
 ) -> Generator[Progress, None, Learned]:
     """Add the reviewed images of a task to its set, which is made where there is none.
 
@@ -95,7 +92,7 @@ def _taken(
 
 
 def clean(
-    engine: "Engine", task: Clean, cancelled: Stop, watch: Stopwatch
+    engine: ImageEngine, task: Clean, cancelled: Stop, watch: Stopwatch
 ) -> Generator[Progress, None, Cleaned]:
     """Clean a set, as one step of its `undo`; a cancelled task changes nothing."""
     del watch
@@ -195,7 +192,7 @@ def storable(name: str) -> str:
 
 @contextlib.contextmanager
 def learning(
-    engine: "Engine", task: Learn | LearnCaptions, looker: Looker
+    engine: ImageEngine, task: Learn | LearnCaptions, looker: Looker
 ) -> Iterator[ReferenceSet]:
     """The set of a task, made where there is none; what is done to it is one step of its `undo`.
 
@@ -217,7 +214,9 @@ def learning(
         raise
 
 
-def _open_or_create(engine: "Engine", task: Learn | LearnCaptions, looker: Looker) -> ReferenceSet:
+def _open_or_create(
+    engine: ImageEngine, task: Learn | LearnCaptions, looker: Looker
+) -> ReferenceSet:
     """The set of a task, which must be of this encoder; a new one when its folder holds none."""
     folder = Path(task.folder)
     encoder = looker.encoder
@@ -235,7 +234,7 @@ def _open_or_create(engine: "Engine", task: Learn | LearnCaptions, looker: Looke
 
 
 def _cleaned(
-    engine: "Engine", held: ReferenceSet, settings: Cleaning, cancelled: Stop, text: str = ""
+    engine: ImageEngine, held: ReferenceSet, settings: Cleaning, cancelled: Stop, text: str = ""
 ) -> Generator[Progress, None, Cleaned]:
     """Run the cleaning and pass its progress on.
 

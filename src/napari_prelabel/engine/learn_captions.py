@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,15 +24,13 @@ from ..values.job import Progress
 from ..values.retrieval import Proposals
 from .embed import Looker, Rgb, embed
 from .learn import PRECISION, learning, storable
+from .run import ImageEngine
 from .tasks import LearnCaptions, Learned
 from .timing import Stopwatch
 
-if TYPE_CHECKING:
-    from .run import Engine
-
 
 def learn_captions(
-    engine: "Engine", task: LearnCaptions, cancelled: Callable[[], bool], watch: Stopwatch
+    engine: ImageEngine, task: LearnCaptions, cancelled: Callable[[], bool], watch: Stopwatch
 ) -> Generator[Progress, None, Learned]:
     """Add captioned images to a set, as one step of its undo; a task that ends early changes
     nothing. Images that are in the set as an annotator corrected them are left alone, those that

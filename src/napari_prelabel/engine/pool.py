@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-ENGINE = "napari_prelabel.engine.run:Engine"
+ENGINE = "napari_prelabel.engine.engine:Engine"
 # Messages that begin with the number of a run.
 _OF_A_RUN = ("progress", "died", "failed", "done")
 # Seconds a process that closed its pipe has to end before it is killed.

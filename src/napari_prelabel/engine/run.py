@@ -1,4 +1,4 @@
-"""Engine: one job on one image. CLI, benchmarks, tests and the worker all come through here.
+"""ImageEngine: one job on one image. engine.py gives it tasks; all callers come through there.
 
 The walk of a run: load the models, encode the words, cut the image into windows, encode them
 batch by batch, score each batch, purify (FreeCP), blend, decide.
@@ -40,7 +40,6 @@ from .labellers import needs
 from .likeness import Likeness
 from .notices import memory_notice, model_notices
 from .reme import Retriever, TextRows, open_set
-from .tasks import Task
 from .timing import StageTime, Stopwatch
 
 if TYPE_CHECKING:
@@ -49,7 +48,6 @@ if TYPE_CHECKING:
     from ..models.visual import VisualEncoder
 
 Steps = Generator[Progress, None, LabelMap]
-Doing = Generator[Progress, None, Any]
 # Twice what bfloat16 moved a unit row towards a rival at most, on 192 crops of the sample scenes
 # with the demo model (0.0046; 0.0008 root mean square).
 _FAST_ERROR = 0.01
@@ -57,7 +55,7 @@ _FAST_ERROR = 0.01
 _MODELS = 2
 
 
-class Engine:
+class ImageEngine:
     """Runs jobs; keeps models, encoded windows and words between runs. Not for several threads.
 
     device : "auto", "cpu", "cuda", "mps"; never changed behind a person's back.
@@ -116,21 +114,6 @@ class Engine:
             raise OutOfMemory(self.device, "one batch of windows at a time") from error
         finally:
             self.timings = watch.stages
-
-    def do(self, task: Task, cancelled: Callable[[], bool] = lambda: False) -> Doing:
-        """Do a task of engine.tasks; yields Progress, returns its answer.
-
-        Raises what the task's function in engine.perform tells, OutOfMemory and Cancelled.
-        """
-        from .perform import TASKS
-
-        watch = Stopwatch(self._device)
-        try:
-            return (yield from TASKS[type(task)](self, task, cancelled, watch))
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            raise OutOfMemory(self.device, "one image at a time") from error
 
     def retriever(self, job: Job, watch: Stopwatch) -> Retriever:
         """What answers a ReME job; kept until its set changes."""

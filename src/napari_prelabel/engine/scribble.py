@@ -5,7 +5,6 @@ strokes; a worker that was started anew says so, and is sent them again.
 """
 
 from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import ndimage
@@ -15,15 +14,13 @@ from ..methods.scribble import carry
 from ..models.catalog import bundle_of
 from ..values.errors import Cancelled, ImageError
 from ..values.job import Progress
+from .run import ImageEngine
 from .tasks import ImageRead, ReadImage, Scribble, Scribbled, Unread
 from .timing import Stopwatch
 
-if TYPE_CHECKING:
-    from .run import Engine
-
 
 def read_image(
-    engine: "Engine", task: ReadImage, cancelled: Callable[[], bool], watch: Stopwatch
+    engine: ImageEngine, task: ReadImage, cancelled: Callable[[], bool], watch: Stopwatch
 ) -> Generator[Progress, None, ImageRead]:
     """Keep an image and its graph; a graph that a run of NERVE made is taken as it is.
 
@@ -41,7 +38,7 @@ def read_image(
 
 
 def scribble(
-    engine: "Engine", task: Scribble, cancelled: Callable[[], bool], watch: Stopwatch
+    engine: ImageEngine, task: Scribble, cancelled: Callable[[], bool], watch: Stopwatch
 ) -> Generator[Progress, None, Scribbled | Unread]:
     """The objects under the strokes, in the strokes' own box.
 

@@ -7,9 +7,9 @@ from qtpy.QtGui import QKeySequence
 from qtpy.QtWidgets import QDialog, QGridLayout, QLabel, QShortcut, QVBoxLayout, QWidget
 
 from .keys import PLACES, listed
-from .parts import label
+from .parts.pieces import label
+from .parts.theme import MARGIN, SPACE, sheet
 from .tabs import OURS
-from .theme import MARGIN, SPACE, sheet
 
 TITLE = "Prelabel: keys"
 FOOT = "Other keys: File > Preferences > Shortcuts, group “Viewer key bindings”."

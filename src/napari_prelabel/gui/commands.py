@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import napari.viewer
 
-PLUGIN, DOCK, REFERENCE = "napari-prelabel", "Pre-label", "Reference"
+from . import DOCK, PLUGIN, REFERENCE
+
 OUR_MENU, PLUGINS_MENU = f"{PLUGIN}.menu", f"napari/plugins/{PLUGIN}"
 LayerData = tuple[Any, dict[str, Any], str]
 
@@ -30,7 +31,7 @@ def export_labels(viewer: "napari.viewer.Viewer") -> None:
 
 def open_labels(viewer: "napari.viewer.Viewer") -> None:
     """Ask for label files and open them with names and colours."""
-    from .opened import ask_open
+    from .layers.opened import ask_open
 
     ask_open(getattr(viewer, "__wrapped__", viewer))
 
@@ -146,7 +147,7 @@ def _shown(viewer: "napari.viewer.Viewer", name: str) -> Any:
 
 def get_reader(path: str | list[str]) -> Callable[[Any], list[LayerData]] | None:
     """A reader for files we wrote, None for all others."""
-    from .io import ours, read
+    from .layers.io import ours, read
 
     paths = [path] if isinstance(path, str) else path
     return read if all(ours(p) for p in paths) else None
@@ -154,21 +155,21 @@ def get_reader(path: str | list[str]) -> Callable[[Any], list[LayerData]] | None
 
 def write_png(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
     """Save a Labels layer as indexed PNG."""
-    from .io import write
+    from .layers.io import write
 
     return write("png", path, data, attributes)
 
 
 def write_tiff(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
     """Save a Labels layer as TIFF with names and pixel size."""
-    from .io import write
+    from .layers.io import write
 
     return write("tiff", path, data, attributes)
 
 
 def write_coco(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
     """Save a Labels layer as COCO JSON."""
-    from .io import write
+    from .layers.io import write
 
     return write("coco", path, data, attributes)
 

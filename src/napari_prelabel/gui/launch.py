@@ -12,8 +12,8 @@ from PIL import Image
 
 from ..values.labels import Ids, LabelMap
 from ..values.vocabulary import Vocabulary
-from .commands import DOCK, PLUGIN
-from .result import ResultLayer, dtype_for
+from . import DOCK, PLUGIN
+from .layers.result import ResultLayer, dtype_for
 
 Picture = Path | npt.NDArray[Any]
 

@@ -13,8 +13,8 @@ import napari.viewer
 from qtpy.QtCore import QSize, Qt, QTimer
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
-from .background import Background
 from .tabs import Tab
+from .threads import Background
 
 SLICE_S, BREATH_MS = 0.008, 4
 
@@ -79,7 +79,7 @@ class DockFrame(Tab):
                 return
 
     def _making(self) -> Iterator[None]:
-        from .dock import PrelabelDock
+        from .prelabel.dock import PrelabelDock
 
         dock = self._dock = PrelabelDock(self.viewer, whole=False)
         dock.hide()
@@ -106,6 +106,6 @@ class DockFrame(Tab):
 
 
 def _imported() -> None:
-    importlib.import_module("napari_prelabel.gui.dock")
+    importlib.import_module("napari_prelabel.gui.prelabel.dock")
     # napari reads all plugins' settings with the first of them, which takes a third of a second.
     importlib.import_module("napari_prelabel.gui.preferences").preferences()

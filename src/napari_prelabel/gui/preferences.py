@@ -14,8 +14,8 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from ..engine.pool import Setup
 from ..models import catalog
+from . import PLUGIN
 
-PLUGIN = "napari-prelabel"
 # A path is typed letter by letter, and a number turned step by step.
 QUIET_MS = 1200
 

@@ -6,8 +6,8 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QProgressBar, QSizePolicy, QWidget
 
 from ...values.job import Progress
-from ..parts import NoticeArea, Tone, button, column, label, pressed_row
-from ..progress import Clock, time_left, told
+from ..parts.pieces import NoticeArea, Tone, button, column, label, pressed_row
+from ..parts.progress import Clock, time_left, told
 
 
 class WorkBar(QWidget):

@@ -7,8 +7,8 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QLineEdit, QWidget
 
 from ...values.errors import FileFormatError
-from ..parts import Combo, Name, button, column, label, line, row
-from .clips import clips
+from ..models.clips import clips
+from ..parts.pieces import Combo, Name, button, column, label, line, row
 from .learn_box import LearnBox
 from .pairs import Pair
 

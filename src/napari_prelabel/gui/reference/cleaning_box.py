@@ -6,10 +6,10 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QWidget
 
 from ...models.catalog import synonym_cosine
-from ..parts import Combo, Name, button, column, counted, label, row
-from ..spins import Number, whole
+from ..parts.pieces import Combo, Name, button, column, counted, label, row
+from ..parts.spins import Number, whole
+from ..parts.table import Column, RowsView
 from .shelf import Overview
-from .table import Column, RowsView
 
 if TYPE_CHECKING:
     from ...reference.values import Cleaned, Cleaning

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QFileDialog, QFrame, QLabel, QWidget
 
-from ..parts import button, column, counted, label, row
+from ..parts.pieces import button, column, counted, label, row
+from ..parts.table import Column, RowsView
 from .gallery import Gallery, about, pixmap
 from .shelf import Entry, Overview, Rows, Shelf
-from .table import Column, RowsView
 
 EMPTY = "Make a set below, or open one above, to see what is in it."
 PREVIEW = 72

@@ -15,21 +15,21 @@ from qtpy.QtWidgets import QWidget
 from ...engine.pool import Pool
 from ...values.errors import Cancelled, PrelabelError, WorkerDied
 from ...values.job import Job
-from .. import recent_sets
-from ..dock import PrelabelDock
-from ..opened import OpenedLabels
+from ..layers.opened import OpenedLabels
+from ..layers.result import ResultLayer
+from ..models import recent_sets
+from ..models.encoders import check
 from ..opening import DockFrame
-from ..parts import Section, Tone, column, counted, over_bar, rule, sentence
-from ..result import ResultLayer
-from ..runner import shared_pool
+from ..parts.pieces import Section, Tone, column, counted, over_bar, rule, sentence
+from ..parts.theme import sheet
+from ..prelabel.dock import PrelabelDock
+from ..run.asker import Asker
+from ..run.runner import shared_pool
 from ..tabs import Tab, front
-from ..theme import sheet
-from .asker import Asker
 from .bar import WorkBar
 from .captions_box import SourceBox
 from .cleaning_box import CleaningBox, shortly
 from .content_box import ContentBox
-from .encoders import check
 from .learn_box import MakeBox
 from .odd_box import OddBox
 from .pairs import Pair, Taken, find_pairs

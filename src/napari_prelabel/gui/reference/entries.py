@@ -7,7 +7,7 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QFrame, QLabel, QVBoxLayout, QWidget
 from superqt import QElidingLabel
 
-from ..parts import button, column, row
+from ..parts.pieces import button, column, row
 from .gallery import about, pixmap
 from .shelf import Entry, Rows
 

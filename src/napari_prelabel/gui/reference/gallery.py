@@ -10,7 +10,7 @@ from qtpy.QtCore import QAbstractListModel, QEvent, QModelIndex, QRect, QSize, Q
 from qtpy.QtGui import QColor, QPainter, QPixmap
 from qtpy.QtWidgets import QListView, QStyle, QStyledItemDelegate, QStyleOptionViewItem
 
-from ..parts import plain_font
+from ..parts.pieces import plain_font
 from .shelf import Entry, Rows
 
 CELL = QSize(80, 98)

@@ -9,15 +9,15 @@ from qtpy.QtWidgets import QCheckBox, QCompleter, QFileDialog, QWidget
 
 from ...models.catalog_visual import IN_WINDOWS
 from ...values.errors import FileFormatError, ImageError, PrelabelError
-from .. import recent_sets
-from ..fetch_row import FetchRow
-from ..parts import Combo, Name, button, column, counted, label, line, row
+from ..models import recent_sets
+from ..models.clips import clips
+from ..models.encoders import GET, choice, choices, fetchable, squashes
+from ..models.fetch_row import FetchRow
+from ..parts.pieces import Combo, Name, button, column, counted, label, line, row
+from ..parts.table import Column, RowsView
 from ..preferences import Preferences, changes
-from .clips import clips
-from .encoders import GET, choice, choices, fetchable, squashes
 from .pairs import Pair, Taken, fault, grounded, take
 from .shelf import Overview
-from .table import Column, RowsView
 
 EMPTY = (
     "Open images and label them: press Run in the Pre-label dock and correct what is wrong, or "

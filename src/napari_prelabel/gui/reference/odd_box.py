@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from qtpy.QtWidgets import QWidget
 
-from ..parts import button, column, counted, label
+from ..parts.pieces import button, column, counted, label
 from .entries import EntryList, Line
 from .shelf import Entry, Shelf
 

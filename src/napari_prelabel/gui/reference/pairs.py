@@ -14,10 +14,10 @@ from ...values.errors import ImageError, VocabularyError
 from ...values.faults import one_line, sentence_of
 from ...values.labels import MODEL, Ids, one_channel, relabel
 from ...values.vocabulary import Class, Vocabulary, key
-from ..images import LayerSource, guess_channel_axis
-from ..lying import belongs
-from ..opened import is_picture
-from ..result import METADATA, ResultLayer, owners_of
+from ..layers.images import LayerSource, guess_channel_axis
+from ..layers.lying import belongs
+from ..layers.opened import is_picture
+from ..layers.result import METADATA, ResultLayer, owners_of
 
 if TYPE_CHECKING:
     from ...engine.tasks import Reviewed

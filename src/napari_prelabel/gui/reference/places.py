@@ -9,8 +9,8 @@ import numpy as np
 from napari.layers import Image, Labels, Layer, Shapes
 from qtpy.QtCore import QObject, Signal
 
-from ..images import LayerSource, corners_of, guess_channel_axis, placement
-from ..opened import is_picture
+from ..layers.images import LayerSource, corners_of, guess_channel_axis, placement
+from ..layers.opened import is_picture
 from .pairs import Pair, source_of
 from .reader import Reader
 

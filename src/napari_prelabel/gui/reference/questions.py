@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from ...values.errors import ImageError, JobError
 from ...values.job import Job, Reference
-from ..images import LayerSource
-from ..result import ResultLayer
+from ..layers.images import LayerSource
+from ..layers.result import ResultLayer
 from .learn_box import Target
 from .pairs import Pair, Taken, in_words_of, joined, reviewed, source_of
 from .shelf import Overview

@@ -5,8 +5,8 @@ from pathlib import Path
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QWidget
 
-from .. import recent_sets
-from ..parts import Combo, Name, button, column, label, row
+from ..models import recent_sets
+from ..parts.pieces import Combo, Name, button, column, label, row
 from .shelf import Overview
 
 NEW = "A new set"

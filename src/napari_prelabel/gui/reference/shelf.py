@@ -13,7 +13,7 @@ import numpy.typing as npt
 from qtpy.QtCore import QObject, Signal
 
 from ...values.errors import ReferenceSetError
-from ..parts import counted, sentence
+from ..parts.pieces import counted, sentence
 from .reader import Reader
 
 if TYPE_CHECKING:

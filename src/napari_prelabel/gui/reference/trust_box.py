@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QWidget
 
-from ..parts import button, column, counted, label
-from .table import Column, RowsView
+from ..parts.pieces import button, column, counted, label
+from ..parts.table import Column, RowsView
 
 if TYPE_CHECKING:
     from ...engine.tasks import Evaluation, EvaluationRow

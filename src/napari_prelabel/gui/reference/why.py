@@ -9,8 +9,8 @@ from napari.utils.colormaps import DirectLabelColormap
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QPushButton, QWidget
 
-from ..parts import column, label
-from ..result import ResultLayer
+from ..layers.result import ResultLayer
+from ..parts.pieces import column, label
 from .entries import EntryList
 from .pairs import MARK
 

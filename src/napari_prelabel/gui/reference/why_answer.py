@@ -9,8 +9,8 @@ from qtpy.QtCore import QObject, Signal
 
 from ...values.errors import Cancelled
 from ...values.job import Job
-from ..parts import counted, sentence
-from ..result import ResultLayer
+from ..layers.result import ResultLayer
+from ..parts.pieces import counted, sentence
 from .entries import EntryGroup, Line
 from .shelf import Entry, Shelf
 from .why import WhyBox, WhyTool

@@ -1,0 +1,1 @@
+"""Corrections by key, tidying, and keeping them on disk."""

@@ -1,0 +1,1 @@
+"""Writing the labels where the person wants them."""

@@ -1,0 +1,1 @@
+"""Choosing models, encoders and reference sets; fetching what is not here."""

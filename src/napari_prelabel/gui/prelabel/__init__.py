@@ -1,0 +1,1 @@
+"""The Pre-label dock."""

@@ -1,0 +1,1 @@
+"""What is run, on what, and how it comes back: the place, the session, the bar."""
