@@ -39,10 +39,10 @@ from napari_prelabel.reference.clean import clean
 from napari_prelabel.reference.metric import fit_set
 from napari_prelabel.reference.phrases import Extract, Phrase, extractor
 from napari_prelabel.reference.store import ReferenceSet
-from napari_prelabel.reference.values import Addition, Cleaning, EncoderId, Rows, Segment, Source
+from napari_prelabel.reference.values import Addition, EncoderId, Rows, Segment, Source
 from napari_prelabel.values.errors import JobError
 from napari_prelabel.values.job import Job, ReME
-from napari_prelabel.values.retrieval import Proposals
+from napari_prelabel.values.retrieval import Cleaning, Proposals
 from napari_prelabel.values.steps import Followed
 from napari_prelabel.values.vocabulary import Vocabulary
 

@@ -9,10 +9,11 @@ import pytest
 
 from napari_prelabel.engine.pool import Pool
 from napari_prelabel.engine.tasks import Clean, Explain
-from napari_prelabel.reference.values import Cleaned, Cleaning
+from napari_prelabel.reference.values import Cleaned
 from napari_prelabel.values.errors import Cancelled, ModelError, RunFailed, Superseded, WorkerDied
 from napari_prelabel.values.job import Job
 from napari_prelabel.values.labels import LabelMap
+from napari_prelabel.values.retrieval import Cleaning
 from napari_prelabel.values.vocabulary import Vocabulary
 
 HERE = Path(__file__).parent

@@ -23,7 +23,7 @@ from napari_prelabel.models.catalog import synonym_cosine
 from napari_prelabel.reference.captions import read_captions
 from napari_prelabel.reference.metric import fit_set
 from napari_prelabel.reference.store import ReferenceSet
-from napari_prelabel.reference.values import Cleaning, EncoderId
+from napari_prelabel.reference.values import EncoderId
 from napari_prelabel.values.errors import (
     Cancelled,
     EncoderMismatch,
@@ -33,7 +33,7 @@ from napari_prelabel.values.errors import (
 )
 from napari_prelabel.values.job import Job
 from napari_prelabel.values.metrics import bootstrap, confusion, miou, pixel_accuracy
-from napari_prelabel.values.retrieval import Reference
+from napari_prelabel.values.retrieval import Cleaning, Reference
 from napari_prelabel.values.vocabulary import IGNORE, Vocabulary
 
 WORDS = Vocabulary.parse("grass: lawn\nwater")

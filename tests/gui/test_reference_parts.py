@@ -34,7 +34,6 @@ from napari_prelabel.reference.store import ReferenceSet
 from napari_prelabel.reference.values import (
     Addition,
     Cleaned,
-    Cleaning,
     EncoderId,
     Record,
     Segment,
@@ -42,6 +41,7 @@ from napari_prelabel.reference.values import (
 )
 from napari_prelabel.values.errors import FileFormatError, ModelError
 from napari_prelabel.values.job import Progress, Stage
+from napari_prelabel.values.retrieval import Cleaning
 
 from fake_pool import _png  # isort: skip
 from gui_steps import wait  # isort: skip

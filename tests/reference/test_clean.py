@@ -9,8 +9,9 @@ from reference_sets import ENCODER, WIDTH, addition, digest
 from napari_prelabel.methods.pairs import SIMILARITY
 from napari_prelabel.reference.clean import clean
 from napari_prelabel.reference.store import ReferenceSet
-from napari_prelabel.reference.values import Cleaning, Metric
+from napari_prelabel.reference.values import Metric
 from napari_prelabel.values.errors import JobError
+from napari_prelabel.values.retrieval import Cleaning
 
 OFF = Cleaning(outliers="off", synonyms="off")
 ROWS = {"scene": (1, 0), "tree": (0, 1), "oak": (0.05, 1), "car": (-1, 0.2), "bus": (-1, -0.2)}
@@ -197,7 +198,8 @@ def test_an_empty_set_is_clean(tmp_path):
     assert (done.dropped, done.added, done.abstract) == (0, 0, ())
 
 
-@pytest.mark.parametrize("fault", [{"drop": 1.5}, {"drop": -0.1}, {"similarity": 2.0}])
-def test_settings_out_of_range(held, fault):
-    with pytest.raises(JobError, match="must lie between"):
-        clean(held, replace(Cleaning(), **fault))
+@pytest.mark.parametrize("fault", [{"drop": 1.5}, {"drop": -0.1}, {"similarity": 2.0}, {"k": -1}])
+def test_settings_out_of_range(fault):
+    name = next(iter(fault))
+    with pytest.raises(JobError, match=rf"cleaning\.{name} must lie between"):
+        replace(Cleaning(), **fault)

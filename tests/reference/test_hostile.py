@@ -13,8 +13,9 @@ from napari_prelabel.reference import manifest as layout
 from napari_prelabel.reference import snapshot
 from napari_prelabel.reference.clean import clean
 from napari_prelabel.reference.store import ReferenceSet
-from napari_prelabel.reference.values import Cleaning, Metric
+from napari_prelabel.reference.values import Metric
 from napari_prelabel.values.errors import ReferenceSetError
+from napari_prelabel.values.retrieval import Cleaning
 
 
 @pytest.fixture

@@ -7,8 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
+from ..values.declare import changed, declared, said
+from ..values.retrieval import Cleaning
 from ..values.steps import Followed
 from . import screen
+from .settings import with_options
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -162,42 +165,29 @@ def add(
     _learn(Learn(place, encoder, pairs, author=author, licence=licence), device, failed)
 
 
-@app.command()
-def clean(
+def _cleaning(
     folder: Set,
+    settings: dict[str, str],
     abstract: Annotated[
         bool, typer.Option("--abstract", help="Drop words that stand at very many segments.")
     ] = False,
-    outliers: Annotated[str, typer.Option(help="off, fixed or adaptive.")] = "fixed",
-    drop: Annotated[float, typer.Option(help="Share of every class that 'fixed' drops.")] = 0.3,
-    synonyms: Annotated[
-        str, typer.Option(help="off, neighbours, global or share; needs --text or the set's own.")
-    ] = "neighbours",
-    k: Annotated[int, typer.Option(help="k_sim of the synonyms.")] = 30,
-    similarity: Annotated[
-        float | None,
-        typer.Option(help="Least cosine of 'neighbours'; left away: what suits the text model."),
-    ] = None,
     keep: Annotated[str, typer.Option(help="Words with commas that no step may drop.")] = "",
     text: Bundle = "",
     device: screen.Device = "auto",
 ) -> None:
     """Clean a set: general words, outliers of a class, synonyms; `undo` takes it back."""
     from ..engine.tasks import Clean
-    from ..jobs import choose
-    from ..reference.values import Cleaning
 
     kept = tuple(word.strip() for word in keep.split(",") if word.strip())
-    settings = Cleaning(
-        abstract,
-        choose("outliers", outliers, ("off", "fixed", "adaptive")),
-        drop,
-        choose("synonyms", synonyms, ("off", "neighbours", "global", "share")),
-        k,
-        similarity,
-        kept,
-    )
-    _tell_cleaned(_do(Clean(str(folder), settings, text), device))
+    given = {name: said(Cleaning, name, value) for name, value in settings.items()}
+    cleaning = changed(Cleaning(abstract=abstract, keep=kept), given)
+    _tell_cleaned(_do(Clean(str(folder), cleaning, text), device))
+
+
+_OWN = ("abstract", "keep")  # asked for in their own way
+app.command("clean")(
+    with_options(_cleaning, ((s.name, s, "") for s in declared(Cleaning) if s.name not in _OWN))
+)
 
 
 @app.command()

@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Annotated, Any
 
 import typer
@@ -37,8 +37,16 @@ def option_of(name: str) -> str:
 
 
 def with_settings(command: Callable[..., None]) -> Callable[..., None]:
-    """A command whose `settings` takes the settings that were given, as texts by dotted name."""
-    asked = {name.replace(".", "_"): (name, told, panel) for name, told, panel in settings()}
+    """A command whose `settings` takes the settings of a job that were given, as texts by dotted
+    name."""
+    return with_options(command, settings())
+
+
+def with_options(
+    command: Callable[..., None], rows: Iterable[tuple[str, Setting, str]]
+) -> Callable[..., None]:
+    """The same for rows of (dotted name, setting, panel of the help)."""
+    asked = {name.replace(".", "_"): (name, told, panel) for name, told, panel in rows}
 
     @functools.wraps(command)
     def run(**given: Any) -> None:

@@ -19,10 +19,11 @@ from ..reference.manifest import MANIFEST
 from ..reference.metric import fit_set
 from ..reference.shards import MAX_ROWS
 from ..reference.store import ReferenceSet
-from ..reference.values import Addition, Cleaned, Cleaning, EncoderId, Rows, Source
+from ..reference.values import Addition, Cleaned, EncoderId, Rows, Source
 from ..values.errors import Cancelled, ImageError, PrelabelError
 from ..values.faults import ends_all, one_line, sentence_of
 from ..values.job import Progress
+from ..values.retrieval import Cleaning
 from ..values.steps import Followed
 from ..values.vocabulary import Vocabulary
 from .embed import Looker, embed

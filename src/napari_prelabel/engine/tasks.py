@@ -8,9 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..reference.captions import Captioned
-from ..reference.values import Cleaning
 from ..values.job import Job, Nerve, Precision
-from ..values.retrieval import Proposals
+from ..values.retrieval import Cleaning, Proposals
 from ..values.vocabulary import Vocabulary
 
 Rgb = npt.NDArray[np.uint8]

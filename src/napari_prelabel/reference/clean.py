@@ -12,13 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ..methods import pairs
-from ..values.errors import JobError
+from ..values.retrieval import Cleaning
 from ..values.steps import finish
 from ..values.vocabulary import key
 from .marks import CleaningHead, CleaningMarks
 from .metric import compared
 from .store import ReferenceSet
-from .values import REASONS, Cleaned, Cleaning, Label, Rows
+from .values import REASONS, Cleaned, Label, Rows
 
 Ints = npt.NDArray[np.int64]
 # Unit rows (n, e) of words in a text encoder.
@@ -58,7 +58,8 @@ def steps(held: ReferenceSet, settings: Cleaning, text: TextRows | None = None) 
     Yields (groups done, groups in all); returns what was done. Raises JobError for settings out
     of range.
     """
-    settings = _checked(settings)
+    if settings.similarity is None:
+        settings = replace(settings, similarity=pairs.SIMILARITY)
     labels = held.labels()
     left = _Pairs(*held.raw_pairs(), [])
     roots, of = roots_of(labels)
@@ -81,20 +82,6 @@ def steps(held: ReferenceSet, settings: Cleaning, text: TextRows | None = None) 
     cleaned = Cleaned(settings, abstract, synonyms, n_abstract, n_outliers, given)
     held.put_cleaning(_marks(held, labels, cleaned, left.gone, added))
     return cleaned
-
-
-def _checked(settings: Cleaning) -> Cleaning:
-    """The settings with every number told; JobError for one out of range."""
-    if settings.similarity is None:
-        settings = replace(settings, similarity=pairs.SIMILARITY)
-    assert settings.similarity is not None
-    if not 0 <= settings.drop <= 1:
-        raise JobError("drop", f"The share to drop must lie between 0 and 1, not {settings.drop}.")
-    if not -1 <= settings.similarity <= 1:
-        raise JobError(
-            "similarity", f"similarity must lie between -1 and 1, not {settings.similarity}."
-        )
-    return settings
 
 
 def roots_of(labels: Sequence[Label]) -> tuple[list[str], Ints]:

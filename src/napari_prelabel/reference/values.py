@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..values.errors import ImageError
+from ..values.retrieval import Cleaning
 
 Rows = npt.NDArray[np.float32]
 Box = tuple[int, int, int, int]
@@ -103,29 +104,6 @@ class Record:
     words: tuple[str, ...]
     dropped: tuple[tuple[str, str], ...]
     enabled: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Cleaning:
-    """Which cleaning steps run, and how (docs/methods/reme.md#cleaning).
-
-    abstract : delete the labels beyond the knee of the group sizes.
-    outliers : drop the `drop` share of every group farthest from its median centre ("fixed"), or
-        a share of 0 to 50% by the group's spread ("adaptive").
-    synonyms : reading of k_sim: the `k` best pairs of all ("global"), the `k` neighbours of every
-        root that are mutual and at least `similarity` alike ("neighbours"), or the best `k` percent
-        ("share").
-    similarity : None takes what suits the text model that compares the words.
-    keep : phrases and roots that no step may drop.
-    """
-
-    abstract: bool = False
-    outliers: Literal["off", "fixed", "adaptive"] = "fixed"
-    drop: float = 0.30
-    synonyms: Literal["off", "global", "neighbours", "share"] = "neighbours"
-    k: int = 30
-    similarity: float | None = None
-    keep: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -215,3 +215,81 @@ class Reference:
             description="Of its content; empty takes it as it is when the job runs.",
         ),
     ] = ""
+
+
+@settings("cleaning")
+class Cleaning:
+    """Which cleaning steps run over a set, and how (docs/methods/reme.md#cleaning).
+
+    The readings of k_sim: the `k` best pairs of all ("global"), the `k` neighbours of every root
+    that are mutual and at least `similarity` alike ("neighbours"), or the best `k` percent
+    ("share"). keep : phrases and roots that no step may drop.
+    """
+
+    abstract: Annotated[
+        bool,
+        Field(
+            title="Drop words that are too general",
+            description="Words that stand at very many segments tell nothing of any: those beyond "
+            "the knee of the group sizes are dropped.",
+        ),
+        Ask(),
+    ] = False
+    outliers: Annotated[
+        Literal["off", "fixed", "adaptive"],
+        Field(
+            title="Outliers",
+            description="Segments that look unlike the others of their class: a fixed share of "
+            "every class, or 0 to 50% by how mixed it is.",
+        ),
+        Ask(
+            words=(
+                "keep all",
+                "drop the farthest of every class",
+                "drop more where a class is mixed",
+            )
+        ),
+    ] = "fixed"
+    drop: Annotated[
+        float,
+        Field(ge=0, le=1, title="Share", description="Of every class that 'fixed' drops."),
+        Ask(0.05),
+    ] = 0.30
+    synonyms: Annotated[
+        Literal["off", "neighbours", "global", "share"],
+        Field(
+            title="Synonyms",
+            description="Words taken for the same where a text model finds them alike.",
+        ),
+        Ask(
+            words=(
+                "keep words apart", "words that mean nearly the same",
+                "the pairs nearest in meaning", "a share of all pairs",
+            )
+        ),
+    ] = "neighbours"  # fmt: skip
+    k: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=2**31 - 1,
+            title="How many",
+            description="Neighbours, pairs or percent, as the synonyms say (k_sim).",
+        ),
+        Ask(5),
+    ] = 30
+    similarity: Annotated[
+        float | None,
+        Field(
+            ge=-1,
+            le=1,
+            title="Alike from",
+            description="Least cosine of two words' meanings for 'neighbours'; none takes what "
+            "suits the text model that compares them.",
+        ),
+        Ask(0.05),
+    ] = None
+    keep: Annotated[
+        tuple[str, ...],
+        Field(title="Keep", description="Words that no step may drop."),
+    ] = ()

@@ -3,28 +3,19 @@
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QCheckBox, QWidget
+from qtpy.QtWidgets import QWidget
 
 from ...models.catalog import synonym_cosine
-from ..parts.pieces import Combo, Name, button, column, counted, label, row
-from ..parts.spins import Number, whole
+from ...values.declare import declared
+from ...values.retrieval import Cleaning
+from ..parts.pieces import Name, button, column, counted, label, row
+from ..parts.setting_field import SettingField
 from ..parts.table import Column, RowsView
 from .shelf import Overview
 
 if TYPE_CHECKING:
-    from ...reference.values import Cleaned, Cleaning
+    from ...reference.values import Cleaned
 
-OUTLIERS = {
-    "off": "keep all",
-    "fixed": "drop the farthest of every class",
-    "adaptive": "drop more where a class is mixed",
-}
-SYNONYMS = {
-    "off": "keep words apart",
-    "neighbours": "words that mean nearly the same",
-    "global": "the pairs nearest in meaning",
-    "share": "a share of all pairs",
-}
 HELP = "The segments stay as they are; cleaning only decides which of them count for which word."
 
 
@@ -39,23 +30,19 @@ class CleaningBox(QWidget):
         self._words_compared = True
         self._alike = synonym_cosine("")
         self.help = label(HELP, "muted")
-        self.abstract = QCheckBox("Drop words that are too general")
-        self.abstract.setToolTip("Words that stand at very many segments tell nothing of any")
+        self._fields = {
+            told.name: SettingField(told.name, told) for told in declared(Cleaning) if told.ask
+        }
+        native: dict[str, Any] = {name: field.native for name, field in self._fields.items()}
+        self.abstract, self.outliers = native["abstract"], native["outliers"]
+        self.drop = native["drop"]
+        self.synonyms, self.k = native["synonyms"], native["k"]
+        self.similarity = native["similarity"]
         self.words = RowsView("General words", (
             Column("keep", lambda _: "", "Tick a word that must stay", 6,
                    ticked=lambda w: w in self._keep),
             Column("dropped as too general", str, "These count for nothing"),
         ), most=5)  # fmt: skip
-        self.outliers = Combo("Segments that look unlike the others of their class")
-        self.outliers.offer([(text, name) for name, text in OUTLIERS.items()])
-        self.drop = Number(0.95, 0.05)
-        self.drop.setToolTip("Share of every class that is dropped, 0 to 0.95")
-        self.synonyms = Combo("Words taken for the same where a text model finds them alike")
-        self.synonyms.offer([(text, name) for name, text in SYNONYMS.items()])
-        self.k = whole(1, 10_000, 5)
-        self.k.setToolTip("How many neighbours, pairs or percent, as chosen above")
-        self.similarity = Number(1.0, 0.05)
-        self.similarity.setToolTip("Least likeness of two words' meanings, 0 to 1")
         self.told = label(selectable=True)
         self.apply = button("Clean the set", "Apply these settings; can be undone", self._ask)
         self._lay_out()
@@ -67,21 +54,24 @@ class CleaningBox(QWidget):
         self.show_set(None)
 
     def _lay_out(self) -> None:
-        self._drop_row = _boxed(Name("Share"), self.drop)
-        self._synonyms_row = _boxed(Name("Synonyms"), self.synonyms)
-        self._k_row = _boxed(Name("How many"), self.k)
-        self._alike_row = _boxed(Name("Alike from"), self.similarity)
+        self._drop_row = _boxed(self._name("drop"), self.drop)
+        self._synonyms_row = _boxed(self._name("synonyms"), self.synonyms)
+        self._k_row = _boxed(self._name("k"), self.k)
+        self._alike_row = _boxed(self._name("similarity"), self.similarity)
         rows = column(self, 0)
         rows.addWidget(self.help)
         rows.addWidget(self.abstract)
         rows.addWidget(self.words)
-        rows.addLayout(row(Name("Outliers"), self.outliers, stretch=1))
+        rows.addLayout(row(self._name("outliers"), self.outliers, stretch=1))
         rows.addWidget(self._drop_row)
         rows.addWidget(self._synonyms_row)
         rows.addWidget(self._k_row)
         rows.addWidget(self._alike_row)
         rows.addWidget(self.apply)
         rows.addWidget(self.told)
+
+    def _name(self, name: str) -> Name:
+        return Name(self._fields[name].told.title)
 
     def _fit(self, *_: Any) -> None:
         self._drop_row.setVisible(self.outliers.currentData() == "fixed")
@@ -99,32 +89,22 @@ class CleaningBox(QWidget):
 
     # The settings
 
-    def settings(self) -> "Cleaning":
+    def settings(self) -> Cleaning:
         """What the boxes say."""
-        from ...reference.values import Cleaning
+        said = {name: field.value for name, field in self._fields.items()}
+        said["similarity"] = self.similarity.value()  # 0 is a number here
+        if not self._words_compared:
+            said["synonyms"] = "off"
+        return Cleaning(**said, keep=tuple(sorted(self._keep)))
 
-        return Cleaning(
-            abstract=self.abstract.isChecked(),
-            outliers=self.outliers.currentData(),
-            drop=self.drop.value(),
-            synonyms=self.synonyms.currentData() if self._words_compared else "off",
-            k=self.k.value(),
-            similarity=self.similarity.value(),
-            keep=tuple(sorted(self._keep)),
-        )
-
-    def show_settings(self, settings: "Cleaning | None" = None) -> None:
+    def show_settings(self, settings: Cleaning | None = None) -> None:
         """Set the boxes; None: to what a new set starts with."""
-        from ...reference.values import Cleaning
-
         told = settings or Cleaning()
         self._keep = set(told.keep)
-        self.abstract.setChecked(told.abstract)
-        self.outliers.choose(told.outliers)
-        self.drop.setValue(told.drop)
-        self.synonyms.choose(told.synonyms)
-        self.k.setValue(told.k)
-        self.similarity.setValue(self._alike if told.similarity is None else told.similarity)
+        for name, field in self._fields.items():
+            field.value = getattr(told, name)
+        if told.similarity is None:
+            self.similarity.setValue(self._alike)
         self._fit()
 
     def show_set(self, overview: Overview | None) -> None:

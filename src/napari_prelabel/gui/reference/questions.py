@@ -17,8 +17,7 @@ from .why import image_named
 
 if TYPE_CHECKING:
     from ...engine.tasks import Evaluate, Explain, Learn, LearnCaptions
-    from ...reference.values import Cleaning
-
+    from ...values.retrieval import Cleaning
 Plane = tuple[int, ...]
 
 
