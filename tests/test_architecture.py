@@ -151,7 +151,7 @@ def test_a_floor_of_the_window_imports_those_below_it():
 @pytest.mark.parametrize(
     "module",
     ["napari_prelabel", "napari_prelabel.engine.pool", "napari_prelabel.models.catalog",
-     "napari_prelabel.models.fetch", "napari_prelabel.cli", "napari_prelabel.formats",
+     "napari_prelabel.cli", "napari_prelabel.formats",
      "napari_prelabel.reference.values", "napari_prelabel.reference.store",
      "napari_prelabel.reference.odd", "napari_prelabel.images.rgb",
      "napari_prelabel.values.presets", "napari_prelabel.annotation.annotation",
@@ -161,7 +161,7 @@ def test_a_floor_of_the_window_imports_those_below_it():
 def test_the_napari_process_never_imports_torch(module):
     code = (
         f"import sys, {module}; heavy = {{'torch', 'open_clip', 'transformers', 'diffusers', "
-        "'distributed', 'faiss'}; print(sorted(heavy & set(sys.modules)))"
+        "'huggingface_hub', 'distributed', 'faiss'}; print(sorted(heavy & set(sys.modules)))"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"

@@ -231,7 +231,7 @@ def test_models_are_listed_and_fetched(prelabel, monkeypatch):
     listed = prelabel("models", "list").stdout
     assert all(name in listed for name in catalog.BUNDLES)
     assert all(name in listed for name in shelf.names())
-    assert "Fetched models lie in" in listed
+    assert "Models are fetched to" in listed
     asked = []
 
     def fetched(name, on_bytes):

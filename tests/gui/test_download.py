@@ -5,6 +5,7 @@ import threading
 import pytest
 from qtpy.QtWidgets import QMessageBox
 
+from napari_prelabel.models import catalog
 from napari_prelabel.models import fetch as fetch_module
 from napari_prelabel.values.errors import Cancelled, ChecksumMismatch
 
@@ -31,7 +32,8 @@ def test_nothing_is_fetched_before_a_yes(box, monkeypatch):
     monkeypatch.setattr(fetch_module, "fetch", lambda *_, **__: pytest.fail("it was fetched"))
     box.fetcher.get.click()
     (text,) = asked
-    for fact in ("timm/vit_base_patch16_clip_224.openai", "598.6 MB", "MIT", NAME):
+    place = str(catalog.model_dir(NAME))
+    for fact in ("timm/vit_base_patch16_clip_224.openai", "598.6 MB", "MIT", place):
         assert fact in text
 
 

@@ -241,7 +241,7 @@ def test_encoders_say_what_they_need(monkeypatch, tmp_path):
     assert choice("texture").installed
     assert "346.3 MB to fetch. Licence: Apache-2.0" in choice("dinov2b").note
     assert fetchable("texture") is None
-    assert fetchable("dinov2b").folder == tmp_path / "dinov2b"
+    assert fetchable("dinov2b").folder == tmp_path / "models--facebook--dinov2-base"
 
 
 def test_a_clip_at_hand_is_an_encoder_too(monkeypatch, tmp_path):

@@ -79,14 +79,16 @@ def test_unknown_names_are_refused_with_the_known_ones():
 
 def test_folders_and_what_is_installed(monkeypatch, tmp_path):
     monkeypatch.setenv(catalog.HOME_VARIABLE, str(tmp_path))
-    assert catalog.model_dir("openai-vitb16") == tmp_path / "openai-vitb16"
+    repo = tmp_path / "models--timm--vit_base_patch16_clip_224.openai"
+    assert catalog.model_dir("openai-vitb16") == repo
     assert not catalog.installed("openai-vitb16")
     assert catalog.installed("vitb16-random")
     (tmp_path / "openai-vitb16").mkdir()
     (tmp_path / "openai-vitb16" / catalog.WEIGHTS).touch()
     assert catalog.installed("openai-vitb16")
+    assert catalog.model_dir("openai-vitb16") == tmp_path / "openai-vitb16"
     monkeypatch.delenv(catalog.HOME_VARIABLE)
-    assert catalog.model_dir("openai-vitb16").name == "openai-vitb16"
+    assert catalog.model_dir("openai-vitb16") == catalog.hub_cache() / repo.name
 
 
 def test_a_package_without_the_demo_model_says_so(monkeypatch):

@@ -20,7 +20,7 @@ app = typer.Typer(no_args_is_help=True, help="See which models there are, and fe
 @app.command("list")
 def list_models() -> None:
     """Which bundles and models there are, their size, licence and whether they are installed."""
-    from ..models.catalog import BUNDLES, model_dir
+    from ..models.catalog import BUNDLES, fetch_home
     from ..models.shelf import names, part
 
     table = _table("bundle", "CLIP", "diffusion", "recommended", "what")
@@ -34,9 +34,7 @@ def list_models() -> None:
         licence = model.licence.partition(";")[0].partition(",")[0]
         table.add_row(model.name, model.kind, _state(model), licence)
     screen.out.print(table)
-    screen.out.print(
-        f"Fetched models lie in {screen.plain(str(model_dir('openai-vitb16').parent))}"
-    )
+    screen.out.print(f"Models are fetched to {screen.plain(str(fetch_home()))}")
 
 
 def _table(*columns: str) -> Table:

@@ -1,9 +1,11 @@
 """MODELS and BUNDLES: what can be loaded, from where, under which licence. Loads no torch."""
 
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import platformdirs
 
@@ -23,6 +25,19 @@ _HALF = (0.5, 0.5, 0.5)
 
 _OPENAI = "MIT, OpenAI; the model card asks not to deploy it without testing it for the purpose"
 _LAION = "MIT, LAION; the model card asks not to deploy it without testing it for the purpose"
+
+
+class ModelEntry(Protocol):
+    """A row of any table of models."""
+
+    @property
+    def source(self) -> str: ...
+
+    @property
+    def files(self) -> tuple[str, ...]: ...
+
+    @property
+    def sha256(self) -> str | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +69,10 @@ class ClipEntry:
     std: tuple[float, float, float] = STD
     words: str | None = None
     synonyms: float = SIMILARITY
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        return (self.file,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,31 +240,67 @@ def bundle_of(name: str) -> Bundle:
 
 
 def model_dir(name: str) -> Path:
-    """Folder of a model's files: the sample data's, or one per model in `models_home`.
-
-    Raises FileFormatError when the sample data lacks the demo model.
-    """
-    return folder_of(name, entry_of(name).source)
+    """`folder_of` a CLIP. Raises FileFormatError when the sample data lacks the demo model."""
+    return folder_of(name, entry_of(name))
 
 
-def folder_of(name: str, source: str) -> Path:
-    """`model_dir` of a model of any table, by its name and source."""
-    if source == "sample":
+def folder_of(name: str, entry: ModelEntry) -> Path:
+    """Folder of a model's files; of one that is not here, what a fetch would write into."""
+    if entry.source == "sample":
         return sample_path("models", name)
-    return models_home() / name
+    here = (folder for folder in _places(name, entry.source) if is_whole(folder, entry))
+    return next(here, fetch_home() / repo_folder(entry.source))
+
+
+def is_whole(folder: Path, entry: ModelEntry) -> bool:
+    """Whether a folder holds all files of a model."""
+    return all(os.path.isfile(folder / file) for file in entry.files)
+
+
+def _places(name: str, source: str) -> Iterator[Path]:
+    """Folders in which a model may lie: one under its own name, as people copy them and earlier
+    versions fetched them, and what the hub's tools keep of its repository."""
+    yield models_home() / name
+    for cache in dict.fromkeys((fetch_home(), hub_cache())):
+        repo = cache / repo_folder(source)
+        with contextlib.suppress(OSError):
+            newest = (repo / "refs" / "main").read_text(encoding="utf-8")
+            yield repo / "snapshots" / newest
+        yield from sorted((repo / "snapshots").glob("*"))
+
+
+def repo_folder(source: str) -> str:
+    """What the hub's tools call a repository's folder in their cache."""
+    return "--".join(("models", *source.split("/")))
+
+
+def hub_cache() -> Path:
+    """Where the hub's tools keep models, by their own rules: their library is slow to import."""
+    given = [os.environ.get(name) for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE")]
+    user = os.path.join(os.environ.get("XDG_CACHE_HOME", "~/.cache"), "huggingface")
+    home = os.path.join(os.environ.get("HF_HOME", user), "hub")
+    return Path(os.path.expandvars(os.path.expanduser(next(filter(None, given), home))))
+
+
+def fetch_home() -> Path:
+    """Where models are fetched to: a folder that was chosen, else the cache of the hub's tools."""
+    return models_home() if _chosen() else hub_cache()
 
 
 # At most one: what `keep_models` was told last.
 _kept: list[Path] = []
 
 
-def models_home() -> Path:
-    """Where models lie: the environment variable PRELABEL_MODELS, for instance a folder that a
-    group shares; else what `keep_models` was told; else the user's data folder."""
+def _chosen() -> Path | None:
     home = os.environ.get(HOME_VARIABLE)
-    if home or _kept:
-        return Path(home) if home else _kept[0]
-    return platformdirs.user_data_path("napari-prelabel") / "models"
+    return Path(home) if home else next(iter(_kept), None)
+
+
+def models_home() -> Path:
+    """Where models lie under their own names: the environment variable PRELABEL_MODELS, for
+    instance a folder that a group shares; else what `keep_models` was told; else the user's data
+    folder."""
+    return _chosen() or platformdirs.user_data_path("napari-prelabel") / "models"
 
 
 def keep_models(folder: Path | None) -> None:
@@ -254,11 +309,14 @@ def keep_models(folder: Path | None) -> None:
 
 
 def installed(name: str) -> bool:
-    """Whether a model can be loaded without fetching anything."""
-    if entry_of(name).source == "random":
-        return True
+    """Whether a CLIP can be loaded without fetching anything."""
+    return is_here(name, entry_of(name))
+
+
+def is_here(name: str, entry: ModelEntry) -> bool:
+    """Whether a model of any table can be loaded without fetching anything."""
     try:
-        return (model_dir(name) / entry_of(name).file).is_file()
+        return entry.source == "random" or is_whole(folder_of(name, entry), entry)
     except FileFormatError:
         return False
 

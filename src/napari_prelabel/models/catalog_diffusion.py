@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..values.errors import FileFormatError, ModelError
-from .catalog import folder_of
+from ..values.errors import ModelError
+from .catalog import folder_of, is_here
 
 INDEX = "model_index.json"
 
@@ -23,6 +23,7 @@ class DiffusionEntry:
         alone.
     size : bytes to fetch, about; the exact number is asked for when fetching.
     variant : "fp16" where the repository's half-precision files are taken.
+    sha256 : of weights in one file, which these are not.
     """
 
     source: str
@@ -33,6 +34,7 @@ class DiffusionEntry:
     shape: str = ""
     size: int = 0
     variant: str = ""
+    sha256: str | None = None
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -118,16 +120,9 @@ def diffusion_entry(name: str) -> DiffusionEntry:
 
 def diffusion_dir(name: str) -> Path:
     """Folder of a diffusion model's files; raises FileFormatError without the sample data."""
-    return folder_of(name, diffusion_entry(name).source)
+    return folder_of(name, diffusion_entry(name))
 
 
 def diffusion_installed(name: str) -> bool:
     """Whether a diffusion model can be loaded without fetching anything."""
-    entry = diffusion_entry(name)
-    if entry.source == "random":
-        return True
-    try:
-        folder = diffusion_dir(name)
-    except FileFormatError:
-        return False
-    return all((folder / file).is_file() for file in entry.files)
+    return is_here(name, diffusion_entry(name))

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
-from ..values.errors import FileFormatError, ModelError
+from ..values.errors import ModelError
 from ..values.retrieval import ReME
-from .catalog import folder_of
+from .catalog import is_here
 
 TEXTURE = "texture"
 CLIP_PREFIX = "clip:"
@@ -157,10 +157,4 @@ def _row(table: Mapping[str, _Entry], name: str, what: str) -> _Entry:
 def folder_installed(name: str) -> bool:
     """Whether a model of these tables can be loaded without fetching anything."""
     entry = folder_entry(name)
-    if entry is None or entry.source == "random":
-        return entry is not None
-    try:
-        folder = folder_of(name, entry.source)
-    except FileFormatError:
-        return False
-    return all((folder / file).is_file() for file in entry.files)
+    return entry is not None and is_here(name, entry)

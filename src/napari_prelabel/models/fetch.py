@@ -1,32 +1,43 @@
-"""Fetch a model's weights: resumable, checked, cancellable. Loads no torch, unpickles nothing."""
+"""Fetch a model's weights into the cache of the model hub's tools; unpickles nothing.
+
+huggingface_hub asks, authorises, honours mirrors and offline mode, and files what came. The bytes
+themselves are received here: its own download keeps nothing of a file that was stopped, looks at
+its length alone, and tells of every ten megabytes.
+"""
 
 import contextlib
 import hashlib
-import http.client
 import os
-import urllib.error
-import urllib.parse
-import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from urllib.parse import urlsplit
 
 from filelock import FileLock, Timeout
+from huggingface_hub import get_hf_file_metadata, get_session, hf_hub_download, hf_hub_url
+from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
 
-from ..values.errors import Cancelled, ChecksumMismatch, ModelError
-from .catalog import HOME_VARIABLE, entry_of, folder_of, installed, model_dir
+from ..values.errors import Cancelled, ChecksumMismatch, ModelError, PrelabelError
+from .catalog import (
+    HOME_VARIABLE,
+    ModelEntry,
+    entry_of,
+    fetch_home,
+    folder_of,
+    is_here,
+    models_home,
+    repo_folder,
+)
 from .catalog_diffusion import DIFFUSIONS
 from .catalog_visual import folder_entry
 
 HUB_VARIABLE = "HF_ENDPOINT"  # the name that the hub's own tools read
-_SCHEMES = ("http", "https")
 _HUB = "https://huggingface.co"
-_BLOCK = 1 << 20
+_STEP = 1 << 20
 _TIMEOUT = 30.0
 _NOT_SATISFIABLE = 416
 _PARTIAL = 206
-_MOVES = 4
 _DATA = (".safetensors", ".json", ".txt")
 _HASHES = {64: "sha256", 40: "sha1"}
 
@@ -35,25 +46,18 @@ OnBytes = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """What the hub says of a file: its size in bytes (0 unknown) and its checksums, if it does.
+    """A file of a repository as the hub states it.
 
-    sha256 : hex, stated of large files.
-    git : hex SHA-1 that git gives the file, stated of small ones.
+    size : bytes, 0 unknown. checksum : hex SHA-256 of a large file, git's SHA-1 of a small one.
+    part, blob : where it grows, and where it lies once it is whole, in the hub's cache.
     """
 
+    file: str
+    url: str
     size: int
-    sha256: str | None
-    git: str | None = None
-
-
-class FolderLike(Protocol):
-    """A row of any table of models that lie as a folder of several files."""
-
-    @property
-    def source(self) -> str: ...
-
-    @property
-    def files(self) -> tuple[str, ...]: ...
+    checksum: str
+    part: Path
+    blob: Path
 
 
 def fetch(
@@ -61,132 +65,114 @@ def fetch(
     on_bytes: OnBytes = lambda _done, _total: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Path:
-    """Fetch a model of the catalogue into `model_dir(name)`; at once if it is there.
+    """Fetch the files of a model of the catalogue; at once if they are here.
 
     on_bytes : called with (bytes done, bytes in all), what an earlier try left included.
-    cancelled : asked about once per megabyte; what was fetched so far is kept.
-
-    Returns the weights' path, or the folder of a model of several files. Raises Cancelled,
-    ChecksumMismatch, or ModelError when the model is unknown, random, not a safetensors file, out
-    of reach, without a checksum, or being fetched by another process.
-    """
-    row = DIFFUSIONS.get(name) or folder_entry(name)
-    if row is not None:
-        return fetch_folder(name, row, on_bytes, cancelled)
-    entry = entry_of(name)
-    if entry.source == "random":
-        raise ModelError(name, f"{name} has random weights: there is nothing to fetch.")
-    path = model_dir(name) / entry.file
-    if installed(name):
-        return path
-    if path.suffix != ".safetensors":
-        raise ModelError(name, f"{path.name} of {name} is not a safetensors file: it is refused.")
-    url = hub_url(entry.source, entry.file)
-    host = _host(name, url)
-    copy = f"copy {entry.file} of {entry.source} to {path.parent}"
-    with _alone(name, path):
-        if installed(name):  # by the process that fetched it until now
-            return path
-        try:
-            remote = ask(url)
-            sha256 = entry.sha256 or remote.sha256
-            if sha256 is None:
-                raise ModelError(
-                    name,
-                    f"{host} states no checksum for {name}, so a damaged or exchanged file would "
-                    f"not be noticed: unset {HUB_VARIABLE}, or {copy} yourself.",
-                )
-            download(name, url, path, remote.size, sha256, on_bytes, cancelled)
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            raise ModelError(
-                name,
-                f"Cannot reach {host} for {name} ({_reason(error)}): try again later, or {copy}.",
-            ) from error
-    return path
-
-
-def fetch_folder(
-    name: str,
-    entry: FolderLike,
-    on_bytes: OnBytes = lambda _done, _total: None,
-    cancelled: Callable[[], bool] = lambda: False,
-) -> Path:
-    """Fetch all files of a model that are not there yet, each whole and checked, into its folder.
+    cancelled : asked at every piece that comes; what was fetched so far is kept.
 
     Large files are checked by the SHA-256 that the hub states of them, small ones by their git
-    checksum. Arguments and errors are those of `fetch`; returns the folder.
+    checksum. Returns the model's folder. Raises Cancelled, ChecksumMismatch, or ModelError when
+    the model is unknown, random, not data alone, out of reach, without a checksum, or being
+    fetched by another process.
     """
+    entry: ModelEntry = DIFFUSIONS.get(name) or folder_entry(name) or entry_of(name)
     if entry.source == "random":
         raise ModelError(name, f"{name} has random weights: there is nothing to fetch.")
-    folder = folder_of(name, entry.source)
     for file in entry.files:
         if not file.endswith(_DATA):
             raise ModelError(name, f"{file} of {name} can run code when loaded: it is refused.")
-    missing = [file for file in entry.files if not (folder / file).is_file()]
-    if not missing:
-        return folder
-    host = _host(name, hub_url(entry.source, missing[0]))
-    with _alone(name, folder / "folder"):
-        try:
-            remotes = {file: ask(hub_url(entry.source, file)) for file in missing}
-            total, before = sum(remote.size for remote in remotes.values()), 0
-            for file, remote in remotes.items():
-                told = _shifted(on_bytes, before, total)
-                _fetch_file(name, entry.source, folder, file, remote, told, cancelled)
-                before += remote.size
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            raise ModelError(
-                name,
-                f"Cannot reach {host} for {name} ({_reason(error)}): try again later, or copy "
-                f"{entry.source} to {folder}.",
-            ) from error
-    return folder
+    if is_here(name, entry):
+        return folder_of(name, entry)
+    repo = fetch_home() / repo_folder(entry.source)
+    with _alone(name, repo), _reached(name, entry.source):
+        remotes = (
+            [] if is_here(name, entry) else [_ask(name, entry, file, repo) for file in entry.files]
+        )
+        total, before = sum(remote.size for remote in remotes), 0
+        for remote in remotes:
+            if not remote.blob.exists():
+                _receive(name, remote, _shifted(on_bytes, before, total), cancelled)
+                _check(name, remote, cancelled)
+            with _disk(name, repo):
+                hf_hub_download(
+                    entry.source, remote.file, cache_dir=repo.parent, endpoint=_endpoint(name)
+                )
+            before += remote.size
+            on_bytes(before, total)
+    return folder_of(name, entry)
 
 
 def _shifted(on_bytes: OnBytes, before: int, total: int) -> OnBytes:
     return lambda done, _size: on_bytes(before + done, total)
 
 
-def _fetch_file(
-    name: str,
-    source: str,
-    folder: Path,
-    file: str,
-    remote: Remote,
-    on_bytes: OnBytes,
-    cancelled: Callable[[], bool],
-) -> None:
-    checksum = remote.sha256 or remote.git
-    if checksum is None:
-        raise ModelError(
-            name,
-            f"The hub states no checksum for {file} of {name}, so a damaged or exchanged file "
-            f"would not be noticed: unset {HUB_VARIABLE}, or copy {source} to {folder} yourself.",
-        )
-    if not (folder / file).is_file():  # another process may have fetched it until now
-        url = hub_url(source, file)
-        download(name, url, folder / file, remote.size, checksum, on_bytes, cancelled)
-
-
-def _host(name: str, url: str) -> str:
-    """The host of an address that HF_ENDPOINT may have made; ModelError when it is none."""
+def _endpoint(name: str) -> str:
+    """The hub's address; ModelError when HF_ENDPOINT holds none."""
+    endpoint = os.environ.get(HUB_VARIABLE) or _HUB
     with contextlib.suppress(ValueError):
-        parts = urllib.parse.urlsplit(url)
-        if parts.scheme in _SCHEMES and parts.hostname:
-            return parts.hostname
+        parts = urlsplit(endpoint)
+        if parts.scheme in ("http", "https") and parts.hostname:
+            return endpoint.rstrip("/")
     raise ModelError(
         name,
-        f"{HUB_VARIABLE} is {os.environ.get(HUB_VARIABLE)!r}, which is no address of a model hub: "
+        f"{HUB_VARIABLE} is {endpoint!r}, which is no address of a model hub: "
         "write it as https://host, or unset it.",
     )
 
 
+def _ask(name: str, entry: ModelEntry, file: str, repo: Path) -> Remote:
+    """Size and checksum of a file. Raises ModelError where the hub states none of its content,
+    ChecksumMismatch where the catalogue's is another."""
+    endpoint = _endpoint(name)
+    url = hf_hub_url(entry.source, file, endpoint=endpoint)
+    found = get_hf_file_metadata(url, timeout=_TIMEOUT, endpoint=endpoint)
+    checksum = (found.etag or "").lower()
+    if len(checksum) not in _HASHES or checksum.strip("0123456789abcdef"):
+        raise ModelError(
+            name,
+            f"{urlsplit(endpoint).hostname} states no checksum for {file} of {name}, so a damaged "
+            f"or exchanged file would not be noticed: unset {HUB_VARIABLE}, or "
+            f"{_copy(name, entry.source)} yourself.",
+        )
+    blob = repo / "blobs" / checksum
+    if entry.sha256 not in (None, checksum) and _HASHES[len(checksum)] == "sha256":
+        raise ChecksumMismatch(name, Path(file), str(entry.sha256), checksum)
+    part = blob.with_name(f"{checksum}.incomplete")
+    return Remote(file, url, found.size or 0, checksum, part, blob)
+
+
+def _copy(name: str, source: str) -> str:
+    return f"copy the files of {source} to {models_home() / name}"
+
+
 @contextlib.contextmanager
-def _alone(name: str, path: Path) -> Iterator[None]:
+def _reached(name: str, source: str) -> Iterator[None]:
+    """Turn what the network raises into a ModelError that names the way out."""
+    host = urlsplit(_endpoint(name)).hostname
+    try:
+        yield
+    except PrelabelError:
+        raise
+    except OfflineModeIsEnabled as error:
+        raise ModelError(
+            name,
+            f"HF_HUB_OFFLINE is set, so {name} is not fetched: unset it, or {_copy(name, source)}.",
+        ) from error
+    except Exception as error:  # httpx's errors have no base in common with Python's
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ModelError(
+            name,
+            f"Cannot reach {host} for {name} ({reason}): try again later, or "
+            f"{_copy(name, source)}.",
+        ) from error
+
+
+@contextlib.contextmanager
+def _alone(name: str, repo: Path) -> Iterator[None]:
     """Keep two processes from writing into one part; ModelError for the second."""
-    with _disk(name, path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path.with_name(path.name + ".lock"), timeout=0)
+    with _disk(name, repo):
+        (repo / "blobs").mkdir(parents=True, exist_ok=True)
+        lock = FileLock(repo / "prelabel.lock", timeout=0)
         try:
             lock.acquire()
         except Timeout as error:
@@ -202,145 +188,64 @@ def _alone(name: str, path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _disk(name: str, path: Path) -> Iterator[None]:
+def _disk(name: str, repo: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if error.errno is None:  # the network's
+            raise
         raise ModelError(
             name,
-            f"{path.parent} cannot be written ({error.strerror or error}): free some space, or "
+            f"{repo.parent} cannot be written ({error.strerror}): free some space, or "
             f"name another folder in the variable {HOME_VARIABLE}.",
         ) from error
 
 
-def hub_url(source: str, file: str) -> str:
-    """Address of a file of a repository on the model hub; HF_ENDPOINT names another hub."""
-    endpoint = os.environ.get(HUB_VARIABLE, _HUB).rstrip("/")
-    return f"{endpoint}/{source}/resolve/main/{urllib.parse.quote(file)}"
-
-
-def ask(url: str) -> Remote:
-    """Size and checksum of a file, from the headers of the hub's own answer.
-
-    The hub redirects large files to a store; only the redirecting answer carries the checksum,
-    so that redirection is not followed.
-    """
-    opener = urllib.request.build_opener(_Stay)
-    for _ in range(_MOVES):
-        if urllib.parse.urlsplit(url).scheme not in _SCHEMES:
-            raise ConnectionError("redirected to an address that is none of the web")
-        request = urllib.request.Request(url, method="HEAD")
-        try:
-            with opener.open(request, timeout=_TIMEOUT) as answer:
-                headers, size = answer.headers, answer.headers.get("Content-Length")
-        except urllib.error.HTTPError as error:
-            error.close()
-            if not 300 <= error.code < 400:
-                raise
-            headers, size = error.headers, error.headers.get("X-Linked-Size")
-            if size is None:  # the repository was renamed
-                url = urllib.parse.urljoin(url, headers.get("Location", ""))
-                continue
-        tag = (headers.get("X-Linked-Etag") or headers.get("ETag") or "").strip('W/"').lower()
-        known = _HASHES.get(len(tag)) if not tag.strip("0123456789abcdef") else None
-        return Remote(
-            int(size or 0), tag if known == "sha256" else None, tag if known == "sha1" else None
-        )
-    raise ConnectionError("redirected in a circle")
-
-
-def download(
-    name: str,
-    url: str,
-    path: Path,
-    size: int,
-    checksum: str,
-    on_bytes: OnBytes,
-    cancelled: Callable[[], bool],
-) -> None:
-    """Fetch `url` to `path` by way of `path`.part, going on where an earlier try stopped.
-
-    size : bytes expected, 0 unknown. checksum : hex SHA-256, or git's SHA-1 of the file.
-
-    Raises Cancelled, ChecksumMismatch (the part is deleted), OSError when the connection breaks
-    and ModelError when the disk refuses (the part is kept).
-    """
-    with _disk(name, path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    if not (size and part.exists() and part.stat().st_size == size):
-        _receive(name, url, part, size, on_bytes, cancelled)
-    found = _checksum(part, cancelled, _HASHES[len(checksum)])
-    if found != checksum:
-        part.unlink()
-        raise ChecksumMismatch(name, path, checksum, found)
-    part.replace(path)
-
-
-def _receive(
-    name: str,
-    url: str,
-    part: Path,
-    size: int,
-    on_bytes: OnBytes,
-    cancelled: Callable[[], bool],
-) -> None:
-    """Append what is missing of `url` to `part`."""
+def _receive(name: str, remote: Remote, on_bytes: OnBytes, cancelled: Callable[[], bool]) -> None:
+    """Append what is missing of a file to its part, going on where an earlier try stopped."""
+    part, size = remote.part, remote.size
     start = part.stat().st_size if part.exists() else 0
-    if size and start > size:  # left by another version of the file
+    if size and start == size:
+        return
+    if size and start > size:  # the disk's doing: the name is that of the content
         start = 0
-    headers = {"Range": f"bytes={start}-"} if start else {}
-    request = urllib.request.Request(url, headers=headers)
-    try:
-        answer = urllib.request.urlopen(request, timeout=_TIMEOUT)
-    except urllib.error.HTTPError as error:
-        error.close()
-        if error.code != _NOT_SATISFIABLE:
+    headers = build_hf_headers() | {"Accept-Encoding": "identity"}
+    if start:
+        headers["Range"] = f"bytes={start}-"
+    with get_session().stream("GET", remote.url, headers=headers, timeout=_TIMEOUT) as answer:
+        try:
+            hf_raise_for_status(answer)
+        except HfHubHTTPError:
+            if answer.status_code == _NOT_SATISFIABLE:
+                part.unlink()
             raise
-        part.unlink()
-        raise ConnectionError("the file has changed; start again") from error
-    with answer:
-        resumed = bool(start) and answer.status == _PARTIAL
-        done = start if resumed else 0
-        with part.open("ab" if resumed else "wb") as file:
+        resumed = bool(start) and answer.status_code == _PARTIAL
+        done = told = start if resumed else 0
+        with _disk(name, part.parents[1]), part.open("ab" if resumed else "wb", 0) as file:
             on_bytes(done, size)
-            while block := _read(answer):
+            for block in answer.iter_bytes():
                 if cancelled():
                     raise Cancelled
-                with _disk(name, part):
-                    file.write(block)
-                    file.flush()
+                file.write(block)
                 done += len(block)
-                on_bytes(done, size)
+                if done - told >= _STEP:
+                    told = done
+                    on_bytes(done, size)
     if size and done != size:
         raise ConnectionError(f"the connection broke after {done:,} of {size:,} bytes")
 
 
-def _read(answer: http.client.HTTPResponse) -> bytes:
-    try:
-        return answer.read(_BLOCK)
-    except http.client.IncompleteRead as error:  # newer Pythons; older ones just end
-        return error.partial
-
-
-def _checksum(path: Path, cancelled: Callable[[], bool], kind: str) -> str:
-    digest = hashlib.new(kind)
-    if kind == "sha1":  # git's name of a file is the hash of its size and content
-        digest.update(f"blob {path.stat().st_size}\0".encode())
-    with path.open("rb") as file:
-        while block := file.read(16 * _BLOCK):
+def _check(name: str, remote: Remote, cancelled: Callable[[], bool]) -> None:
+    """Let a part count as the file; ChecksumMismatch, and the part gone, where it is another."""
+    digest = hashlib.new(_HASHES[len(remote.checksum)])
+    if digest.name == "sha1":  # git's name of a file is the hash of its size and content
+        digest.update(f"blob {remote.part.stat().st_size}\0".encode())
+    with remote.part.open("rb") as file:
+        while block := file.read(16 * _STEP):
             if cancelled():
                 raise Cancelled
             digest.update(block)
-    return digest.hexdigest()
-
-
-def _reason(error: BaseException) -> str:
-    return str(getattr(error, "reason", None) or error) or type(error).__name__
-
-
-class _Stay(urllib.request.HTTPRedirectHandler):
-    """Turns a redirection into an HTTPError that carries the answer's headers."""
-
-    def redirect_request(self, *_args: object, **_kwargs: object) -> None:
-        return None
+    if digest.hexdigest() != remote.checksum:
+        remote.part.unlink()
+        raise ChecksumMismatch(name, Path(remote.file), remote.checksum, digest.hexdigest())
+    remote.part.replace(remote.blob)

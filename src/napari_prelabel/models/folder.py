@@ -36,7 +36,7 @@ def installed_folder(name: str, entry: FolderEntry) -> Path:
         raise ModelError(
             name, f"The model {name} is not installed: run 'prelabel models fetch {name}'."
         )
-    return folder_of(name, entry.source)
+    return folder_of(name, entry)
 
 
 def read_config(name: str, folder: Path, types: tuple[str, ...]) -> dict[str, Any]:

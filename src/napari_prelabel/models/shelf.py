@@ -55,7 +55,7 @@ def part(name: str) -> Part:
         if name in table:
             entry = table[name]
             here = diffusion_installed if kind == "diffusion" else folder_installed
-            folder = folder_of(name, entry.source)
+            folder = folder_of(name, entry)
             return Part(name, kind, entry.source, entry.licence, entry.size, folder, here(name))
     known = ", ".join([*BUNDLES, *names()])
     raise ModelError(name, f"There is no model {name!r}: choose one of {known}.")

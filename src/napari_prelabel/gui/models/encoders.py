@@ -94,7 +94,7 @@ def fetchable(name: str) -> Fetchable | None:
     entry, told = VISUALS.get(name), choice(name)
     if entry is None or not told.size:
         return None
-    folder = folder_of(name, entry.source)
+    folder = folder_of(name, entry)
     return Fetchable(name, told.title, entry.source, told.size, told.licence, folder,
                      told.installed)  # fmt: skip
 
