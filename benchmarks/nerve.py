@@ -18,13 +18,13 @@ import typer
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from torch import Tensor
 
-from napari_prelabel.engine import nerve as product_nerve
-from napari_prelabel.engine import score
+from napari_prelabel.engine.affinities import Affinities
 from napari_prelabel.engine.cache import Encodings
-from napari_prelabel.engine.encode import CachedClip, Queries
-from napari_prelabel.engine.nerve import Affinities
+from napari_prelabel.engine.encode import CachedClip
+from napari_prelabel.engine.labellers import base as alone
+from napari_prelabel.engine.labellers.nerve import evidence, walk
+from napari_prelabel.engine.reading import cosines
 from napari_prelabel.engine.samples import DataSet, Sample
 from napari_prelabel.engine.timing import Stopwatch
 from napari_prelabel.images.rgb import content_hash
@@ -99,18 +99,18 @@ class Trial:
         windows = bundle_of(models).windows
         layout = plan_layout(size, windows, self.clip.patch)
         pixels = cut(sample.image, layout, antialias=windows.antialias)
-        batches = encoder.windows(pixels, layout, self.base, None)
-        maps = score.Maps(torch.cat([score.base_maps(b, queries, layout) for b in batches]))
+        batches = encoder.windows(pixels, layout, self.base)
+        maps = torch.cat([cosines(b, queries, layout) for b in batches])
         job = Job(self.data.vocabulary, "base", self.base, models)
         scale = self.logit_scale or self.clip.logit_scale
-        alone = finish(score.decide_tiles(maps, queries, layout, job, scale))
-        self._keep(BASE_ALONE, sample, alone.ids)
+        labels = finish(alone.decide_tiles(maps, queries, layout, job, scale))
+        self._keep(BASE_ALONE, sample, labels.ids)
         for name, settings, graph in self._graphs(
             sample, Affinities(self.diffusion, Encodings(), watch)
         ):
-            evidence = product_nerve.evidence(maps, queries, layout, scale, graph.grid)
-            ids = self._walked(evidence, graph, replace(job, nerve=settings), queries, size, watch)
-            self._keep(name, sample, ids)
+            given = evidence(maps, queries, layout, scale, graph.grid)
+            one = replace(job, nerve=settings)
+            self._keep(name, sample, finish(walk(given, graph, one, queries, size, watch)).ids)
 
     def _graphs(self, sample: Sample, affinities: Affinities) -> Iterator[tuple[str, Nerve, Graph]]:
         name = content_hash(sample.image)
@@ -122,18 +122,6 @@ class Trial:
             start = self.settings["both"]
             rival = gaussian(graph.grid, SIGMA, radius=start.radius, like=graph.stencil)
             yield ISOTROPIC, start, rival
-
-    @staticmethod
-    def _walked(
-        evidence: Tensor,
-        graph: Graph,
-        job: Job,
-        queries: Queries,
-        size: tuple[int, int],
-        watch: Stopwatch,
-    ) -> npt.NDArray[np.uint16]:
-        labels = finish(product_nerve.label(evidence, graph, job, queries, size, watch))
-        return labels.ids
 
     def _keep(self, name: str, sample: Sample, ids: npt.NDArray[np.uint16]) -> None:
         count = len(self.data.vocabulary.classes)

@@ -23,7 +23,7 @@ from napari_prelabel.engine.accuracy import variants as variants_of
 from napari_prelabel.engine.cache import Encodings
 from napari_prelabel.engine.embed import Looker, embed
 from napari_prelabel.engine.encode import REME_TEMPLATES
-from napari_prelabel.engine.reme import Retriever
+from napari_prelabel.engine.retriever import Retriever
 from napari_prelabel.engine.samples import DataSet
 from napari_prelabel.engine.timing import Stopwatch
 from napari_prelabel.images.rgb import content_hash

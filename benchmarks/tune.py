@@ -6,7 +6,7 @@ all thresholds, and so do its refined maps: only purification, blending and deci
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -18,11 +18,14 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from napari_prelabel.engine import score
 from napari_prelabel.engine.cache import Encodings
-from napari_prelabel.engine.encode import Affinity, CachedClip, Queries
+from napari_prelabel.engine.encode import CachedClip, Queries
+from napari_prelabel.engine.labellers import base as alone
+from napari_prelabel.engine.labellers import freecp
+from napari_prelabel.engine.reading import cosines
 from napari_prelabel.engine.samples import DataSet, Sample
 from napari_prelabel.engine.timing import Stopwatch
+from napari_prelabel.methods.freecp import find
 from napari_prelabel.models.catalog import bundle_of
 from napari_prelabel.models.clip import Clip, load_clip, pick_device
 from napari_prelabel.models.windows import Layout, cut, plan_layout
@@ -81,7 +84,7 @@ class Tuner:
         # Encodings of one image are dropped with it: no later one can use them.
         encoder = CachedClip(self.clip, Encodings(), self._words, watch, lambda: False)
         queries = finish(encoder.queries(self.data.vocabulary))
-        told = finish(encoder.descriptions(self.data.vocabulary, queries))
+        told = finish(freecp.descriptions(encoder, self.data.vocabulary, queries))
         size = (sample.truth.shape[0], sample.truth.shape[1])
         for windows in self.grid.windows:
             layout = plan_layout(size, windows, self.clip.patch)
@@ -109,23 +112,21 @@ class Tuner:
     ) -> Iterator[tuple[FreeCP | None, LabelMap]]:
         """The base's labels, then those of all steps on it."""
         scale = job.logit_scale or self.clip.logit_scale
-        head0 = job.base == "gem" and job.freecp.gem_affinity == "head0"
-        affinity = Affinity("head0" if head0 else "mean", job.freecp.refinement)
-        batches = list(encoder.windows(pixels, layout, job.base, affinity))
-        plain = torch.cat([score.base_maps(batch, queries, layout) for batch in batches])
-        alone = replace(job, method="base")
-        yield None, finish(score.decide_tiles(score.Maps(plain), queries, layout, alone, scale))
-        pairs = [score.freecp_maps(batch, queries, layout, job, scale) for batch in batches]
+        batches = list(encoder.windows(pixels, layout, job.base))
+        plain = [cosines(batch, queries, layout) for batch in batches]
+        whole = torch.cat(plain)
+        yield None, finish(alone.decide_tiles(whole, queries, layout, job, scale))
+        near = [freecp.attention(batch, encoder, job) for batch in batches]
+        pairs = [freecp.maps(*both, queries, job, scale) for both in zip(plain, near, strict=True)]
         refined, p = (torch.cat(parts) for parts in zip(*pairs, strict=True))
         for steps in self.grid.steps():
-            job = replace(job, freecp=steps)
-            plan = score.plan_purification(refined, p, job)
+            plan = find(refined, p, steps)
             rows = None
             if plan.crops:
-                boxes = score.crop_boxes(plan, layout)
-                rows = finish(encoder.crops(pixels, boxes, job.base, False))
-            maps = score.Maps(plan.finish(rows, told))
-            yield steps, finish(score.decide_tiles(maps, queries, layout, job, scale))
+                boxes = freecp.crop_boxes(plan, layout)
+                rows = finish(freecp.crops(encoder, pixels, boxes, job.base, False))
+            maps = plan.finish(rows, told)
+            yield steps, finish(freecp.decide_tiles(maps, queries, layout, job.vocabulary))
 
     def rows(self) -> list[dict[str, Any]]:
         """One row per setting, in percent.

@@ -11,7 +11,7 @@ import torch
 from typer.testing import CliRunner
 
 from benchmarks import nerve
-from napari_prelabel.engine import run
+from napari_prelabel.engine import reading
 from napari_prelabel.engine.cache import Encodings
 from napari_prelabel.engine.engine import Engine
 from napari_prelabel.engine.samples import DataSet, Sample
@@ -67,7 +67,7 @@ def data():
 
 @pytest.fixture
 def small(monkeypatch, clip, data):
-    for module in (run, nerve):
+    for module in (reading, nerve):
         monkeypatch.setattr(module, "bundle_of", lambda _: BUNDLE)
     monkeypatch.setattr(diffusion, "load_diffusion", lambda *_: Painted())
     monkeypatch.setattr(nerve, "load_diffusion", lambda *_: Painted())

@@ -10,8 +10,8 @@ import torch
 from typer.testing import CliRunner
 
 from benchmarks import scribble as bench
+from napari_prelabel.engine.affinities import Affinities
 from napari_prelabel.engine.cache import Encodings
-from napari_prelabel.engine.nerve import Affinities
 from napari_prelabel.engine.samples import DataSet, Sample
 from napari_prelabel.engine.timing import Stopwatch
 from napari_prelabel.methods.scribble import DEFAULTS, propose

@@ -7,7 +7,7 @@ import time
 import numpy as np
 import torch
 
-from napari_prelabel.engine import nerve
+from napari_prelabel.engine.affinities import Affinities
 from napari_prelabel.engine.cache import Encodings
 from napari_prelabel.engine.engine import Engine
 from napari_prelabel.models.denoising import HeadMaps
@@ -41,4 +41,4 @@ class PaintedEngine(Engine):
 
     def affinities(self, bundle, precision, watch):
         del bundle, precision
-        return nerve.Affinities(Painted(), self._cache, watch)
+        return Affinities(Painted(), self._cache, watch)

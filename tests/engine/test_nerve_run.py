@@ -9,12 +9,12 @@ import torch
 from engine_steps import finish
 from small_models import small_clip
 
-from napari_prelabel.engine import run
+from napari_prelabel.engine import reading
+from napari_prelabel.engine.affinities import Affinities
 from napari_prelabel.engine.cache import Encodings
 from napari_prelabel.engine.encode import Queries
 from napari_prelabel.engine.engine import Engine
-from napari_prelabel.engine.nerve import Affinities, evidence
-from napari_prelabel.engine.score import Maps
+from napari_prelabel.engine.labellers.nerve import evidence
 from napari_prelabel.engine.timing import Stopwatch
 from napari_prelabel.methods.walk import Graph
 from napari_prelabel.models import diffusion
@@ -52,7 +52,7 @@ def model(monkeypatch):
     monkeypatch.setattr(diffusion, "load_diffusion", lambda *_: made)
     bundle = replace(bundle_of("demo"), diffusion="painted", windows=Windows(48, 32, 16))
     monkeypatch.setattr(
-        run, "bundle_of", lambda _: replace(bundle, methods=("base", "freecp", "nerve"))
+        reading, "bundle_of", lambda _: replace(bundle, methods=("base", "freecp", "nerve"))
     )
     return made
 
@@ -149,7 +149,7 @@ def test_the_evidence_is_the_best_name_s_share_of_all_words():
     owner = torch.tensor([0, 1, 0, 2])
     queries = Queries(torch.empty(4, 1), owner, n_classes=2)
     layout = Layout((40, 60), (4, 6), (4, 6), ((0,), (0,)), 1)
-    found = evidence(Maps(cosines), queries, layout, 30.0, (4, 6))
+    found = evidence(cosines, queries, layout, 30.0, (4, 6))
     p = (30.0 * cosines[0].double()).softmax(0).flatten(1)
     want = torch.stack([torch.maximum(p[0], p[2]), p[1]], 1)
     torch.testing.assert_close(found, want.float())
@@ -196,7 +196,7 @@ def test_freecp_can_take_the_diffusion_affinity(model):
 
 def test_a_bundle_without_a_diffusion_model_is_refused_by_name(monkeypatch):
     bare = replace(bundle_of("demo"), diffusion="")
-    monkeypatch.setattr(run, "bundle_of", lambda _: replace(bare, methods=("nerve",)))
+    monkeypatch.setattr(reading, "bundle_of", lambda _: replace(bare, methods=("nerve",)))
     with pytest.raises(JobError, match="has no diffusion model"):
         result(engine(), job())
 

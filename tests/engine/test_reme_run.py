@@ -10,7 +10,7 @@ from engine_steps import finish as steps_and_result
 
 from napari_prelabel.engine.cache import Encodings
 from napari_prelabel.engine.engine import Engine
-from napari_prelabel.engine.reme import _answered
+from napari_prelabel.engine.retriever import _answered
 from napari_prelabel.engine.tasks import Explain
 from napari_prelabel.methods import reme
 from napari_prelabel.methods.segments import Segments
@@ -196,7 +196,7 @@ def test_segments_are_compared_where_the_models_run(engine, tmp_path, monkeypatc
 
 
 def test_many_answers_are_not_kept(engine, tmp_path, monkeypatch):
-    monkeypatch.setattr("napari_prelabel.engine.reme._KEPT_BYTES", 0)
+    monkeypatch.setattr("napari_prelabel.engine.retriever._KEPT_BYTES", 0)
     made = colour_set(tmp_path / "set", [("rose", RED), ("leaf", GREEN)])
     for words in ("rose", "leaf", "leaf\nrose"):
         finish(engine.run(job(made.folder, words), halves(RED, GREEN)))
@@ -222,7 +222,7 @@ def test_an_explanation_of_a_region_is_of_what_was_run(engine, tmp_path):
 def test_places_are_those_of_the_whole_image(engine, tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(
-        "napari_prelabel.engine.reme.with_position",
+        "napari_prelabel.engine.retriever.with_position",
         lambda rows, boxes, size: seen.append((boxes, size)) or rows,
     )
     made = colour_set(tmp_path / "set", [("rose", RED), ("leaf", GREEN)])

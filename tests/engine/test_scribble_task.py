@@ -13,7 +13,7 @@ import torch
 from engine_steps import finish
 from painted_engine import Painted, PaintedEngine
 
-from napari_prelabel.engine import run, scribble
+from napari_prelabel.engine import scribble
 from napari_prelabel.engine.engine import Engine
 from napari_prelabel.engine.pool import Pool
 from napari_prelabel.engine.tasks import (
@@ -24,6 +24,7 @@ from napari_prelabel.engine.tasks import (
     Unread,
     reach_of,
 )
+from napari_prelabel.engine.timing import Stopwatch
 from napari_prelabel.images.rgb import content_hash
 from napari_prelabel.models.catalog import bundle_of
 from napari_prelabel.values.errors import Cancelled, ImageError, JobError, ModelError, WorkerDied
@@ -84,7 +85,7 @@ def test_a_stroke_takes_its_object_and_the_image_is_read_once(engine):
 
 
 def test_a_run_of_nerve_before_leaves_its_graph_to_the_scribble(engine):
-    engine.affinities(bundle_of("demo"), "float32", run.Stopwatch(torch.device("cpu"))).graph(
+    engine.affinities(bundle_of("demo"), "float32", Stopwatch(torch.device("cpu"))).graph(
         IMAGE, NAME, Nerve(alpha=0.3, steps=4)
     )
     do(engine, ReadImage(IMAGE, nerve=Nerve()))

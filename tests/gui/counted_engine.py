@@ -5,10 +5,10 @@ A line goes to the file PRELABEL_PASSES for every image that the diffusion model
 
 import os
 
-from napari_prelabel.engine import nerve
+from napari_prelabel.engine.affinities import Affinities
 from napari_prelabel.engine.engine import Engine
 
-_attention = nerve.Affinities._attention
+_attention = Affinities._attention
 
 
 def _counted(self, image, settings):
@@ -17,7 +17,7 @@ def _counted(self, image, settings):
     return _attention(self, image, settings)
 
 
-nerve.Affinities._attention = _counted
+Affinities._attention = _counted
 
 
 class CountedEngine(Engine):

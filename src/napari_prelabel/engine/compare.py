@@ -16,7 +16,7 @@ from ..values.metrics import Absent
 from ..values.vocabulary import IGNORE, UNLABELLED
 from .accuracy import ImageRunner, Variant, figures_of, measure
 from .evaluation import own_images, truth_of
-from .reme import some
+from .retriever import some
 from .samples import Sample
 from .tasks import Reviewed
 

@@ -45,7 +45,7 @@ def explain(
     if not (top <= y < bottom and left <= x < right):
         raise ImageError(f"The point ({y}, {x}) was not labelled: click inside the region.")
     part = image[top:bottom, left:right]
-    found = yield from engine.retriever(task.job, watch).explain(
+    found: Explanation = yield from engine.retriever(task.job, watch).explain(
         part,
         content_hash(part),
         task.job.vocabulary,

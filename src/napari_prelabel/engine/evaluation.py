@@ -18,7 +18,7 @@ from ..values.metrics import bootstrap
 from ..values.retrieval import Reference
 from ..values.vocabulary import IGNORE, UNLABELLED, Vocabulary
 from .learn import storable
-from .reme import Retriever, some
+from .retriever import Retriever, some
 from .run import ImageEngine
 from .tasks import Evaluate, Evaluation, EvaluationRow, Reviewed
 from .timing import Stopwatch

@@ -8,19 +8,26 @@ tile.
 
 import math
 import threading
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ..methods.threads import one_blas_thread
 from ..models.windows import Layout, axis_matrix
+from ..values.job import Progress
+from ..values.labels import Ids, LabelMap
+from ..values.vocabulary import Vocabulary
 
 # Bytes of one tile of scores.
 _TILE = 1 << 22
+_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,6 +59,10 @@ class Tile:
         """`scores` in memory that the next call of this thread with this name writes again."""
         left, right = self.left.to(self.patches), self.right.to(self.patches)
         return _spread(self.patches, left, right, scratch, name)
+
+
+# A tile of the image, and ids, score and second-best class in it.
+Decided = tuple[Tile, tuple[Ids, npt.NDArray[Any], Ids]]
 
 
 class Scratch(threading.local):
@@ -111,6 +122,37 @@ class Blend:
                 yield Tile(ys, xs, channels, part, left, right)
 
 
+def together(
+    tiles: Iterator[Decided], layout: Layout, vocabulary: Vocabulary
+) -> Generator[Progress, None, LabelMap]:
+    """The label map that decided tiles make."""
+    ids = np.zeros(layout.size, np.uint16)
+    score = np.zeros(layout.size, np.float16)
+    runner_up = np.zeros(layout.size, np.uint16)
+    for tile, found in tiles:
+        place = (tile.rows, tile.columns)
+        ids[place], score[place], runner_up[place] = found
+        if tile.columns.stop == layout.size[1]:
+            yield Progress("decide", tile.rows.stop, layout.size[0])
+    return LabelMap(ids, score, runner_up, vocabulary)
+
+
+def ahead(decided: Callable[[_Item], Decided], tiles: Iterable[_Item]) -> Iterator[Decided]:
+    """Blend and decide several tiles at a time, each in one thread; in their order.
+
+    Threads of their own for every product would wait for each other, busily.
+    """
+    threads = torch.get_num_threads()
+    waiting: deque[Future[Decided]] = deque()
+    with one_blas_thread(), ThreadPoolExecutor(threads) as pool:
+        for tile in tiles:
+            waiting.append(pool.submit(decided, tile))
+            if len(waiting) > threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
 def tile_size(channels: int, height: int, width: int) -> tuple[int, int]:
     """(rows, columns) of a tile of scores that fits into a few megabytes."""
     area = max(64, _TILE // (4 * max(1, channels)))
@@ -145,7 +187,7 @@ def _spread(part: Tensor, left: Tensor, right: Tensor, scratch: Scratch, name: s
     """Scores (K, rows, columns) of patches (y, x, K); `left` and `right` lead to the pixels.
 
     Columns first: few rows of patches lie below a tile, so the large product is the cheap one.
-    On a processor NumPy multiplies, which can be kept to one thread (`score.ahead`).
+    On a processor NumPy multiplies, which can be kept to one thread (`ahead`).
     """
     rows, columns, (y, _, k) = len(left), len(right), part.shape
     if part.device.type == "cpu":

@@ -49,7 +49,7 @@ def learn(
     started = time.perf_counter()
     yield Progress("models", 0, 1)
     with watch.time("load"):
-        looker = engine.looker(task.encoder, None, watch)
+        looker = engine.looker(task.encoder, watch)
     with learning(engine, task, looker) as held:
         learner = Learner(held, looker, task.author, task.licence)
         for done in range(len(task.pairs)):

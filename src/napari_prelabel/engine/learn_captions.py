@@ -45,9 +45,9 @@ def learn_captions(
     yield Progress("models", 0, 1)
     model = bundle_of(task.bundle).clip
     with watch.time("load"):
-        looker = engine.looker(task.encoder, None, watch)
+        looker = engine.looker(task.encoder, watch)
         seen = CROPS_PREFIX if task.crops else CLIP_PREFIX
-        placer = engine.looker(seen + model, None, watch)
+        placer = engine.looker(seen + model, watch)
     texts = engine.text_rows(model, PRECISION)
 
     def words(phrases: Sequence[str]) -> Rows:

@@ -1,10 +1,15 @@
 """METHODS: what each method is and needs, as a table. NumPy only: napari's process reads it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from ...values.job import FreeCP, Job, Nerve, ReME
+from ...values.job import FreeCP, Job, Nerve, Progress, ReME
+from ...values.labels import LabelMap
+
+if TYPE_CHECKING:
+    from ..desk import Desk
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,19 @@ class Method:
     applies: frozenset[str]
     field: str = ""
     settings: Any = None
+
+
+class Labeller(Protocol):
+    """How a method does its work, in two steps; the module of this package that bears its name.
+
+    see : the image through the models, kept by pixels and models, tile by tile where it is large.
+    label : the job's words against what was seen; changed words start here. The map's record and
+        notices say what is the method's own; the engine adds the rest.
+    """
+
+    def see(self, job: Job, desk: "Desk") -> Generator[Progress, None, Any]: ...
+
+    def label(self, job: Job, seen: Any, desk: "Desk") -> Generator[Progress, None, LabelMap]: ...
 
 
 _CLIP = frozenset({"base", "logit_scale", "windows", "precision"})
@@ -93,3 +111,8 @@ METHODS: Mapping[str, Method] = {
 def needs(job: Job) -> Needs:
     """What must be there before this job can run; the dock, the command line and the engine ask."""
     return METHODS[job.method].needs(job)
+
+
+def labeller(job: Job) -> Labeller:
+    """What sees and labels for this job; loads the models' libraries."""
+    return cast(Labeller, import_module(f".{job.method}", __name__))

@@ -1,16 +1,11 @@
-"""NERVE in the engine: CLIP's evidence carried along the diffusion model's affinity.
-
-docs/methods/nerve.md#steps
+"""What the diffusion model sees as one thing, for NERVE, FreeCP and scribbles: graphs of images.
 
 The attention of an image is kept, and the graph that settings make of it: another word costs a
 walk, another setting of the graph a fraction of the diffusion model's pass.
 """
 
-from collections.abc import Callable, Generator, Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,13 +13,8 @@ from ..images.rgb import Rgb
 from ..methods import freecp, nerve
 from ..methods.walk import Graph
 from ..models.windows import Layout
-from ..values.job import Job, Nerve, Progress
-from ..values.labels import LabelMap, decide
-from ..values.settings import Wording
-from . import score
+from ..values.settings import Nerve, Wording
 from .cache import Encodings, Entry, cache_key
-from .encode import Queries, stop_if
-from .layout import Blend, Scratch, Tile
 from .timing import Stopwatch
 
 if TYPE_CHECKING:
@@ -83,21 +73,6 @@ class Affinities:
         }
 
 
-def evidence(
-    maps: score.Maps, queries: Queries, layout: Layout, scale: float, grid: tuple[int, int]
-) -> Tensor:
-    """G (N, C) on the graph's grid from cosines of all windows (step A)."""
-    small = replace(layout, size=grid)
-    # A token's classes lie side by side in memory, as the tiles and G have them.
-    p = maps.scores.new_empty(*grid, queries.n_classes).permute(2, 0, 1)
-    for tile in Blend(small).tiles(maps.scores):
-        found = freecp.class_probability(
-            tile.scores[None] * scale, queries.owner, queries.n_classes
-        )[0]
-        p[:, tile.rows, tile.columns] = found[: queries.n_classes]
-    return nerve.node_labels(p, grid)
-
-
 def window_affinity(
     graph: Graph, layout: Layout, first: int, count: int, wording: Wording
 ) -> Tensor:
@@ -114,41 +89,3 @@ def window_affinity(
         attention = nerve.attention_on(graph, layout.grid, window)
         parts.append(freecp.affinity(attention[None], wording=wording, prefix=0))
     return torch.cat(parts)
-
-
-def label(
-    labels: Tensor,
-    graph: Graph,
-    job: Job,
-    queries: Queries,
-    size: tuple[int, int],
-    watch: Stopwatch,
-    cancelled: Callable[[], bool] = lambda: False,
-) -> Generator[Progress, None, LabelMap]:
-    """Walk, read out and decide (steps E and F).
-
-    labels : (N, C), G. size : (H, W) of the image in pixels. cancelled : asked before every step.
-    """
-    settings = job.nerve
-    yield Progress("walk", 0, 1)
-    with watch.time("walk"):
-        walked = nerve.nerve(labels, graph, settings, lambda: stop_if(cancelled))
-        maps = nerve.class_maps(walked, labels, graph.grid, settings, background=queries.background)
-    whole = Layout(size, graph.grid, graph.grid, ((0,), (0,)), 1)
-    tiles = _decided(Blend(whole), maps, queries, settings)
-    return (yield from score.together(tiles, whole, job.vocabulary))
-
-
-def _decided(
-    blend: Blend, maps: Tensor, queries: Queries, settings: Nerve
-) -> Iterator[score.Decided]:
-    scratch = Scratch()
-
-    def decided(tile: Tile) -> score.Decided:
-        scores = tile.scores_in(scratch)
-        background = None
-        if queries.background:
-            background = np.asarray(nerve.background_score(scores, settings).cpu())
-        return tile, decide(scores.cpu().numpy(), background)
-
-    return score.ahead(decided, blend.tiles(maps[None]))

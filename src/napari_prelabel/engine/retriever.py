@@ -1,4 +1,4 @@
-"""ReME in the engine: segments of an image answered by a reference set.
+"""Retriever: segments of an image answered by a reference set; ReME and the tasks on sets ask it.
 
 docs/methods/reme.md#retrieval
 """
@@ -94,25 +94,27 @@ class Retriever:
         self._looker.timed(watch)
         return self
 
-    def steps(
+    def look(self, image: Rgb, name: str, settings: ReME) -> Generator[Progress, None, Look]:
+        """Segments of an image (H, W, 3) uint8 and their rows; name : its content hash."""
+        return (yield from self._looker.look(image, name, settings.proposals))
+
+    def decide(
         self,
-        image: Rgb,
-        name: str,
+        look: Look,
         vocabulary: Vocabulary,
         settings: ReME,
-        without: Container[str] = (),
-        frame: Frame | None = None,
+        without: Container[str],
+        frame: Frame,
     ) -> Generator[Progress, None, LabelMap]:
-        """Label an image (H, W, 3) uint8; name : its content hash.
+        """Label an image that was looked at.
 
-        without : hashes of images whose references must not answer; the image's own never do.
+        without : hashes of images whose references must not answer, as the image's own.
         frame : where it lies in a larger image, whose places the set compares.
         """
-        look = yield from self._looker.look(image, name, settings.proposals)
-        answers = self.answers(vocabulary, settings, _Both(without, name))
+        answers = self.answers(vocabulary, settings, without)
         yield Progress("retrieve", 0, 1)
         with self._watch.time("retrieve"):
-            shares = self.shares(look, frame or _whole(image), answers, settings)
+            shares = self.shares(look, frame, answers, settings)
         yield Progress("decide", 0, 1)
         with self._watch.time("decide"):
             return _decided(shares, look.segments, vocabulary, _notices(answers, self.references))
@@ -125,8 +127,10 @@ class Retriever:
         settings: ReME,
         without: Container[str] = (),
     ) -> LabelMap:
-        """`steps`, run to their end."""
-        return finish(self.steps(image, name, vocabulary, settings, without))
+        """Label a whole image by itself; its own references never answer."""
+        look = finish(self.look(image, name, settings))
+        both = _Both(without, name)
+        return finish(self.decide(look, vocabulary, settings, both, _whole(image)))
 
     def shares(self, look: Look, frame: Frame, answers: Answers, settings: ReME) -> Rows:
         """(count, C + 1) float32 shares of the classes and of none of them in every segment."""
@@ -169,8 +173,8 @@ class Retriever:
         without: Container[str] = (),
         frame: Frame | None = None,
     ) -> Generator[Progress, None, Explanation]:
-        """Which references caused the label of the pixel at `point` (y, x); the rest as `steps`."""
-        look = yield from self._looker.look(image, name, settings.proposals)
+        """Which references caused the label of the pixel at `point` (y, x); else as `decide`."""
+        look = yield from self.look(image, name, settings)
         answers = self.answers(vocabulary, settings, _Both(without, name))
         yield Progress("retrieve", 0, 1)
         frame = frame or _whole(image)
