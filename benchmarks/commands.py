@@ -55,7 +55,6 @@ def accuracy(
 ) -> None:
     """mIoU, pixel accuracy, boundary F and pixels to fix, all in percent, with intervals."""
     from napari_prelabel.engine import accuracy as measure
-    from napari_prelabel.engine.labellers import METHODS
     from napari_prelabel.jobs import choose, job_with
     from napari_prelabel.models.catalog import bundle_of
     from napari_prelabel.values.metrics import ABSENT
@@ -74,7 +73,7 @@ def accuracy(
     for name in wanted:
         choose("base", name, bundle.bases)
     scenes = load_synthetic(split, limit)
-    diffusion = any(METHODS[v.method].needs(v).diffusion for v in chosen.values())
+    diffusion = any(v.needs.diffusion for v in chosen.values())
     screen.check_models(models, diffusion)
     job = job_with(
         scenes.vocabulary, {"models": models, "precision": precision}, reference=reference

@@ -16,6 +16,7 @@ from .values import presets
 from .values.declare import changed, said
 from .values.errors import FileFormatError, JobError
 from .values.job import Job, Reference
+from .values.methods import METHODS
 from .values.vocabulary import Vocabulary, key
 
 DEFAULT_MODELS = "demo"
@@ -141,9 +142,7 @@ def job_with(
     settings : by their dotted names, "nerve.alpha"; texts are read as what the setting takes.
     """
     given: dict[str, Any] = {
-        k: said(Job, k, v) if isinstance(v, str) else v
-        for k, v in settings.items()
-        if v is not None
+        k: _said(k, v) if isinstance(v, str) else v for k, v in settings.items() if v is not None
     }
     if reference is not None:
         held = ReferenceSet.open(reference)
@@ -169,7 +168,28 @@ def _with(job: Job, given: Mapping[str, Any]) -> Job:
     if job.windows is None and any(name.startswith("windows.") for name in given):
         models = given.get("models", job.models)
         job = replace(job, windows=bundle_of(models).windows)
-    return changed(job, given)
+    ours = {name: value for name, value in given.items() if _other(name) is None}
+    others = {name: value for name, value in given.items() if name not in ours}
+    job = changed(job, ours)
+    for name in others:
+        method = name.partition(".")[0]
+        if method != job.method:
+            raise JobError(name, f"{name} is a setting of the method {method}, not {job.method}.")
+    told = {name.partition(".")[2]: value for name, value in others.items()}
+    return replace(job, other=changed(job.other, told)) if told else job
+
+
+def _other(name: str) -> Any:
+    """The class of settings that a dotted name is one of, where no field of a Job holds them."""
+    method, _, inside = name.partition(".")
+    row = METHODS[method] if inside and method in METHODS else None
+    return type(row.settings) if row is not None and not row.field else None
+
+
+def _said(name: str, text: str) -> Any:
+    """What was typed for a setting by its dotted name."""
+    kind = _other(name)
+    return said(Job, name, text) if kind is None else said(kind, name.partition(".")[2], text)
 
 
 def with_channels(job: Job, text: str | None) -> Job:

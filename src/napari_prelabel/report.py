@@ -26,6 +26,7 @@ from .values.bases import ABOUT
 from .values.faults import ends_all, sentence_of
 from .values.job import Job, Reference
 from .values.labels import Ids, LabelMap
+from .values.methods import METHODS
 from .values.metrics import confusion, miou, pixel_accuracy
 from .values.steps import finish
 from .values.vocabulary import Vocabulary
@@ -76,6 +77,8 @@ class Results:
     failed: dict[str, str] = field(default_factory=dict)
 
     def title(self, method: str) -> str:
+        if method not in _TITLES:
+            return METHODS[method].title
         return _TITLES[method].format(base=ABOUT[self.base].title)
 
 
@@ -141,7 +144,7 @@ def _every_method(
     done = []
     for method in methods:
         yield sample.name, method
-        job = replace(start, method=method)  # type: ignore[arg-type]
+        job = replace(start, method=method)
         done.append(_run(runner, job, sample))
         _write(done[-1], folder)
     return done

@@ -32,7 +32,6 @@ BUNDLE = replace(
     bundle_of("demo"),
     diffusion="painted",
     windows=Windows(32, 16, 8),
-    methods=("base", "freecp", "nerve"),
     base="sclip",
 )
 

@@ -51,9 +51,7 @@ def model(monkeypatch):
     made = Painted()
     monkeypatch.setattr(diffusion, "load_diffusion", lambda *_: made)
     bundle = replace(bundle_of("demo"), diffusion="painted", windows=Windows(48, 32, 16))
-    monkeypatch.setattr(
-        reading, "bundle_of", lambda _: replace(bundle, methods=("base", "freecp", "nerve"))
-    )
+    monkeypatch.setattr(reading, "bundle_of", lambda _: bundle)
     return made
 
 
@@ -196,9 +194,11 @@ def test_freecp_can_take_the_diffusion_affinity(model):
 
 def test_a_bundle_without_a_diffusion_model_is_refused_by_name(monkeypatch):
     bare = replace(bundle_of("demo"), diffusion="")
-    monkeypatch.setattr(reading, "bundle_of", lambda _: replace(bare, methods=("nerve",)))
-    with pytest.raises(JobError, match="has no diffusion model"):
+    monkeypatch.setattr(reading, "bundle_of", lambda _: bare)
+    with pytest.raises(JobError, match="cannot do nerve: choose base or freecp or reme"):
         result(engine(), job())
+    with pytest.raises(JobError, match="has no diffusion model"):
+        result(engine(), job(method="freecp", freecp=FreeCP(source="diffusion")))
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 300), (20, 20)])

@@ -5,7 +5,6 @@ from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtGui import QWheelEvent
 from qtpy.QtWidgets import QApplication
 
-from napari_prelabel.engine.labellers import METHODS
 from napari_prelabel.gui.models import recent_sets
 from napari_prelabel.gui.prelabel.method_box import MethodBox
 from napari_prelabel.gui.prelabel.method_fields import asked, value_of
@@ -20,6 +19,7 @@ from napari_prelabel.values.job import (
     ReME,
     Windows,
 )
+from napari_prelabel.values.methods import METHODS
 from napari_prelabel.values.vocabulary import Vocabulary
 
 from gui_steps import wait  # isort: skip

@@ -15,7 +15,8 @@ from napari_prelabel.models.catalog import BUNDLES, MODELS
 from napari_prelabel.models.catalog_diffusion import DIFFUSIONS
 from napari_prelabel.models.clip import load_clip
 from napari_prelabel.values.errors import FileFormatError, ModelError
-from napari_prelabel.values.job import BASES, METHODS, Windows
+from napari_prelabel.values.job import BASES, Windows
+from napari_prelabel.values.methods import METHODS
 
 
 def test_importing_the_tables_loads_no_torch():

@@ -101,14 +101,12 @@ def evaluate(
 
 def _check(chosen: Mapping[str, Any], models: str, reference: Path | None) -> None:
     """Fail before anything is read when a method lacks its models or its set; all are told."""
-    from ..engine.labellers import METHODS
     from ..values.errors import PrelabelError
 
     faults: dict[str, PrelabelError] = {}
     for name, variant in chosen.items():
-        diffusion = METHODS[variant.method].needs(variant).diffusion
         try:
-            _check_one(name, variant.method, diffusion, models, reference)
+            _check_one(name, variant, models, reference)
         except PrelabelError as fault:
             faults.setdefault(str(fault), fault)
     for sentence in list(faults)[:-1]:
@@ -117,20 +115,18 @@ def _check(chosen: Mapping[str, Any], models: str, reference: Path | None) -> No
         raise last
 
 
-def _check_one(
-    name: str, method: str, diffusion: bool, models: str, reference: Path | None
-) -> None:
+def _check_one(name: str, variant: Any, models: str, reference: Path | None) -> None:
     from ..models.catalog import bundle_of
     from ..values.errors import JobError
 
-    bundle = bundle_of(models)
-    if method not in bundle.methods or (diffusion and not bundle.diffusion):
+    bundle, needs = bundle_of(models), variant.needs
+    if variant.method not in bundle.methods or (needs.diffusion and not bundle.diffusion):
         raise JobError("method", f"The models {models!r} cannot do {name}: choose other models.")
-    if method != "reme":
-        screen.check_models(models, diffusion)
-    elif reference is None:
-        raise JobError("reference", "reme answers from a reference set: give it by --reference.")
-    else:
+    if needs.clip:
+        screen.check_models(models, needs.diffusion)
+    if needs.reference and reference is None:
+        raise JobError("reference", f"{name} answers from a reference set: give it by --reference.")
+    if needs.reference and reference is not None:
         screen.check_set(reference)
 
 

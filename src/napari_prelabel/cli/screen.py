@@ -16,6 +16,7 @@ from rich.table import Table
 from typer.core import TyperGroup
 
 from ..values.errors import FileFormatError, PrelabelError
+from ..values.methods import left_out
 from ..values.steps import Followed
 
 out = Console(highlight=False, soft_wrap=True)
@@ -31,6 +32,8 @@ class Sentences(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         _print_any_name()
+        for sentence in left_out():
+            err.print(f"[yellow]note:[/yellow] {plain(sentence)}")
         try:
             return super().invoke(ctx)
         except PrelabelError as error:
@@ -116,10 +119,8 @@ def check_set(folder: Path) -> None:
 
 def check_job(job: Any) -> None:
     """Fail before anything heavy is loaded when a job lacks a model; a set is read first."""
-    from ..engine.labellers import needs
-
-    if needs(job).clip:
-        check_models(job.models, needs(job).diffusion)
+    if job.needs.clip:
+        check_models(job.models, job.needs.diffusion)
 
 
 def bar() -> Progress:

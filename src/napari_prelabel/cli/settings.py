@@ -9,9 +9,10 @@ import typer
 
 from ..values.declare import Setting, declared
 from ..values.job import Job
+from ..values.methods import METHODS
 
 # What other options ask for: --classes, --reference, --channels; a region is of one image alone.
-_ASKED_ELSEWHERE = ("vocabulary", "reference", "display", "region")
+_ASKED_ELSEWHERE = ("vocabulary", "reference", "display", "region", "other")
 # Options that stand beside the name; more are told in the help, where lines break at spaces.
 _MOST = 4
 
@@ -21,6 +22,10 @@ def settings() -> Iterator[tuple[str, Setting, str]]:
     for told in declared(Job):
         if told.name not in _ASKED_ELSEWHERE:
             yield from _inside(told.name, told, "")
+    for method, row in METHODS.items():
+        if row.settings is not None and not row.field:
+            for told in declared(type(row.settings)):
+                yield from _inside(f"{method}.{told.name}", told, f"Settings of {row.title}")
 
 
 def _inside(name: str, told: Setting, panel: str) -> Iterator[tuple[str, Setting, str]]:

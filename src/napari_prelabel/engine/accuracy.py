@@ -7,9 +7,10 @@ from typing import Any, Protocol, cast
 import numpy as np
 import numpy.typing as npt
 
+from ..values import methods
 from ..values.errors import JobError
 from ..values.faults import ends_all, sentence_of
-from ..values.job import Base, FreeCP, Job, Method, Progress
+from ..values.job import Base, FreeCP, Job, Progress
 from ..values.labels import Ids, LabelMap, relabel
 from ..values.metrics import (
     ABSENT,
@@ -46,21 +47,27 @@ class Variant:
     against : the method whose row the gain is measured against.
     """
 
-    method: Method
+    method: str
     freecp: FreeCP = field(default_factory=FreeCP)
     known: bool = False
     against: str = "base"
 
+    @property
+    def needs(self) -> methods.Needs:
+        """What must be there before it can run."""
+        row = methods.METHODS[self.method]
+        return row.needs(self.freecp if row.field == "freecp" else row.settings)
+
+    @property
+    def alone(self) -> bool:
+        """Whether it asks no base: one row, whatever the bases."""
+        return "base" not in methods.METHODS[self.method].applies
+
 
 METHODS: dict[str, Variant] = {
-    "base": Variant("base"),
-    "freecp": Variant("freecp"),
-    "nerve": Variant("nerve"),
+    **{name: Variant(name) for name in sorted(methods.METHODS)},
     "freecp, diffusion": Variant("freecp", FreeCP(source="diffusion")),
-    "reme": Variant("reme"),
 }
-# Methods that ask no base: one row, whatever the bases.
-_ALONE = ("reme",)
 NO_BASE = "-"
 
 
@@ -105,8 +112,8 @@ def rows_asked(
     chosen: Mapping[str, Variant], bases: Sequence[str]
 ) -> dict[tuple[str, str], MethodTally]:
     """An empty tally for every row: each method on each base, those that ask no base once."""
-    with_base = {(m, b): v for b in bases for m, v in chosen.items() if m not in _ALONE}
-    alone = {(m, NO_BASE): v for m, v in chosen.items() if m in _ALONE}
+    with_base = {(m, b): v for b in bases for m, v in chosen.items() if not v.alone}
+    alone = {(m, NO_BASE): v for m, v in chosen.items() if v.alone}
     return {key: MethodTally(*key, v.against) for key, v in (with_base | alone).items()}
 
 

@@ -62,7 +62,7 @@ def compare(
     (image, method, base) before each run. Raises JobError when there is nothing to measure on.
     """
     told = _Told()
-    samples = _samples(pairs, job, "reme" in {v.method for v in chosen.values()}, told)
+    samples = _samples(pairs, job, any(v.needs.reference for v in chosen.values()), told)
     tallies = yield from measure(runner, samples, job, chosen, bases, job.freecp, told.failed)
     count = len(tallies[0].names)
     if not count:

@@ -18,9 +18,9 @@ from ..models.windows import Layout, cut, plan_layout
 from ..values.errors import JobError
 from ..values.job import Job, Progress
 from ..values.labels import LabelMap
-from .desk import Desk
 from .encode import Batch, CachedClip, Queries
 from .notices import memory_notice, model_notices
+from .workbench import Workbench
 
 _T = TypeVar("_T")
 
@@ -69,12 +69,12 @@ class Reading:
 
         return torch.cat((yield from self.each(base, score)))
 
-    def told(self, labels: LabelMap, job: Job, desk: Desk, **record: Any) -> LabelMap:
+    def told(self, labels: LabelMap, job: Job, bench: Workbench, **record: Any) -> LabelMap:
         """Labels with what a person must read beside them and how they were made."""
-        model, device = self.bundle.clip, desk.models.device
-        with desk.watch.time("notices"):
-            likeness = desk.models.likeness(model)
-            notices = model_notices(self.bundle, job.vocabulary, likeness, desk.image)
+        model, device = self.bundle.clip, bench.models.device
+        with bench.watch.time("notices"):
+            likeness = bench.models.likeness(model)
+            notices = model_notices(self.bundle, job.vocabulary, likeness, bench.image)
         notices += memory_notice(device, self.encoder.smallest_batch)
         made = {
             "base": job.base,
@@ -90,18 +90,18 @@ class Reading:
         return replace(labels, notices=notices, record=made | record)
 
 
-def read(job: Job, desk: Desk) -> Generator[Progress, None, Reading]:
+def read(job: Job, bench: Workbench) -> Generator[Progress, None, Reading]:
     """Load the job's CLIP and cut the image into windows; raises JobError and ModelError."""
     yield Progress("models", 0, 1)
     bundle = _bundle(job)
-    with desk.watch.time("load"):
-        clip = desk.models.clip(bundle.clip, job.precision)
-    with desk.watch.time("resize"):
+    with bench.watch.time("load"):
+        clip = bench.models.clip(bundle.clip, job.precision)
+    with bench.watch.time("resize"):
         windows = job.windows or bundle.windows
-        layout = plan_layout(desk.size, windows, clip.patch)
-        pixels = cut(desk.image, layout, antialias=windows.antialias)
-    desk.stop()
-    encoder = desk.models.cached(clip, desk.watch, desk.cancelled)
+        layout = plan_layout(bench.size, windows, clip.patch)
+        pixels = cut(bench.image, layout, antialias=windows.antialias)
+    bench.stop()
+    encoder = bench.models.cached(clip, bench.watch, bench.cancelled)
     return Reading(bundle, clip, encoder, layout, pixels)
 
 

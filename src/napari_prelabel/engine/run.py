@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from importlib.metadata import version
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,10 +18,11 @@ from ..models.denoising import is_out_of_memory
 from ..values.errors import ImageError, OutOfMemory
 from ..values.job import Job, Progress
 from ..values.labels import LabelMap
-from .desk import Desk
-from .labellers import labeller
+from ..values.methods import METHODS
+from .labellers import labelled
 from .models import Models
 from .timing import StageTime, Stopwatch
+from .workbench import Workbench
 
 Steps = Generator[Progress, None, LabelMap]
 
@@ -64,11 +66,9 @@ class ImageEngine(Models):
         watch: Stopwatch,
     ) -> Steps:
         part, corner = _region(image, job)
-        desk = Desk(part, corner, image, self, watch, cancelled)
-        method = labeller(job)
-        seen = yield from method.see(job, desk)
-        labels = yield from method.label(job, seen, desk)
-        made = {
+        bench = Workbench(part, corner, image, self, watch, cancelled)
+        labels = yield from labelled(job, bench)
+        made: dict[str, Any] = {
             "method": job.method,
             "job_digest": job.digest,
             "vocabulary_digest": job.vocabulary.digest,
@@ -77,6 +77,8 @@ class ImageEngine(Models):
             "region": list(job.region) if job.region else None,
             "versions": dict(_versions()),
         }
+        if package := METHODS[job.method].package:
+            made["package"] = package
         return replace(labels, origin=corner, record={**made, **labels.record})
 
 

@@ -12,6 +12,7 @@ import platformdirs
 from ..methods.pairs import SIMILARITY
 from ..values.errors import FileFormatError, ModelError
 from ..values.job import BASES, FreeCP, Nerve, Windows
+from ..values.methods import METHODS, Needs
 from ..values.samples import sample_path
 
 CONFIG = "open_clip_config.json"
@@ -82,7 +83,7 @@ class Bundle:
     windows : how images are resized and cut (docs/methods/freecp.md#windows).
     notice : what the person must know before trusting the result; "" for nothing.
     diffusion : of catalog_diffusion.DIFFUSIONS, for NERVE; "" for none.
-    methods, bases : what the model can do.
+    bases : what the model can do.
     method, base, freecp, nerve : what is recommended, measured on validation images where a figure
         exists; the published parameters elsewhere.
     """
@@ -92,12 +93,22 @@ class Bundle:
     windows: Windows = field(default_factory=Windows)
     notice: str = ""
     diffusion: str = ""
-    methods: tuple[str, ...] = ("base", "freecp", "reme")
     bases: tuple[str, ...] = BASES
     method: str = "freecp"
     base: str = "sclip"
     freecp: FreeCP = field(default_factory=FreeCP)
     nerve: Nerve = field(default_factory=Nerve)
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Methods whose needs these models meet, with the settings that they come with."""
+        return tuple(
+            sorted(m for m, row in METHODS.items() if self._meets(row.needs(row.settings)))
+        )
+
+    def _meets(self, needs: Needs) -> bool:
+        resnet = self.clip in MODELS and MODELS[self.clip].resnet
+        return not (needs.attention and resnet) and (bool(self.diffusion) or not needs.diffusion)
 
 
 MODELS: Mapping[str, ClipEntry] = {
@@ -150,7 +161,6 @@ MODELS: Mapping[str, ClipEntry] = {
 _FULL = Windows(short_side=448, crop=384, stride=112)
 # CLIPer's: the whole image at once (docs/methods/nerve.md#cliper).
 _WHOLE = Windows(short_side=336, crop=0)
-_ALL = ("base", "freecp", "nerve", "reme")
 _DEMO_NOTICE = (
     "The demo models know the words of their list and drawn scenes only; choose the full models "
     "for your own images."
@@ -164,44 +174,36 @@ BUNDLES: Mapping[str, Bundle] = {
         Windows(256, 128, 64),
         _DEMO_NOTICE,
         diffusion="demo-diffusion",
-        methods=_ALL,
         base="clearclip",
         # Best of `python -m benchmarks.tune` on 12 validation scenes.
         freecp=FreeCP(rp_threshold=0.20, ap_threshold=0.70, empty_pixel="base"),
         # Best of `python -m benchmarks.nerve sweep` on as many.
         nerve=Nerve(alpha=0.7, beta=0.3, steps=5),
     ),
-    "vitb16": Bundle(
-        "CLIP ViT-B/16 (OpenAI)", "openai-vitb16", _FULL, diffusion="sd21-base", methods=_ALL
-    ),
-    "vitl14": Bundle(
-        "CLIP ViT-L/14 (OpenAI)", "openai-vitl14", _FULL, diffusion="sd21-base", methods=_ALL
-    ),
+    "vitb16": Bundle("CLIP ViT-B/16 (OpenAI)", "openai-vitb16", _FULL, diffusion="sd21-base"),
+    "vitl14": Bundle("CLIP ViT-L/14 (OpenAI)", "openai-vitl14", _FULL, diffusion="sd21-base"),
     "vitl14-336": Bundle(
         "CLIP ViT-L/14 at 336 (OpenAI)",
         "openai-vitl14-336",
         _FULL,
         diffusion="sd21-base",
-        methods=_ALL,
     ),
     "vitl14-sd15": Bundle(
         "CLIP ViT-L/14 (OpenAI), diffusion 1.5",
         "openai-vitl14",
         _FULL,
         diffusion="sd15",
-        methods=_ALL,
     ),
     "vitb16-laion": Bundle(
-        "CLIP ViT-B/16 (LAION-2B)", "laion-vitb16", _FULL, diffusion="sd21-base", methods=_ALL
+        "CLIP ViT-B/16 (LAION-2B)", "laion-vitb16", _FULL, diffusion="sd21-base"
     ),
     "vitl14-laion": Bundle(
-        "CLIP ViT-L/14 (LAION-2B)", "laion-vitl14", _FULL, diffusion="sd21-base", methods=_ALL
+        "CLIP ViT-L/14 (LAION-2B)", "laion-vitl14", _FULL, diffusion="sd21-base"
     ),
     "rn50x16": Bundle(
         "CLIP RN50x16 (OpenAI)",
         "openai-rn50x16",
         _FULL,
-        methods=("base", "reme"),
         bases=tuple(base for base in BASES if base != "gem"),
         method="base",
         base="maskclip",
@@ -218,7 +220,6 @@ BUNDLES: Mapping[str, Bundle] = {
         _WHOLE,
         notice=_SHAPE_NOTICE,
         diffusion="sd21-random",
-        methods=_ALL,
         method="nerve",
         base="clearclip",
     ),

@@ -2,7 +2,7 @@
 
 import functools
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar, Union, dataclass_transform, get_args, get_origin
 
@@ -39,6 +39,13 @@ class Ask:
     zero: str = ""
     suffix: str = ""
     first: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Among:
+    """Options of a choice that are known only when they are asked for."""
+
+    options: Callable[[], Iterable[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,13 +214,14 @@ def _setting(name: str, info: FieldInfo) -> Setting:
         for word in ("ge", "gt", "le")
         if hasattr(rule, word)
     }
+    among = next((rule.options() for rule in info.metadata if isinstance(rule, Among)), ())
     return Setting(
         name,
         info.title or "",
         info.description or "",
         kind,
         info.get_default(call_default_factory=True),
-        get_args(kind) if get_origin(kind) is Literal else (),
+        get_args(kind) if get_origin(kind) is Literal else tuple(among),
         limits.get("ge", limits.get("gt")),
         limits.get("le"),
         "gt" in limits,

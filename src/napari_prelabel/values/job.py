@@ -6,18 +6,18 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, PlainValidator
+from pydantic import AfterValidator, Field, PlainValidator
 
 from .bases import Base
-from .declare import Ask, read, settings
+from .declare import Among, Ask, read, settings
 from .errors import FileFormatError, JobError
+from .methods import METHODS, TAKEN, Needs
 from .retrieval import Proposals, Reference, ReME
 from .settings import Display, FreeCP, Nerve, Unit, Windows
 from .vocabulary import Vocabulary
 
 __all__ = [
     "BASES",
-    "METHODS",
     "PRECISIONS",
     "Base",
     "Display",
@@ -31,14 +31,12 @@ __all__ = [
     "Windows",
 ]
 
-Method = Literal["base", "freecp", "nerve", "reme"]
 Precision = Literal["float32", "bfloat16", "float16"]
 Stage = Literal[
     "models", "text", "encode", "score", "purify", "decide",
     "diffusion", "walk", "segment", "retrieve", "learn", "evaluate",
 ]  # fmt: skip
 
-METHODS: tuple[str, ...] = get_args(Method)
 BASES: tuple[str, ...] = get_args(Base)
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 SCHEMA = 1
@@ -47,6 +45,12 @@ SCHEMA = 1
 def _vocabulary(value: Any) -> Vocabulary:
     """A vocabulary, or what a job file holds of one; raises VocabularyError."""
     return value if isinstance(value, Vocabulary) else Vocabulary.from_dict(value)
+
+
+def _method(name: str) -> str:
+    if name not in METHODS:
+        raise ValueError(name)
+    return name
 
 
 @settings("")
@@ -58,9 +62,13 @@ class Job:
         PlainValidator(_vocabulary),
         Field(title="Words", description="Classes with their synonyms, and background words."),
     ]
-    method: Annotated[Method, Field(title="Method", description="How the map is made."), Ask()] = (
-        "freecp"
-    )
+    method: Annotated[
+        str,
+        AfterValidator(_method),
+        Field(title="Method", description="How the map is made."),
+        Among(lambda: sorted(METHODS)),
+        Ask(),
+    ] = "freecp"
     base: Annotated[
         Base,
         Field(title="Base", description="What CLIP's last block gives: the map it starts from."),
@@ -129,18 +137,40 @@ class Job:
         Field(title="Values", description="How the image becomes the 8 bits that models see."),
     ] = field(default_factory=Display)
 
+    other: Annotated[
+        Any,
+        Field(
+            title="Settings",
+            description="Of a method that has no field of its own, as of other packages; their "
+            "standard where none are given.",
+        ),
+    ] = None
+
     def __post_init__(self) -> None:
+        row = METHODS[self.method]
+        object.__setattr__(self, "other", row.other(self.method, self.other))
         if self.region is not None:
             y0, x0, y1, x1 = self.region
             if not (0 <= y0 < y1 and 0 <= x0 < x1):
                 raise JobError(
                     "region", f"The region {self.region} is empty: draw a larger rectangle."
                 )
-        if self.method == "reme" and self.reference is None:
+        if self.needs.reference and self.reference is None:
+            who = row.title.partition(":")[0]
             raise JobError(
                 "reference",
-                "ReME needs a reference set: choose one, or make one from what you corrected.",
+                f"{who} needs a reference set: choose one, or make one from what you corrected.",
             )
+
+    @property
+    def settings(self) -> Any:
+        """The settings of its method, None for a method without any."""
+        return getattr(self, METHODS[self.method].field or "other")
+
+    @property
+    def needs(self) -> Needs:
+        """What must be there before it can run; the dock, the command line and the engine ask."""
+        return METHODS[self.method].needs(self.settings)
 
     @property
     def digest(self) -> str:
@@ -153,10 +183,12 @@ class Job:
         return hashlib.sha256(text.encode()).hexdigest()
 
     def to_dict(self) -> dict[str, Any]:
-        return {"schema": SCHEMA} | {
+        told = {"schema": SCHEMA} | {
             f.name: self.vocabulary.to_dict() if f.name == "vocabulary" else _plain(self, f.name)
             for f in fields(self)
         }
+        other = told.pop("other")
+        return told if other is None else told | {self.method: other}
 
     def to_json(self) -> str:
         return json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
@@ -176,6 +208,11 @@ class Job:
                 "save the job again from the dock.",
             )
         body = {k: v for k, v in data.items() if k != "schema"}
+        name = body.get("method")
+        if name not in body or name in TAKEN:
+            name = None
+        if name is not None and name in METHODS and not METHODS[name].field:
+            body["other"] = body.pop(name)
         try:
             return read(cls, json.dumps(body))
         except JobError as error:

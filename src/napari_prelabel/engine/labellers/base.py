@@ -12,24 +12,24 @@ from ...methods.freecp import class_probability
 from ...models.windows import Layout
 from ...values.job import Job, Progress
 from ...values.labels import LabelMap, decide
-from ..desk import Desk
 from ..encode import Queries
 from ..layout import Blend, Decided, Scratch, Tile, ahead, together
 from ..reading import Reading, read
+from ..workbench import Workbench
 
 
-def see(job: Job, desk: Desk) -> Generator[Progress, None, Reading]:
+def see(job: Job, bench: Workbench) -> Generator[Progress, None, Reading]:
     """The image's windows."""
-    return (yield from read(job, desk))
+    return (yield from read(job, bench))
 
 
-def label(job: Job, seen: Reading, desk: Desk) -> Generator[Progress, None, LabelMap]:
+def label(job: Job, seen: Reading, bench: Workbench) -> Generator[Progress, None, LabelMap]:
     """Cosines of words and patches, blended, resized and decided."""
     queries = yield from seen.encoder.queries(job.vocabulary)
     cosines = yield from seen.cosines(queries, job.base)
-    with desk.watch.time("decide"):
+    with bench.watch.time("decide"):
         labels = yield from decide_tiles(cosines, queries, seen.layout, job, seen.scale(job))
-    return seen.told(labels, job, desk)
+    return seen.told(labels, job, bench)
 
 
 def decide_tiles(

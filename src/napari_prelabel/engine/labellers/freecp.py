@@ -21,11 +21,10 @@ from ...values.labels import LabelMap, decide
 from ...values.vocabulary import Vocabulary
 from ..affinities import window_affinity
 from ..cache import Entry, cache_key
-from ..desk import Desk
 from ..encode import Batch, Box, CachedClip, Queries, chunks
 from ..layout import Blend, Decided, Scratch, Tile, ahead, together
 from ..reading import Reading, cosines, read
-from . import needs
+from ..workbench import Workbench
 
 # Crops are looked at at this side (docs/methods/freecp.md#ambiguity), whatever the patch.
 CROP_SIDE = 112
@@ -43,22 +42,22 @@ class Spread:
     model: Mapping[str, str] = field(default_factory=dict)
 
 
-def see(job: Job, desk: Desk) -> Generator[Progress, None, Spread]:
+def see(job: Job, bench: Workbench) -> Generator[Progress, None, Spread]:
     """The image's windows, and the diffusion model's graph where likeness comes from it."""
-    reading = yield from read(job, desk)
-    if not needs(job).diffusion:
+    reading = yield from read(job, bench)
+    if not job.needs.diffusion:
         return Spread(reading)
-    return Spread(reading, *(yield from desk.graph(reading.bundle, job)))
+    return Spread(reading, *(yield from bench.graph(reading.bundle, job)))
 
 
-def label(job: Job, seen: Spread, desk: Desk) -> Generator[Progress, None, LabelMap]:
+def label(job: Job, seen: Spread, bench: Workbench) -> Generator[Progress, None, LabelMap]:
     """Refine every window's maps, purify all of them, blend, decide."""
     reading = seen.reading
     queries = yield from reading.encoder.queries(job.vocabulary)
 
     def refine(batch: Batch, before: int) -> tuple[Tensor, Tensor]:
         near = None if seen.graph else attention(batch, reading.encoder, job)
-        with desk.watch.time("score"):
+        with bench.watch.time("score"):
             if near is None:
                 assert seen.graph is not None
                 near = window_affinity(
@@ -71,11 +70,11 @@ def label(job: Job, seen: Spread, desk: Desk) -> Generator[Progress, None, Label
     refined, probability = (torch.cat(parts) for parts in zip(*pairs, strict=True))
     purified, looked = yield from _purify(job, reading, queries, refined, probability)
     fallback = job.freecp.empty_pixel == "base" and not queries.background
-    with desk.watch.time("decide"):
+    with bench.watch.time("decide"):
         labels = yield from decide_tiles(
             purified, queries, reading.layout, job.vocabulary, probability if fallback else None
         )
-    return reading.told(labels, job, desk, crops=looked, **seen.model)
+    return reading.told(labels, job, bench, crops=looked, **seen.model)
 
 
 def attention(batch: Batch, encoder: CachedClip, job: Job) -> Tensor:

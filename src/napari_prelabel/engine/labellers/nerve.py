@@ -14,11 +14,11 @@ from ...methods.walk import Graph
 from ...models.windows import Layout
 from ...values.job import Job, Nerve, Progress
 from ...values.labels import LabelMap, decide
-from ..desk import Desk
 from ..encode import Queries
 from ..layout import Blend, Decided, Scratch, Tile, ahead, together
 from ..reading import Reading, read
 from ..timing import Stopwatch
+from ..workbench import Workbench
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,23 +30,23 @@ class Woven:
     model: Mapping[str, str]
 
 
-def see(job: Job, desk: Desk) -> Generator[Progress, None, Woven]:
+def see(job: Job, bench: Workbench) -> Generator[Progress, None, Woven]:
     """The image's windows and its graph; another word costs a walk alone."""
-    reading = yield from read(job, desk)
-    graph, model = yield from desk.graph(reading.bundle, job)
+    reading = yield from read(job, bench)
+    graph, model = yield from bench.graph(reading.bundle, job)
     return Woven(reading, graph, model)
 
 
-def label(job: Job, seen: Woven, desk: Desk) -> Generator[Progress, None, LabelMap]:
+def label(job: Job, seen: Woven, bench: Workbench) -> Generator[Progress, None, LabelMap]:
     """The base's evidence on the graph, carried along it."""
     reading, graph = seen.reading, seen.graph
     queries = yield from reading.encoder.queries(job.vocabulary)
     cosines = yield from reading.cosines(queries, job.base)
-    desk.stop()
-    with desk.watch.time("score"):
+    bench.stop()
+    with bench.watch.time("score"):
         given = evidence(cosines, queries, reading.layout, reading.scale(job), graph.grid)
-    labels = yield from walk(given, graph, job, queries, desk.size, desk.watch, desk.stop)
-    return reading.told(labels, job, desk, **seen.model)
+    labels = yield from walk(given, graph, job, queries, bench.size, bench.watch, bench.stop)
+    return reading.told(labels, job, bench, **seen.model)
 
 
 def evidence(

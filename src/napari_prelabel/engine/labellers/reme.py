@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from ...images.rgb import content_hash
 from ...values.job import Job, Progress
 from ...values.labels import LabelMap
-from ..desk import Desk
 from ..embed import Look
 from ..retriever import Retriever
+from ..workbench import Workbench
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,19 +23,19 @@ class Pieces:
     retriever: Retriever
 
 
-def see(job: Job, desk: Desk) -> Generator[Progress, None, Pieces]:
+def see(job: Job, bench: Workbench) -> Generator[Progress, None, Pieces]:
     """The image in segments, each a row of the set's encoder."""
     yield Progress("models", 0, 1)
-    retriever = desk.models.retriever(job, desk.watch)
-    name = content_hash(desk.image)
-    look = yield from retriever.look(desk.image, name, job.reme)
+    retriever = bench.models.retriever(job, bench.watch)
+    name = content_hash(bench.image)
+    look = yield from retriever.look(bench.image, name, job.reme)
     return Pieces(look, name, retriever)
 
 
-def label(job: Job, seen: Pieces, desk: Desk) -> Generator[Progress, None, LabelMap]:
+def label(job: Job, seen: Pieces, bench: Workbench) -> Generator[Progress, None, LabelMap]:
     """What the set answers to the words, for every segment."""
-    own = (seen.name, content_hash(desk.whole))
-    frame = desk.corner, (desk.whole.shape[0], desk.whole.shape[1])
+    own = (seen.name, content_hash(bench.whole))
+    frame = bench.corner, (bench.whole.shape[0], bench.whole.shape[1])
     labels = yield from seen.retriever.decide(seen.look, job.vocabulary, job.reme, own, frame)
     references = seen.retriever.references
     told = {

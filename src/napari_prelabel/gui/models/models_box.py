@@ -5,7 +5,6 @@ from typing import Any
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QWidget
 
-from ...engine.labellers import needs
 from ...models import catalog
 from ...values.job import Job
 from ..parts.pieces import Combo, Name, column, label, row
@@ -91,7 +90,7 @@ class ModelsBox(QWidget):
                 raise JobError(
                     field, f"{bundle.title} cannot do {value}: choose one of {', '.join(able)}."
                 )
-        if needs(job).diffusion:
+        if job.needs.diffusion:
             check_diffusion(bundle)
 
     def _chosen(self, *_: Any) -> None:

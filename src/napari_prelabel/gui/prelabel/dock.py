@@ -14,7 +14,6 @@ from napari.layers import Image
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QLayout, QWidget
 
-from ...engine.labellers import needs
 from ...models.catalog import Bundle
 from ...values.errors import PrelabelError, VocabularyError
 from ...values.job import Job
@@ -267,9 +266,9 @@ class PrelabelDock(Tab):
 
     def _check(self, job: Job) -> None:
         """Raise a PrelabelError when something that the job needs is not here."""
-        if needs(job).reference:
+        if job.needs.reference:
             self.method.reference.check()
-        if needs(job).clip or self.method.reference.text:
+        if job.needs.clip or self.method.reference.text:
             self.models.check(job)
 
     def job(self) -> Job:

@@ -8,11 +8,11 @@ from typing import Any
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QCheckBox, QGridLayout, QWidget
 
-from ...engine.labellers import METHODS, Method
 from ...models.catalog_visual import recommended
 from ...values.bases import ABOUT
 from ...values.declare import Setting, changed, declared, setting
 from ...values.job import BASES, Job, Windows
+from ...values.methods import METHODS, left_out
 from ..parts.pieces import Combo, Name, Section, column, label, row
 from ..parts.setting_field import SettingField
 from .method_fields import asked, kept, value_of
@@ -50,6 +50,8 @@ class MethodBox(QWidget):
         self.reference = ReferenceChooser()
         self.help, self.kept = label(role="muted"), label(role="muted")
         self.kept.setToolTip("The dock does not ask for these; another job file changes them")
+        self.left_out = label(" ".join(left_out()), role="muted", selectable=True)
+        self.left_out.setVisible(bool(left_out()))
         yield
         yield from self._lay_out()
         for method, settings in self._values.items():
@@ -68,6 +70,7 @@ class MethodBox(QWidget):
         rows.addWidget(self.reference)
         rows.addWidget(self.help)
         rows.addWidget(self.kept)
+        rows.addWidget(self.left_out)
         self._shared |= {"base": [base], "reference": [self.reference]}
         seen, folded = _grid(), _grid()
         rows.addLayout(seen)
@@ -147,9 +150,10 @@ class MethodBox(QWidget):
     ) -> None:
         """Show what these models can do; what they cannot is replaced by what they recommend."""
         old = self.method.currentData(), self.base.currentData()
-        self.method.offer([(r.title, m) for m, r in METHODS.items() if m in methods or _alone(r)])
+        able = [m for m, r in METHODS.items() if m in methods or not r.needs(r.settings).clip]
+        self.method.offer([(METHODS[m].title, m) for m in able])
         self._offer_bases(bases)
-        if old[0] not in methods and not _alone(METHODS[old[0]]):
+        if old[0] not in able:
             self.method.choose(method)
         if old[1] not in bases:
             self.base.choose(base)
@@ -168,13 +172,15 @@ class MethodBox(QWidget):
         windows = None
         if not self.own_windows.isChecked():
             windows = Windows(**{t.name: told[f"windows.{t.name}"] for t in declared(Windows)})
+        method = self.method.currentData()
         given = {row.field: self.given(m) for m, row in METHODS.items() if row.field}
         return replace(
             job,
-            method=self.method.currentData(),
+            method=method,
+            other=self.given(method),
             base=self.base.currentData(),
             windows=windows,
-            min_score=told["min_score"] if self.method.currentData() == "base" else 0.0,
+            min_score=told["min_score"] if "min_score" in METHODS[method].applies else 0.0,
             logit_scale=told["logit_scale"],
             precision=told["precision"],
             reference=self.reference.chosen(),
@@ -182,7 +188,9 @@ class MethodBox(QWidget):
         )
 
     def given(self, method: str) -> Any:
-        """The settings of a method, as its fields say."""
+        """The settings of a method, as its fields say; None for one without any."""
+        if METHODS[method].settings is None:
+            return None
         told = {name: f.value for (owner, name), f in self._fields.items() if owner == method}
         return changed(self._values[method], told)
 
@@ -199,6 +207,8 @@ class MethodBox(QWidget):
         for method, row_ in METHODS.items():
             if row_.field:
                 self._show_values(method, getattr(job, row_.field))
+        if job.other is not None:
+            self._show_values(job.method, job.other)
         self.set_windows(job.windows)
         if job.reference is not None:
             self._fitted = Path(job.reference.folder)
@@ -242,8 +252,3 @@ def _add(grid: QGridLayout, field: SettingField) -> list[QWidget]:
     grid.addWidget(head, at, 0)
     grid.addWidget(field.native, at, 1)
     return [head, field.native]
-
-
-def _alone(method: Method) -> bool:
-    """Whether a method works with any models, because its reference set brings its own."""
-    return "reference" in method.applies

@@ -15,6 +15,7 @@ from qtpy.QtCore import QObject
 
 from ...models import catalog
 from ...values.errors import PrelabelError
+from ...values.methods import METHODS
 from ..layers.images import LayerSource
 from ..models.models_box import ModelsBox
 from ..run.place_box import PlaceBox
@@ -100,7 +101,8 @@ class Unlike(QObject):
     def _asked(self) -> bool:
         """Whether the chosen models and method depend on drawn scenes."""
         drawn = catalog.entry_of(self._models.bundle.clip).words is not None
-        return drawn and self._method.method.currentData() != "reme"
+        row = METHODS[self._method.method.currentData()]
+        return drawn and row.needs(row.settings).clip
 
     def _applies(self) -> bool:
         layer = self._place.layer

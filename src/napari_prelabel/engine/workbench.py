@@ -1,4 +1,4 @@
-"""Desk: what lies before a labeller during one run."""
+"""Workbench: what lies before a labeller during one run."""
 
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from .timing import Stopwatch
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Desk:
+class Workbench:
     """The image of a run, and what is at hand to label it.
 
     image : (H, W, 3) uint8 RGB, the part that is to be labelled.
