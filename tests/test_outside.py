@@ -185,7 +185,7 @@ def test_the_command_line_says_what_is_left_out(tmp_path):
     pretended(tmp_path, "fast", "broken:ROW", "import nowhere_to_be_found")
     code = "import sys; from napari_prelabel.cli import app; sys.exit(app())"
     ended = subprocess.run(
-        [sys.executable, "-c", code, "--version"], env=on_path(tmp_path), capture_output=True,
+        [sys.executable, "-c", code, "run", "--help"], env=on_path(tmp_path), capture_output=True,
         text=True, check=True,
     )  # fmt: skip
     assert "The method 'fast' of broken 1.0 is left out: ModuleNotFoundError" in ended.stderr
