@@ -1,6 +1,5 @@
 """Many images with one job: read, run, write; a broken image is told and the others go on."""
 
-import functools
 import os
 import time
 from collections.abc import Generator, Sequence
@@ -10,10 +9,9 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from .formats import FORMATS, LabelImage, Options, Receipt, total
+from .formats import LabelImage, Options, Receipt, ours, total
 from .formats.atomic import check_writable
-from .formats.folder import Claim, OutFolder, Spot
-from .formats.subject import file_content
+from .formats.folder import OutFolder, Spot, claim_of_picture
 from .images.find import Picture
 from .images.read import Pixels, read_image
 from .images.rgb import Rgb
@@ -100,7 +98,7 @@ def run_batch(
 def without_labels(pictures: Sequence[Picture]) -> tuple[Picture, ...]:
     """The pictures without our label files that folders and patterns gave; those that were named
     stay. FileFormatError when nothing else is left."""
-    kept = tuple(p for p in pictures if p.named or not is_labels(p.path))
+    kept = tuple(p for p in pictures if p.named or not ours(p.path))
     if not kept:
         folder = pictures[0].path.parent
         raise FileFormatError(
@@ -110,11 +108,6 @@ def without_labels(pictures: Sequence[Picture]) -> tuple[Picture, ...]:
     return kept
 
 
-def is_labels(path: Path) -> bool:
-    """Whether a file holds labels that we wrote."""
-    return any(FORMATS[name].recognises(path) for name in FORMATS)
-
-
 def _checked(folder: Path) -> bool:
     """True if files can be written into the folder; DiskRefused before any work is done."""
     try:
@@ -122,10 +115,6 @@ def _checked(folder: Path) -> bool:
     except FileFormatError as error:
         raise DiskRefused(folder, str(error.__cause__ or error)) from error
     return True
-
-
-def _claim(picture: Picture) -> Claim:
-    return Claim(picture.names, picture.mark, functools.cache(lambda: file_content(picture.path)))
 
 
 def _label(
@@ -177,12 +166,11 @@ class _Sink:
         self.receipts: list[Receipt] = []
         self.out = OutFolder(folder, format_name, job.vocabulary)
         self._options, self._classes = options, job.vocabulary.names
-        self._one_file = bool(FORMATS[format_name].file)
         self._waiting: list[tuple[Spot, list[LabelImage], Outcome]] = []
         self._last, self._cost = time.monotonic(), 0.0
 
     def assign(self, pictures: Sequence[Picture]) -> list[Spot]:
-        return self.out.assign([_claim(p) for p in pictures])
+        return self.out.assign([claim_of_picture(p.names, p.mark, p.path) for p in pictures])
 
     def settled(self, spot: Spot, picture: Picture) -> Outcome | None:
         """How a picture ends that is not to be labelled, None for the others."""
@@ -204,18 +192,18 @@ class _Sink:
 
     def add(self, spot: Spot, images: list[LabelImage], outcome: Outcome, start: float) -> None:
         """Take labels; they and their outcome come with the next `flush`."""
-        if not self._one_file:
+        if not self.out.one_file:
             self.receipts.append(self.out.write([(spot, images)], self._options))
         outcome = replace(outcome, seconds=time.perf_counter() - start)
         self._waiting.append((spot, images, outcome))
 
     def flush(self, patient: bool = False) -> Generator[Outcome, None, None]:
         """Write what waits, if `patient` only now and then, and give the outcomes."""
-        patience = max(FLUSH_SECONDS, _SHARE * self._cost) if patient and self._one_file else 0.0
+        patience = max(FLUSH_SECONDS, _SHARE * self._cost) if patient and self.out.one_file else 0.0
         start = time.monotonic()
         if not self._waiting or start - self._last < patience:
             return
-        if self._one_file:
+        if self.out.one_file:
             outcomes = self._written(self._waiting)
         else:
             outcomes = [outcome for *_, outcome in self._waiting]
@@ -246,6 +234,6 @@ def _unfit(path: Path) -> str:
         return "It is not there: check its spelling."
     if not path.is_file():
         return "It is no file: name files, folders or patterns."
-    if is_labels(path):
+    if ours(path):
         return "These are labels, not an image: leave them out."
     return ""

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from .engine.tasks import Reviewed
-from .formats import FORMATS, LabelImage, png, tiff
+from .formats import Format, LabelImage, format_of, ours
 from .formats.folder import Claim
 from .formats.subject import Subject, file_content
 from .images.find import Picture, find_images
@@ -24,8 +24,6 @@ from .values.labels import MODEL, one_channel
 from .values.names import key, written
 from .values.vocabulary import IGNORE, Class, Vocabulary
 
-# Formats of one file an image, by the suffixes of their files.
-_READERS = {".png": "png", ".tif": "tiff", ".tiff": "tiff"}
 # Formats that others save masks in, and those of them that change values.
 _LOSSY = (".jpg", ".jpeg")
 _PLAIN = (".bmp", ".gif", *_LOSSY)
@@ -148,9 +146,9 @@ class ReviewedFiles(Sequence[Reviewed]):
         return replace(found, ids=ids)
 
     def _read(self, path: Path) -> LabelImage:
-        suffix = path.suffix.lower()
-        if suffix not in _PLAIN:
-            (found,) = FORMATS[_READERS[suffix]].read(path, self._vocabulary)
+        suffix, own = path.suffix.lower(), _format(path)
+        if own is not None:
+            (found,) = own.read(path, self._vocabulary)
             return found
         if self._vocabulary is None or suffix in _LOSSY:
             raise FileFormatError(
@@ -185,11 +183,7 @@ def find_pairs(
                 folder, f"{folder} is no folder: give one of images, one of labels."
             )
     there = _label_files(labels, plain=not labels.samefile(images))
-    pictures = [
-        p
-        for p in find_images([str(images)], leave_out=labels)
-        if not any(f.recognises(p.path) for f in FORMATS.values())
-    ]
+    pictures = [p for p in find_images([str(images)], leave_out=labels) if not ours(p.path)]
     met = _met(pictures, there, labels)
     pairs = [Files(p, met[p]) for p in pictures if p in met]
     if not pairs:
@@ -231,12 +225,16 @@ def _of_two(paths: Iterable[Path]) -> Two:
     return every if white else ""
 
 
+def _format(path: Path) -> Format | None:
+    """The format of a file of labels of one image, None for plain pictures and all others."""
+    found = None if path.suffix.lower() in _PLAIN else format_of(path)
+    return found if found and not found.file else None
+
+
 def _values(path: Path) -> npt.NDArray[Any]:
     """What a label file holds, as it is stored."""
-    suffix = path.suffix.lower()
-    if suffix in _PLAIN:
-        return plain_pixels(path)
-    return png.pixels(path)[0] if suffix == ".png" else tiff.pixels(path)
+    own = _format(path)
+    return plain_pixels(path) if own is None else own.numbers(path)
 
 
 def plain_pixels(path: Path) -> npt.NDArray[Any]:
@@ -264,8 +262,7 @@ def _label_files(folder: Path, plain: bool) -> dict[Path, Subject | None]:
             continue
         if plain and path.suffix.lower() in _PLAIN:
             found[path] = None
-        elif path.suffix.lower() in _READERS:
-            chosen = FORMATS[_READERS[path.suffix.lower()]]
+        elif (chosen := _format(path)) is not None:
             found[path] = next(iter(chosen.subjects(path, _NONE).values()), None)
     return found
 

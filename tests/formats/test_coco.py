@@ -6,7 +6,7 @@ import pytest
 from pycocotools.coco import COCO
 
 from napari_prelabel.formats import FORMATS, LabelImage, Options, coco, coco_read, export
-from napari_prelabel.formats.coco import read_coco, write_coco
+from napari_prelabel.formats.coco import CocoOptions, read_coco, write_coco
 from napari_prelabel.formats.outlines import outlines
 from napari_prelabel.values.errors import FileFormatError
 from napari_prelabel.values.vocabulary import Vocabulary
@@ -32,7 +32,7 @@ def painted(dataset, image_id):
 @pytest.mark.parametrize("segmentation", ["auto", "rle"])
 @pytest.mark.parametrize("annotation", ["region", "class"])
 def test_pycocotools_sees_what_was_on_the_screen(segmentation, annotation, image, tmp_path, capsys):
-    options = Options(segmentation=segmentation, annotation=annotation)
+    options = Options(own=CocoOptions(segmentation, annotation))
     receipt = export([image], tmp_path, "coco", options)
     dataset = opened(tmp_path / "instances.json", capsys)
     assert np.array_equal(painted(dataset, 1), np.where(image.ids == 65535, 0, image.ids))
@@ -66,7 +66,7 @@ def test_auto_draws_polygons_only_where_they_are_exact(image, tmp_path):
 
 
 def test_polygons_report_what_they_lose(image, tmp_path):
-    receipt = export([image], tmp_path, "coco", Options(segmentation="polygons"))
+    receipt = export([image], tmp_path, "coco", Options(own=CocoOptions("polygons")))
     assert not receipt.exact
     rows = {row.name: row for row in receipt.classes}
     assert (rows["sky"].gained, rows["sky"].holes_lost) == (1, 1)

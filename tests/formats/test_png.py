@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from napari_prelabel.formats import FORMATS, LabelImage, Options, export, png
+from napari_prelabel.formats import FORMATS, LabelImage, Options, export, one_image, png
 from napari_prelabel.formats.png import read_png, table_path, write_png
 from napari_prelabel.values.errors import FileFormatError
 from napari_prelabel.values.vocabulary import Class, Vocabulary
@@ -128,6 +128,7 @@ def test_our_own_limit_of_pixels_holds_on_both_ways(monkeypatch, image, vocabula
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)  # Pillow's, below what we write
     assert export([image], tmp_path, "png").exact
     monkeypatch.setattr(png, "MAX_PLANE", 203)
+    monkeypatch.setattr(one_image, "MAX_PLANE", 203)
     with pytest.raises(FileFormatError, match=r"204 pixels, more than the 203 .*write a TIFF"):
         export([image], tmp_path / "other", "png")
     with pytest.raises(FileFormatError, match=r"204 pixels, more than the 203"):

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from napari_prelabel.batch import is_labels
-from napari_prelabel.formats import FORMATS, LabelImage, Options, export, target
+from napari_prelabel.formats import FORMATS, LabelImage, Options, export, ours, target
+from napari_prelabel.formats.coco import CocoOptions
 from napari_prelabel.formats.folder import claim_of_file, export_one
 from napari_prelabel.formats.provenance import beside, digest, word_of
 from napari_prelabel.images.find import find_images
@@ -105,7 +105,7 @@ def test_axes_of_length_one_make_no_difference(vocabulary, tmp_path):
 
 
 def test_polygons_that_lose_pixels_keep_their_owners(mixed, tmp_path):
-    path, receipt = written(mixed, tmp_path, "coco", segmentation="polygons")
+    path, receipt = written(mixed, tmp_path, "coco", own=CocoOptions("polygons"))
     assert not receipt.exact
     np.testing.assert_array_equal(read(path, "coco").provenance, mixed.provenance)
 
@@ -232,7 +232,7 @@ def test_it_is_neither_image_nor_labels_nor_in_the_way_of_a_name(mixed, tmp_path
     receipt = export_one(mixed, claim, out, name, Options())
     side = beside(receipt.paths[0])
     assert side.exists()
-    assert not is_labels(side)
+    assert not ours(side)
     assert [p.path for p in find_images([str(tmp_path)], leave_out=out)] == [picture]
     with pytest.raises(FileFormatError, match="exists already"):
         export_one(mixed, claim, out, name, Options())

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_prelabel.formats import LabelImage, Options, export, tiff
+from napari_prelabel.formats import LabelImage, Options, export, one_image, tiff
 from napari_prelabel.formats.tiff import read_tiff, write_tiff
 from napari_prelabel.values.errors import FileFormatError
 
@@ -105,6 +105,7 @@ def test_too_many_pixels_are_refused_before_they_are_read(image, tmp_path, monke
     monkeypatch.setattr(tifffile.TiffFile, "asarray", lambda *_: 1 / 0)
     with pytest.raises(FileFormatError, match=r"204 pixels, more than the 203 .*into parts"):
         read_tiff(tmp_path / "img.tif")
+    monkeypatch.setattr(one_image, "MAX_FILE", 203)
     with pytest.raises(FileFormatError, match="204 pixels, more than the 203"):
         export([image], tmp_path / "other", "tiff")
 

@@ -223,13 +223,15 @@ def test_an_image_file_is_called_in_the_dock_as_on_the_command_line(tmp_path):
 
 
 def test_coco_can_be_written_as_asked(done, tmp_path):
-    wait(lambda: done.exporter.format.count())
-    assert done.exporter.segmentation.parent().isHidden()
     done.exporter.format.choose("coco")
-    assert not done.exporter.segmentation.parent().isHidden()
+    fields = done.exporter.fields["coco"]
+    assert all(f.native.isVisibleTo(done.exporter) for f in fields.values())
+    done.exporter.format.choose("png")
+    assert not any(f.native.isVisibleTo(done.exporter) for f in fields.values())
+    done.exporter.format.choose("coco")
     for how, kind in (("rle", dict), ("polygons", list)):
-        done.exporter.segmentation.choose(how)
-        done.exporter.annotation.choose("class")
+        fields["segmentation"].native.choose(how)
+        fields["annotation"].native.choose("class")
         done.exporter.folder.setText(str(tmp_path / how))
         done.export()
         wait(lambda: done.exporter.button.isEnabled())

@@ -7,9 +7,10 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from ..formats import FORMATS, Options, Receipt, all_options, own_options
 from ..values.steps import Followed
 from . import screen
-from .settings import with_settings
+from .settings import option_of, with_format_options, with_settings
 
 app = typer.Typer()
 
@@ -28,6 +29,7 @@ Channels = Annotated[
     epilog="Example: prelabel run photos/ --classes 'tree, sky, grass' --models vitb16 --out labels"
 )
 @with_settings
+@with_format_options
 def run(
     images: Annotated[list[str], typer.Argument(help="Files, folders, patterns ('photos/*.jpg').")],
     out_folder: Annotated[Path, typer.Option("--out", help="Folder for the label files.")],
@@ -44,11 +46,9 @@ def run(
     reference: Annotated[
         Path | None, typer.Option(help="Reference set to answer from, with --method reme.")
     ] = None,
-    format_name: Annotated[str, typer.Option("--format", help="png, tiff or coco.")] = "png",
-    segmentation: Annotated[str, typer.Option(help="COCO only: auto, rle or polygons.")] = "auto",
-    annotation: Annotated[
-        str, typer.Option(help="COCO only: one annotation per region or per class.")
-    ] = "region",
+    format_name: Annotated[
+        str, typer.Option("--format", help=f"Of the label files: {', '.join(FORMATS)}.")
+    ] = next(iter(FORMATS)),
     descriptions: Annotated[
         Path | None, typer.Option(help='JSON {"class": ["a sentence", ...]} for FreeCP.')
     ] = None,
@@ -58,22 +58,17 @@ def run(
     device: screen.Device = "auto",
     *,
     settings: dict[str, str],
+    own: dict[str, str],
 ) -> None:
     """Label images and write the label files; run it again to go on where it stopped."""
     from ..batch import run_batch, without_labels
-    from ..formats import Options, target
     from ..formats.atomic import write_atomic
     from ..images.find import find_images
-    from ..jobs import choose, description_note, job_of, with_channels
+    from ..jobs import description_note, job_of, with_channels
 
-    target(out_folder, format_name, "x")
+    options = Options(overwrite, own=_own_options(format_name, own))
     wanted = job_of(classes, job, descriptions, settings, reference)
     wanted = with_channels(wanted, channels)
-    options = Options(
-        overwrite,
-        choose("segmentation", segmentation, ("auto", "rle", "polygons")),
-        choose("annotation", annotation, ("region", "class")),
-    )
     if descriptions is not None:
         screen.out.print(screen.plain(description_note(wanted.vocabulary, descriptions)))
     pictures = without_labels(find_images(images, out_folder, screen.note))
@@ -86,10 +81,18 @@ def run(
     screen.end(failed)
 
 
+def _own_options(format_name: str, given: dict[str, str]) -> Any:
+    """What was given for the format, as its options; what is of other formats alone is told."""
+    for name in given:
+        formats = [f.name for f in all_options()[name][1]]
+        if format_name in FORMATS and format_name not in formats:
+            screen.note(f"{option_of(name)} is of {', '.join(formats)}: {format_name} has no such.")
+    return own_options(format_name, given)
+
+
 def _follow(steps: Generator[Any, None, Any], count: int, folder: Path) -> int:
     """Show a batch as it goes and sum it up; returns how many images failed."""
     from ..batch import Outcome
-    from ..formats import Receipt
 
     outcomes: list[Outcome] = []
     receipt = Receipt()

@@ -1,4 +1,4 @@
-"""An option of the command line for every setting of a job, as the setting is declared."""
+"""An option of the command line for every setting of jobs and formats, as it is declared."""
 
 import functools
 import inspect
@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ..formats import all_options
 from ..values.declare import Setting, declared
 from ..values.job import Job
 from ..values.methods import METHODS
@@ -47,22 +48,34 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
     return with_options(command, settings())
 
 
+def with_format_options(command: Callable[..., None]) -> Callable[..., None]:
+    """A command whose `own` takes the options of formats of label files that were given."""
+    rows = (
+        (name, told, f"Options of --format {', '.join(f.name for f in formats)}")
+        for name, (told, formats) in all_options().items()
+    )
+    return with_options(command, rows, "own")
+
+
 def with_options(
-    command: Callable[..., None], rows: Iterable[tuple[str, Setting, str]]
+    command: Callable[..., None],
+    rows: Iterable[tuple[str, Setting, str]],
+    into: str = "settings",
 ) -> Callable[..., None]:
-    """The same for rows of (dotted name, setting, panel of the help)."""
+    """The same for rows of (dotted name, setting, panel of the help), taken by parameter `into`."""
     asked = {name.replace(".", "_"): (name, told, panel) for name, told, panel in rows}
 
     @functools.wraps(command)
     def run(**given: Any) -> None:
         told = {name: given.pop(key) for key, (name, _, _) in asked.items()}
-        command(settings={name: text for name, text in told.items() if text is not None}, **given)
+        given[into] = {name: text for name, text in told.items() if text is not None}
+        command(**given)
 
     plain = inspect.signature(command)
-    own = [p for p in plain.parameters.values() if p.name != "settings"]
-    made = [_parameter(key, *row) for key, row in asked.items()]
-    run.__signature__ = plain.replace(parameters=own + made)  # type: ignore[attr-defined]
-    run.__annotations__ = {p.name: p.annotation for p in own + made} | {"return": None}
+    own = [p for p in plain.parameters.values() if p.name != into]
+    made = [*own, *(_parameter(key, *row) for key, row in asked.items())]
+    run.__signature__ = plain.replace(parameters=made)  # type: ignore[attr-defined]
+    run.__annotations__ = {p.name: p.annotation for p in made} | {"return": None}
     return run
 
 

@@ -1,98 +1,21 @@
-"""Label maps as files: a table of formats, each a pair of write and read, and one `export`.
+"""Label maps as files: FORMATS, the only list of formats, and one `export`.
 
 >>> receipt = export([LabelImage(ids, vocabulary, "img")], folder, "png")  # doctest: +SKIP
 >>> print(*receipt.lines(), sep="\\n")  # doctest: +SKIP
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
+from ..values.declare import Setting, changed, declared, said
 from ..values.errors import FileFormatError
-from ..values.vocabulary import Vocabulary
-from .coco import read_coco, recognises_coco, subjects_coco, write_coco
-from .png import read_png, recognises_png, subjects_png, whole_png, write_png
-from .subject import Subject
+from . import coco, png, tiff
+from .format import Format
 from .table import safe_name
-from .tiff import read_tiff, recognises_tiff, subjects_tiff, write_tiff
-from .values import (
-    Annotation,
-    ClassReceipt,
-    LabelImage,
-    Options,
-    Receipt,
-    Segmentation,
-    total,
-)
+from .values import ClassReceipt, LabelImage, Options, Receipt, total
 
-Write = Callable[[Sequence[LabelImage], Path, Options], Receipt]
-Read = Callable[[Path, Vocabulary | None], tuple[LabelImage, ...]]
-
-
-@dataclass(frozen=True, slots=True)
-class Format:
-    """One file format.
-
-    title : as a chooser shows it.
-    suffix : of the files, with its dot.
-    write : images, path, options -> what a reader finds; png and tiff take one image a file.
-    read : path, vocabulary or None -> the images of the file.
-    recognises : whether a file of this suffix is ours, from its first bytes alone; never raises.
-    subjects : path, vocabulary -> whose labels the file holds, by file name, without reading
-        pixels; none where there is no table of ours. Raises for a shared file of other classes.
-    suffixes : of all files that belong to one name.
-    whole : whether the files of one name are there and belong together.
-    file : name of the one file for all images of a folder, "" for one file an image.
-    stacks : whether a (T, Y, X) stack fits into one file.
-    """
-
-    name: str
-    title: str
-    suffix: str
-    write: Write
-    read: Read
-    recognises: Callable[[Path], bool]
-    subjects: Callable[[Path, Vocabulary], dict[str, Subject]]
-    suffixes: tuple[str, ...] = ()
-    whole: Callable[[Path], bool] = Path.exists
-    file: str = ""
-    stacks: bool = False
-
-
-FORMATS: dict[str, Format] = {
-    "png": Format(
-        "png",
-        "PNG, indexed colours",
-        ".png",
-        write_png,
-        read_png,
-        recognises_png,
-        subjects_png,
-        (".png", ".labels.json"),
-        whole_png,
-    ),
-    "tiff": Format(
-        "tiff",
-        "TIFF, also stacks",
-        ".tif",
-        write_tiff,
-        read_tiff,
-        recognises_tiff,
-        subjects_tiff,
-        (".tif",),
-        stacks=True,
-    ),
-    "coco": Format(
-        "coco",
-        "COCO instances",
-        ".json",
-        write_coco,
-        read_coco,
-        recognises_coco,
-        subjects_coco,
-        file="instances.json",
-    ),
-}
+FORMATS: dict[str, Format] = {f.name: f for f in (png.FORMAT, tiff.FORMAT, coco.FORMAT)}
 
 
 def export(
@@ -103,7 +26,7 @@ def export(
     Stacks are cut into planes where the format cannot hold them. Raises FileFormatError for an
     unknown format, a name outside the folder and files that exist.
     """
-    chosen = _chosen(format_name)
+    chosen = named(format_name)
     options = options or Options()
     wanted = list(images) if chosen.stacks else [p for image in images for p in image.planes()]
     if not wanted:
@@ -115,14 +38,15 @@ def export(
 
 def target(folder: Path, format_name: str, name: str) -> Path:
     """The file that `export` writes for the image of this name."""
-    chosen = _chosen(format_name)
+    chosen = named(format_name)
     if chosen.file:
         return folder / chosen.file
     plain = safe_name(name, folder)
     return folder / f"{plain}{chosen.suffix}"
 
 
-def _chosen(format_name: str) -> Format:
+def named(format_name: str) -> Format:
+    """The format of this name; FileFormatError lists those there are."""
     if format_name not in FORMATS:
         raise FileFormatError(
             format_name, f"{format_name!r} is no format: choose one of {', '.join(FORMATS)}."
@@ -130,16 +54,64 @@ def _chosen(format_name: str) -> Format:
     return FORMATS[format_name]
 
 
+def ours(path: Path) -> Format | None:
+    """The format of a file that we wrote, None for all others; looks at its first bytes alone."""
+    return next((f for f in FORMATS.values() if f.recognises(path)), None)
+
+
+def format_of(path: Path) -> Format | None:
+    """The format that reads a file: that of ours, else the first that has its suffix."""
+    fits = (f for f in FORMATS.values() if f.takes(path))
+    return ours(path) or next(fits, None)
+
+
+def suffixes() -> tuple[str, ...]:
+    """The suffixes of all label files that are read."""
+    return tuple(dict.fromkeys(s for f in FORMATS.values() for s in f.suffixes))
+
+
+def all_options() -> dict[str, tuple[Setting, list[Format]]]:
+    """The options of all formats by name, and which formats have them."""
+    found: dict[str, tuple[Setting, list[Format]]] = {}
+    for one in FORMATS.values():
+        for told in declared(one.options) if one.options else ():
+            found.setdefault(told.name, (told, []))[1].append(one)
+    return found
+
+
+def own_options(format_name: str, given: Mapping[str, str]) -> Any:
+    """The format's own options with what was typed for some of them; None where it has none.
+
+    Options of other formats are checked, too, and left out. Raises JobError for a value that does
+    not fit.
+    """
+    chosen, known = named(format_name), all_options()
+    made = chosen.options() if chosen.options else None
+    for name, text in given.items():
+        formats = known[name][1]
+        kind = (chosen if chosen in formats else formats[0]).options
+        value = {name: said(kind, name, text)}
+        if chosen in formats:
+            made = changed(made, value)
+        else:
+            changed(kind(), value)
+    return made
+
+
 __all__ = [
     "FORMATS",
-    "Annotation",
     "ClassReceipt",
     "Format",
     "LabelImage",
     "Options",
     "Receipt",
-    "Segmentation",
+    "all_options",
     "export",
+    "format_of",
+    "named",
+    "ours",
+    "own_options",
+    "suffixes",
     "target",
     "total",
 ]

@@ -3,19 +3,20 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from scipy import ndimage
-from skimage.measure import label
+from pydantic import Field
 
 from .. import __version__
+from ..values.declare import Ask, settings
 from ..values.errors import FileFormatError
 from ..values.labels import Ids, Mask
 from ..values.vocabulary import IGNORE, Vocabulary
 from . import provenance
 from .atomic import alone, write_together
 from .coco_read import drawn, entries_beside, is_own, own_entries, read_document, read_images
+from .format import Format
 from .outlines import outlines, pixels, rasterise, run_lengths
 from .provenance import MIXED
 from .receipt import compare
@@ -23,7 +24,25 @@ from .subject import Subject, image_subject
 from .table import BEGINNING, MAX_PLANE, begins, check_pixels, dump, identity, to_table
 from .values import LabelImage, Options, Receipt, total
 
-_EIGHT = np.ones((3, 3), bool)
+
+@settings("coco")
+class CocoOptions:
+    """How COCO holds the labels."""
+
+    segmentation: Annotated[
+        Literal["auto", "rle", "polygons"],
+        Field(
+            title="Outlines",
+            description="Run lengths (rle) keep every pixel. Polygons are for tools that read "
+            "nothing else and lose holes. auto writes polygons where they give back every pixel.",
+        ),
+        Ask(words=("polygons where exact", "run lengths", "polygons, holes lost")),
+    ] = "auto"
+    annotation: Annotated[
+        Literal["region", "class"],
+        Field(title="Annotation", description="What is one annotation."),
+        Ask(words=("per connected region", "per class of an image")),
+    ] = "region"
 
 
 def write_coco(images: Sequence[LabelImage], path: Path, options: Options) -> Receipt:
@@ -45,7 +64,7 @@ def write_coco(images: Sequence[LabelImage], path: Path, options: Options) -> Re
 
 
 def _add(images: Sequence[LabelImage], path: Path, options: Options) -> None:
-    document = _opened(path, images, options.overwrite)
+    document, own = _opened(path, images, options), options.own or CocoOptions()
     whose = entries_beside(path, document) or {}
     known = {entry["id"] for entry in document["images"]}
     number = max(known, default=0)
@@ -54,8 +73,8 @@ def _add(images: Sequence[LabelImage], path: Path, options: Options) -> None:
         number += 1
         entry = _image_entry(image, number)
         document["images"].append(entry)
-        pieces = list(_annotations(image, options))
-        entry["prelabel"] |= _told(image, pieces, entry, options, path)
+        pieces = list(_annotations(image, own))
+        entry["prelabel"] |= _told(image, pieces, entry, own, path)
         whose |= provenance.entries_of([(image, entry["prelabel"])])
         for piece in pieces:
             annotation += 1
@@ -71,7 +90,7 @@ def _told(
     image: LabelImage,
     pieces: Sequence[dict[str, Any]],
     entry: dict[str, Any],
-    options: Options,
+    options: CocoOptions,
     path: Path,
 ) -> dict[str, str]:
     """What an image's entry says of its provenance; polygons may draw other pixels than it has."""
@@ -92,7 +111,7 @@ def _receipt(images: Sequence[LabelImage], path: Path) -> Receipt:
     return total(receipts)
 
 
-def _opened(path: Path, images: Sequence[LabelImage], overwrite: bool) -> dict[str, Any]:
+def _opened(path: Path, images: Sequence[LabelImage], options: Options) -> dict[str, Any]:
     """The document to append to, without the images that are written anew."""
     vocabulary = images[0].vocabulary
     categories = [_category(vocabulary, i) for i in range(len(vocabulary.classes))]
@@ -101,11 +120,11 @@ def _opened(path: Path, images: Sequence[LabelImage], overwrite: bool) -> dict[s
         raise FileFormatError(
             path, f"{path}: images of one COCO file need one vocabulary and a name each."
         )
-    if not path.exists():
+    if options.anew or not path.exists():
         return _new(categories, images[0])
     document = _of_these_classes(path, vocabulary)
     twice = [e for e in document["images"] if e["file_name"] in names]
-    if twice and not overwrite:
+    if twice and not options.overwrite:
         raise FileFormatError(
             path,
             f"{path} already holds {twice[0]['file_name']}: tick Replace files that exist "
@@ -184,8 +203,11 @@ def _image_entry(image: LabelImage, number: int) -> dict[str, Any]:
     }
 
 
-def _annotations(image: LabelImage, options: Options) -> Iterator[dict[str, Any]]:
+def _annotations(image: LabelImage, options: CocoOptions) -> Iterator[dict[str, Any]]:
     """One annotation per connected region (corners touching) or per class, without its ids."""
+    from scipy import ndimage
+    from skimage.measure import label
+
     shape = image.ids.shape
     ids = np.where(image.ids == IGNORE, 0, image.ids)
     numbered = label(ids, connectivity=2) if options.annotation == "region" else ids
@@ -204,7 +226,7 @@ def _annotations(image: LabelImage, options: Options) -> Iterator[dict[str, Any]
 
 
 def _segmentation(
-    mask: Mask, origin: tuple[int, int], shape: tuple[int, int], options: Options
+    mask: Mask, origin: tuple[int, int], shape: tuple[int, int], options: CocoOptions
 ) -> list[list[float]] | dict[str, Any]:
     if options.segmentation == "rle":
         return run_lengths(mask, origin, shape)
@@ -256,3 +278,20 @@ def _renamed(image: LabelImage, vocabulary: Vocabulary, path: Path) -> LabelImag
         table[c.id] = wanted.id
     ids: Ids = table[image.ids]
     return replace(image, ids=ids, vocabulary=vocabulary)
+
+
+FORMAT = Format(
+    "coco",
+    "COCO instances",
+    "COCO: one instances.json for all images of the folder.",
+    "COCO JSON",
+    ".json",
+    write_coco,
+    read_coco,
+    recognises_coco,
+    subjects_coco,
+    (".coco.json", ".json"),
+    opens=("instances.json", "*.coco.json"),
+    file="instances.json",
+    options=CocoOptions,
+)

@@ -14,7 +14,7 @@ from typing import Literal
 from ..values.errors import FileFormatError
 from ..values.names import Names, distinct, key, mark_of, names_of, plane_source, safe, stack_name
 from ..values.vocabulary import Vocabulary
-from . import FORMATS, Format, target
+from . import Format, named, target
 from .atomic import alone
 from .subject import Subject, file_content
 from .values import LabelImage, Options, Receipt, total
@@ -47,11 +47,15 @@ class Claim:
         return "changed" if at_its_path else ""
 
 
+def claim_of_picture(names: Names, mark: str, path: Path) -> Claim:
+    """The claim of an image file that is called so; `mark` has digits of its path."""
+    return Claim(names, mark, functools.cache(lambda: file_content(path)))
+
+
 def claim_of_file(path: Path) -> Claim:
     """The claim of an image file that was named or opened by itself; its path is absolute."""
     mark = mark_of(str(path))
-    names = names_of(path.name, path.parent.name, mark)
-    return Claim(names, mark, functools.cache(lambda: file_content(path)))
+    return claim_of_picture(names_of(path.name, path.parent.name, mark), mark, path)
 
 
 def claim_of_part(path: Path, name: str, content: str) -> Claim:
@@ -104,23 +108,24 @@ class OutFolder:
     where all images share a file."""
 
     def __init__(self, folder: Path, format_name: str, vocabulary: Vocabulary) -> None:
-        target(folder, format_name, "x")
-        self.folder, self._name, self._vocabulary = folder, format_name, vocabulary
+        self.folder, self._vocabulary = folder, vocabulary
+        self._format: Format = named(format_name)
         self._listed: dict[Path, dict[str, set[str]]] = {}
         self._seen: dict[str, list[_Held]] = {}
         self._sources: frozenset[str] = frozenset()
-        if self._format.file:
+        if self.one_file:
             for entry, subject in self._in_file().items():
                 for name in {entry, subject.image}:
                     self._seen.setdefault(name, []).append(_Held(entry, subject, True))
 
     @property
-    def _format(self) -> Format:
-        return FORMATS[self._name]
+    def one_file(self) -> bool:
+        """Whether all images share a file."""
+        return bool(self._format.file)
 
     def file(self, name: str) -> Path:
         """The file that holds the labels of this name."""
-        return target(self.folder, self._name, name)
+        return target(self.folder, self._format.name, name)
 
     def assign(self, claims: Sequence[Claim]) -> list[Spot]:
         """A place for the labels of each image, all different, none of them another's.
@@ -129,7 +134,7 @@ class OutFolder:
         nobody wants or has, whatever their order.
         """
         spots = self._known(claims)
-        one_file = bool(self._format.file)
+        one_file = self.one_file
 
         def free(number: int, name: str) -> bool:
             return not self._held(name) or number in spots
@@ -170,7 +175,7 @@ class OutFolder:
     def _write(
         self, items: Sequence[tuple[Spot, Sequence[LabelImage]]], options: Options
     ) -> Receipt:
-        known = self._in_file() if self._format.file else None
+        known = self._in_file() if self.one_file else None
         wanted: list[LabelImage] = []
         outdated: list[str] = []
         for spot, images in items:
@@ -183,7 +188,7 @@ class OutFolder:
         return replace(receipt, notices=(*receipt.notices, *outdated))
 
     def _put(self, pieces: Sequence[LabelImage], options: Options) -> Receipt:
-        if self._format.file:
+        if self.one_file:
             path = self.file("")
             return self._format.write(pieces, path, options) if pieces else Receipt()
         return total(self._format.write([p], self.file(p.name), options) for p in pieces)
@@ -191,7 +196,7 @@ class OutFolder:
     def _outdated(self, spot: Spot, pieces: Sequence[LabelImage]) -> list[str]:
         """A sentence about labels that an image has from when it had other planes. They stay: who
         pruned a stack may want them."""
-        one_file = bool(self._format.file)
+        one_file = self.one_file
         held = self._held(spot.source if one_file else spot.name)
         written = {p.source if one_file else key(p.name) for p in pieces}
         names = [h.name for h in held if spot.claim.owns(h.subject)]
@@ -227,7 +232,7 @@ class OutFolder:
                     continue
                 for spot in self._own(claim):
                     here = spot.subject is not None and spot.subject.place == claim.place
-                    at = spot.source if self._format.file else spot.name
+                    at = spot.source if self.one_file else spot.name
                     if at not in taken and (here or not at_its_path):
                         found[number] = spot
                         taken.add(at)
@@ -236,7 +241,7 @@ class OutFolder:
 
     def _own(self, claim: Claim) -> Iterator[Spot]:
         """Spots where labels of this very image lie."""
-        names = claim.names.sources if self._format.file else claim.names.outputs
+        names = claim.names.sources if self.one_file else claim.names.outputs
         for name in names:
             held = self._held(name)
             owned = [claim.owns(h.subject) for h in held]
@@ -253,7 +258,7 @@ class OutFolder:
 
     def _held(self, name: str) -> list[_Held]:
         """What lies at a name: labels of it, of its planes, and files that are no labels."""
-        if self._format.file:
+        if self.one_file:
             return self._seen.get(name, [])
         if name not in self._seen:
             folder, _, leaf = name.rpartition("/")
@@ -274,7 +279,7 @@ class OutFolder:
         if folder not in self._listed:
             found: dict[str, set[str]] = {}
             for file in os.listdir(folder) if folder.is_dir() else ():
-                for suffix in self._format.suffixes:
+                for suffix in (self._format.suffix, *self._format.beside):
                     if file.lower().endswith(suffix):
                         stem = file[: -len(suffix)]
                         for name in {stem, stack_name(stem) or stem}:
@@ -288,9 +293,9 @@ class OutFolder:
         return {h.subject.source for h in held if h.subject and not claim.owns(h.subject)}
 
     def _foreign(self, claim: Claim) -> Path | None:
-        first = claim.names.sources[0] if self._format.file else claim.names.outputs[0]
+        first = claim.names.sources[0] if self.one_file else claim.names.outputs[0]
         held = self._held(first)
-        return self.file(held[0].name) if held and not self._format.file else None
+        return self.file(held[0].name) if held and not self.one_file else None
 
     def _pieces(self, spot: Spot, images: Sequence[LabelImage]) -> list[LabelImage]:
         """The maps of an image, stacks cut into planes where the format holds none."""
@@ -311,7 +316,7 @@ class OutFolder:
         at = spot.claim.names.sources.index(spot.source)
         for name in spot.claim.names.sources[at:]:
             planes = {plane_source(name, number) for number in range(count)}
-            known = self._seen if self._format.file else ()
+            known = self._seen if self.one_file else ()
             if not any(p in self._sources or p in known for p in planes):
                 return name
         return spot.source
@@ -328,7 +333,9 @@ class OutFolder:
             subject, whole = known.get(piece.source), True
             there = subject is not None
         else:
-            there = any(path.with_name(name).exists() for name in self._files(path))
+            stem = path.name.removesuffix(self._format.suffix)
+            beside = (path.with_name(f"{stem}{end}") for end in self._format.beside)
+            there = any(file.exists() for file in (path, *beside))
             subject, whole = self._look(piece.name) if there else (None, False)
         owned = claim.owns(subject)
         if there and not owned:
@@ -336,10 +343,6 @@ class OutFolder:
                 path, f"{path} is not of this image and stays as it is: choose another folder."
             )
         return overwrite or owned != "same" or not whole
-
-    def _files(self, path: Path) -> list[str]:
-        stem = path.name[: -len(self._format.suffix)]
-        return [f"{stem}{suffix}" for suffix in self._format.suffixes]
 
     def _in_file(self) -> dict[str, Subject]:
         return self._format.subjects(self.file(""), self._vocabulary)

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from pycocotools import mask as coco_mask
-from skimage.measure import find_contours
 
 from ..values.labels import Mask
 
@@ -22,6 +21,8 @@ def outlines(mask: Mask, origin: tuple[int, int] = (0, 0)) -> list[list[float]]:
     -------
     polygons as COCO lists them, [x0, y0, x1, y1, ...], with corners at whole numbers
     """
+    from skimage.measure import find_contours
+
     polygons = []
     # At level 0.5 every point of a contour lies in the middle of a pixel's edge.
     for path in find_contours(np.pad(mask, 1).astype(np.uint8), 0.5, fully_connected="low"):

@@ -20,9 +20,10 @@ from ..values.errors import FileFormatError
 from ..values.labels import Ids, one_channel
 from ..values.vocabulary import IGNORE, UNLABELLED, Vocabulary
 from . import provenance
-from .atomic import Fill, refuse_existing, write_atomic, write_together
-from .receipt import compare
-from .subject import Subject, subject_of
+from .atomic import Fill, refuse_existing, write_atomic
+from .format import Format
+from .one_image import only, put, subjects, with_classes
+from .subject import Subject
 from .table import (
     BEGINNING,
     MAX_PLANE,
@@ -30,7 +31,6 @@ from .table import (
     check_pixels,
     dump,
     from_table,
-    label_image,
     read_json,
     to_table,
     vocabulary_of,
@@ -55,19 +55,15 @@ def write_png(images: Sequence[LabelImage], path: Path, options: Options) -> Rec
     More than 254 classes do not fit into a palette: the file is then 16-bit grey, 65535 ignore,
     and the receipt says so. FileFormatError for stacks and for files that exist.
     """
-    if len(images) != 1 or images[0].ids.ndim != 2:
-        raise FileFormatError(path, f"{path}: a PNG holds one (Y, X) map; export to a folder.")
-    image = images[0]
-    check_pixels(path, image.ids.size, MAX_PLANE, "cut the image into tiles, or write a TIFF")
+    image = only(images, path)
     table = table_path(path)
-    said = provenance.told(image)
-    whose = provenance.document(provenance.entries_of([(image, said)]), path)
-    for file in (path, table, *whose):
+    for file in (path, table):
         refuse_existing(file, options.overwrite)
     if table.exists() and not begins(table, BEGINNING):
         raise FileFormatError(table, f"{table} is no table of ours: choose another name.")
     indexed = len(image.vocabulary.classes) <= MAX_INDEXED
     picture = _indexed(image) if indexed else Image.fromarray(image.ids)
+    said = provenance.told(image)
     facts = to_table(image, IGNORE_8 if indexed else IGNORE) | said
     mark = PngInfo()
     mark.add_text(_MARK, _digest(image.vocabulary))
@@ -77,13 +73,8 @@ def write_png(images: Sequence[LabelImage], path: Path, options: Options) -> Rec
         save(file)
 
     # The table goes first: a PNG that is there is complete.
-    parts: dict[Path, Fill] = {**whose, table: dump(facts, path), path: fill}
-    write_together(parts, overwrite=options.overwrite)
-    if not whose:
-        provenance.forget(path)
-    (back,) = read_png(path)
-    rows = compare(image.ids, back.ids, image.vocabulary)
-    return Receipt((path, table, *whose), 1, rows, notices=() if indexed else (_GREY,))
+    parts: dict[Path, Fill] = {table: dump(facts, path), path: fill}
+    return put(image, path, said, parts, options, read_png, () if indexed else (_GREY,))
 
 
 def write_plain(ids: Ids, path: Path) -> None:
@@ -116,8 +107,7 @@ def read_png(path: Path, vocabulary: Vocabulary | None = None) -> tuple[LabelIma
         ids[values == IGNORE_8] = IGNORE
     beside = table_path(path)
     if vocabulary is not None:
-        image = label_image(ids, vocabulary, path, name=path.stem, source=path.name)
-        return (provenance.restored_alone(image, _table_beside(path), path),)
+        return (with_classes(ids, vocabulary, lambda: _table_beside(path), path),)
     if not beside.exists():
         raise FileFormatError(
             path,
@@ -137,10 +127,7 @@ def read_png(path: Path, vocabulary: Vocabulary | None = None) -> tuple[LabelIma
 
 def _table_beside(path: Path) -> Any:
     """The table of a PNG that is ours, None without one."""
-    try:
-        return read_json(table_path(path)) if recognises_png(path) else None
-    except FileFormatError:
-        return None
+    return read_json(table_path(path)) if recognises_png(path) else None
 
 
 def recognises_png(path: Path) -> bool:
@@ -151,12 +138,7 @@ def recognises_png(path: Path) -> bool:
 def subjects_png(path: Path, vocabulary: Vocabulary | None = None) -> dict[str, Subject]:
     """Whose labels the table beside a PNG is of, with the PNG or without it."""
     del vocabulary
-    beside = table_path(path)
-    try:
-        subject = subject_of(read_json(beside), beside)
-    except FileFormatError:
-        return {}
-    return {subject.image: subject} if subject else {}
+    return subjects(lambda: read_json(table_path(path)), path)
 
 
 def whole_png(path: Path) -> bool:
@@ -227,3 +209,23 @@ def _colours(picture: PngImageFile, path: Path) -> npt.NDArray[Any]:
     import imagecodecs
 
     return np.asarray(imagecodecs.png_decode(path.read_bytes()))
+
+
+FORMAT = Format(
+    "png",
+    "PNG, indexed colours",
+    "PNG: a palette image in the classes' colours, and a table of the classes beside it.",
+    "Indexed PNG with names",
+    ".png",
+    write_png,
+    read_png,
+    recognises_png,
+    subjects_png,
+    (".png",),
+    beside=(TABLE,),
+    opens=(f"*{TABLE}",),
+    whole=whole_png,
+    values=lambda path: pixels(path)[0],
+    plain=write_plain,
+    most=MAX_INDEXED,
+)

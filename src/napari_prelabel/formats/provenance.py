@@ -7,7 +7,6 @@ pixel, deflated. Both count only for the very pixels they were written with.
 
 import base64
 import hashlib
-import os
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -92,7 +91,9 @@ def document(entries: Entries, path: Path) -> dict[Path, bytes]:
     """
     if not entries:
         return {}
-    file = _place(path)
+    file = beside(path)
+    if file.exists() and not there(path):
+        raise FileFormatError(file, f"{file} is no provenance of ours: choose another name.")
     head = {
         "format": KIND,
         "schema": SCHEMA,
@@ -108,25 +109,10 @@ def there(path: Path) -> tuple[Path, ...]:
     return (file,) if begins(file, _BEGINNING) else ()
 
 
-def _place(path: Path) -> Path:
-    file = beside(path)
-    if file.exists() and not there(path):
-        raise FileFormatError(file, f"{file} is no provenance of ours: choose another name.")
-    return file
-
-
 def forget(path: Path) -> None:
     """Delete the file beside labels that have no need of it any more; one of others stays."""
     for file in there(path):
         file.unlink(missing_ok=True)
-
-
-def move(path: Path, target: Path) -> None:
-    """Bring the file beside `path` along when its labels become those of `target`."""
-    if there(path):
-        os.replace(beside(path), _place(target))
-    else:
-        forget(target)
 
 
 def entries_beside(path: Path, pixels: int, images: int = 1) -> Entries | None:

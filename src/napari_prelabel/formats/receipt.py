@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from ..values.labels import Ids, Mask
 from ..values.vocabulary import IGNORE, Vocabulary
@@ -38,6 +37,8 @@ def compare(written: Ids, read: Ids, vocabulary: Vocabulary) -> tuple[ClassRecei
 
 def _pieces_lost(before: Mask, after: Mask) -> tuple[int, int]:
     """(holes closed, parts without a pixel left) from one stack of masks (..., Y, X) to another."""
+    from scipy import ndimage
+
     holes = parts = 0
     shape = (-1, *before.shape[-2:])
     for a, b in zip(before.reshape(shape), after.reshape(shape), strict=True):
@@ -49,6 +50,8 @@ def _pieces_lost(before: Mask, after: Mask) -> tuple[int, int]:
 
 def _holes(mask: Mask) -> npt.NDArray[Any]:
     """Numbered holes of a (Y, X) mask: gaps that do not reach the border, edge-connected."""
+    from scipy import ndimage
+
     gaps = ~np.pad(mask, 1)
     numbered, _ = ndimage.label(gaps)
     inner: npt.NDArray[Any] = numbered[1:-1, 1:-1]

@@ -11,9 +11,10 @@ from ..values.errors import FileFormatError, PrelabelError
 from ..values.labels import Ids, one_channel
 from ..values.vocabulary import IGNORE, Vocabulary
 from . import provenance
-from .atomic import refuse_existing, write_together
-from .receipt import compare
-from .subject import Subject, subject_of
+from .atomic import refuse_existing
+from .format import Format
+from .one_image import only, put, subjects, with_classes
+from .subject import Subject
 from .table import (
     BEGINNING,
     KIND,
@@ -22,7 +23,6 @@ from .table import (
     check_pixels,
     dump,
     from_table,
-    label_image,
     parse_json,
     to_table,
 )
@@ -50,14 +50,9 @@ _CENTIMETRES = {
 def write_tiff(images: Sequence[LabelImage], path: Path, options: Options) -> Receipt:
     """Write one label map or stack (..., Y, X) as deflated uint16 pages; 0 unlabelled, 65535
     ignore. FileFormatError for files that exist."""
-    if len(images) != 1:
-        raise FileFormatError(path, f"{path}: a TIFF holds one image or stack; export to a folder.")
-    image = images[0]
-    check_pixels(path, image.ids.size, MAX_FILE, "cut the stack into parts")
+    image = only(images, path, stacks=True)
+    refuse_existing(path, options.overwrite)
     said = provenance.told(image)
-    whose = provenance.document(provenance.entries_of([(image, said)]), path)
-    for file in (path, *whose):
-        refuse_existing(file, options.overwrite)
     facts = to_table(image) | said
     description = dump(facts, path, indent=None, ascii_only=True).decode().strip()
     resolution, unit = _resolution(image)
@@ -76,11 +71,7 @@ def write_tiff(images: Sequence[LabelImage], path: Path, options: Options) -> Re
             bigtiff=image.ids.nbytes > 2**31,
         )
 
-    write_together({**whose, path: fill}, overwrite=options.overwrite)
-    if not whose:
-        provenance.forget(path)
-    (back,) = read_tiff(path)
-    return Receipt((path, *whose), 1, compare(image.ids, back.ids, image.vocabulary))
+    return put(image, path, said, {path: fill}, options, read_tiff)
 
 
 def read_tiff(path: Path, vocabulary: Vocabulary | None = None) -> tuple[LabelImage]:
@@ -99,8 +90,7 @@ def read_tiff(path: Path, vocabulary: Vocabulary | None = None) -> tuple[LabelIm
         )
     ids: Ids = values.astype(np.uint16)
     if vocabulary is not None:
-        image = label_image(ids, vocabulary, path, name=path.stem, source=path.name)
-        return (provenance.restored_alone(image, _own_table(description, path), path),)
+        return (with_classes(ids, vocabulary, lambda: _own_table(description, path), path),)
     table = parse_json(description, path)
     shape = table.get("shape") if isinstance(table, dict) else None
     if isinstance(shape, list) and _same_size(shape, ids):
@@ -110,10 +100,7 @@ def read_tiff(path: Path, vocabulary: Vocabulary | None = None) -> tuple[LabelIm
 
 def _own_table(description: str, path: Path) -> Any:
     """The table in a description, None where it holds none of ours."""
-    try:
-        return parse_json(description, path) if KIND in description else None
-    except FileFormatError:
-        return None
+    return parse_json(description, path) if KIND in description else None
 
 
 def pixels(path: Path) -> np.ndarray[Any, Any]:
@@ -152,14 +139,12 @@ def recognises_tiff(path: Path) -> bool:
 def subjects_tiff(path: Path, vocabulary: Vocabulary | None = None) -> dict[str, Subject]:
     """Whose labels a TIFF holds."""
     del vocabulary
-    if not recognises_tiff(path):
-        return {}
-    try:
+
+    def table() -> Any:
         with tifffile.TiffFile(path) as file:
-            subject = subject_of(parse_json(file.pages[0].description, path), path)
-    except Exception:  # whatever is wrong with it, it tells of no image
-        return {}
-    return {subject.image: subject} if subject else {}
+            return parse_json(file.pages[0].description, path)
+
+    return subjects(table, path) if recognises_tiff(path) else {}
 
 
 def _pages(path: Path, wanted: bool) -> tuple[np.ndarray[Any, Any], str]:
@@ -199,3 +184,19 @@ def _resolution(image: LabelImage) -> tuple[tuple[float, float] | None, str | No
     if factor is None:
         return (1 / x, 1 / y), "NONE"
     return (1 / (x * factor), 1 / (y * factor)), "CENTIMETER"
+
+
+FORMAT = Format(
+    "tiff",
+    "TIFF, also stacks",
+    "TIFF: ids, names and pixel size in one file; holds stacks.",
+    "TIFF with names",
+    ".tif",
+    write_tiff,
+    read_tiff,
+    recognises_tiff,
+    subjects_tiff,
+    (".tif", ".tiff"),
+    stacks=True,
+    values=pixels,
+)

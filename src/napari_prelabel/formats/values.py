@@ -1,9 +1,10 @@
 """What is exported, how it may be written, and the receipt of what a reader finds in the file."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
+from operator import add
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -11,9 +12,6 @@ from ..values.errors import ImageError
 from ..values.labels import MODEL, Ids, LabelMap, Provenance
 from ..values.names import plane_name, plane_source
 from ..values.vocabulary import IGNORE, UNLABELLED, Vocabulary
-
-Segmentation = Literal["auto", "rle", "polygons"]
-Annotation = Literal["region", "class"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,14 +97,13 @@ class Options:
     """How to write.
 
     overwrite : replace what is already there.
-    segmentation : COCO only. "rle" keeps every pixel; "polygons" cannot carry holes; "auto"
-        draws a polygon where it gives back every pixel and run lengths elsewhere.
-    annotation : COCO only. One annotation per connected "region" or per "class" of an image.
+    anew : a file of many images is begun again, and what it held goes.
+    own : the format's own options, a value of `Format.options`; None takes the standard ones.
     """
 
     overwrite: bool = False
-    segmentation: Segmentation = "auto"
-    annotation: Annotation = "region"
+    anew: bool = False
+    own: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,16 +180,8 @@ def total(receipts: Iterable[Receipt]) -> Receipt:
 
 
 def _sum(a: ClassReceipt, b: ClassReceipt) -> ClassReceipt:
-    return ClassReceipt(
-        a.id,
-        a.name,
-        a.written + b.written,
-        a.read + b.read,
-        a.lost + b.lost,
-        a.gained + b.gained,
-        a.holes_lost + b.holes_lost,
-        a.parts_lost + b.parts_lost,
-    )
+    (_, _, *ours), (_, _, *more) = astuple(a), astuple(b)
+    return ClassReceipt(a.id, a.name, *map(add, ours, more))
 
 
 def _checked(ids: np.ndarray[Any, Any], vocabulary: Vocabulary) -> Ids:

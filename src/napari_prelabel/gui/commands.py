@@ -1,6 +1,7 @@
 """What napari.yaml names. Everything is imported when it is called: napari starts no slower."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -153,25 +154,15 @@ def get_reader(path: str | list[str]) -> Callable[[Any], list[LayerData]] | None
     return read if all(ours(p) for p in paths) else None
 
 
-def write_png(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
-    """Save a Labels layer as indexed PNG."""
-    from .layers.io import write
+def __getattr__(name: str) -> Callable[[str, Any, dict[str, Any]], list[str]]:
+    """`write_<format>` for every format: saves a Labels layer with its names."""
+    if name.startswith("write_"):
+        from ..formats import FORMATS
+        from .layers.io import write
 
-    return write("png", path, data, attributes)
-
-
-def write_tiff(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
-    """Save a Labels layer as TIFF with names and pixel size."""
-    from .layers.io import write
-
-    return write("tiff", path, data, attributes)
-
-
-def write_coco(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
-    """Save a Labels layer as COCO JSON."""
-    from .layers.io import write
-
-    return write("coco", path, data, attributes)
+        if (form := name.removeprefix("write_")) in FORMATS:
+            return partial(write, form)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def sample_1() -> Sequence[LayerData]:

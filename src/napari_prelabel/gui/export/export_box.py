@@ -5,13 +5,16 @@ import importlib
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from napari.layers import Image, Labels
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QLineEdit, QWidget
 
+from ...formats import FORMATS, LabelImage, Options, Receipt
+from ...formats.folder import Claim, claim_of_array, claim_of_file, claim_of_part, export_one
+from ...values.declare import declared
 from ...values.errors import PrelabelError
 from ...values.labels import read_record
 from ...values.vocabulary import Vocabulary
@@ -19,45 +22,30 @@ from ..layers import from_file
 from ..layers.images import pixel_size
 from ..layers.result import METADATA
 from ..parts.pieces import Combo, Name, button, column, label, row
+from ..parts.setting_field import SettingField
 from ..preferences import Preferences, changes
 from ..threads import Background
 
-if TYPE_CHECKING:
-    from ...formats import LabelImage, Receipt
-    from ...formats.folder import Claim
-
-
-SEGMENTATIONS = {
-    "auto": "polygons where exact",
-    "rle": "run lengths",
-    "polygons": "polygons, holes lost",
-}
-ANNOTATIONS = {"region": "per connected region", "class": "per class of an image"}
-FORMAT_TIP = (
-    "PNG: a palette image in the classes' colours, and a table of the classes beside it.\n"
-    "TIFF: ids, names and pixel size in one file; holds stacks.\n"
-    "COCO: one instances.json for all images of the folder."
-)
-OUTLINE_TIP = (
-    "How the outline of an annotation is written.\n"
-    "Polygons where exact: run lengths wherever a polygon would lose a pixel or a hole.\n"
-    "Run lengths: every pixel is kept. Polygons: for tools that read nothing else."
-)
-
 
 class ExportBox(QWidget):
-    """`wanted` asks the dock for something to export; `written` comes when it is on the disk."""
+    """`wanted` asks the dock for something to export; `written` comes when it is on the disk.
+
+    fields : of the formats' own options, by format and name, once the format has been chosen.
+    """
 
     wanted = Signal()
     written = Signal()
     save_job = Signal()
     load_job = Signal()
+    fields: dict[str, dict[str, SettingField]]
+    _boxes: dict[str, QWidget]
     _preferred: Path | None
 
     def __init__(self) -> None:
         super().__init__()
         self._offered, self._preferred = "", None
-        self.format = Combo(FORMAT_TIP)
+        self.format = Combo("\n".join(f.says for f in FORMATS.values()))
+        self.format.offer([(f.title, f.name) for f in FORMATS.values()])
         self.folder = QLineEdit()
         self.folder.setPlaceholderText("Folder")
         self.folder.setToolTip("Where the files are written")
@@ -76,7 +64,10 @@ class ExportBox(QWidget):
         self.receipt.hide()
         rows = column(self, 0)
         rows.addLayout(row(Name("Format"), self.format, stretch=1))
-        rows.addWidget(self._coco())
+        self._options = QWidget()
+        column(self._options, 0)
+        self.fields, self._boxes = {}, {}
+        rows.addWidget(self._options)
         rows.addLayout(row(Name("Folder"), self.folder, browse, stretch=1))
         rows.addWidget(self.replace)
         rows.addWidget(self.button)
@@ -88,34 +79,33 @@ class ExportBox(QWidget):
         rows.addLayout(row(save, load, stretch=0))
         self.folder.textChanged.connect(self.over)
         self.format.currentIndexChanged.connect(self.over)
+        self.format.currentIndexChanged.connect(self._show_options)
+        self._show_options()
         self.replace.toggled.connect(self.over)
         changes().changed.connect(self._prefer)
         self._prefer(changes().follow())
         self._work = Background()
         self._work.done.connect(self._written)
-        # The formats bring SciPy along, and napari's first Labels layer brings pandas: neither the
-        # opening of the dock nor the first result waits for them.
+        # Formats write with SciPy, and napari's first Labels layer brings pandas: the first export
+        # and the first result do not wait for them.
         self._load = Background()
-        self._load.done.connect(self.format.offer)
-        self._load.start(_titles)
+        self._load.start(_imported)
 
-    def _coco(self) -> QWidget:
-        """How COCO holds the labels; shown while COCO is chosen."""
-        self.segmentation = Combo(OUTLINE_TIP)
-        self.segmentation.setAccessibleName("COCO outlines")
-        self.segmentation.offer([(text, name) for name, text in SEGMENTATIONS.items()])
-        self.annotation = Combo("What is one annotation")
-        self.annotation.setAccessibleName("COCO annotations")
-        self.annotation.offer([(text, name) for name, text in ANNOTATIONS.items()])
-        box = QWidget()
-        rows = column(box, 0)
-        rows.addLayout(row(Name("Outlines"), self.segmentation, stretch=1))
-        rows.addLayout(row(Name("Annotation"), self.annotation, stretch=1))
-        box.hide()
-        self.format.currentIndexChanged.connect(
-            lambda *_: box.setVisible(self.format.currentData() == "coco")
-        )
-        return box
+    def _show_options(self, *_: Any) -> None:
+        """The options of the chosen format, made when it is chosen first."""
+        chosen = FORMATS[self.format.currentData()]
+        if chosen.options and chosen.name not in self._boxes:
+            box = self._boxes[chosen.name] = QWidget()
+            rows = column(box, 0)
+            made = [SettingField(told.name, told) for told in declared(chosen.options)]
+            for field in made:
+                head = [] if field.titled else [Name(field.told.title)]
+                rows.addLayout(row(*head, field.native, stretch=len(head)))
+            self.fields[chosen.name] = {field.name: field for field in made}
+            self._options.layout().addWidget(box)
+        for name, box in self._boxes.items():
+            box.setVisible(name == chosen.name)
+        self._options.setVisible(chosen.name in self._boxes)
 
     def _browse(self) -> None:
         chosen = QFileDialog.getExistingDirectory(self, "Export folder", self.folder.text())
@@ -138,20 +128,18 @@ class ExportBox(QWidget):
             self._offered = str(self._preferred or beside)
             self.folder.setText(self._offered)
 
-    def write(self, make: "Callable[[], tuple[LabelImage, Claim]]") -> None:
+    def write(self, make: Callable[[], tuple[LabelImage, Claim]]) -> None:
         """Write what `make` gives off the GUI thread; the receipt follows."""
         if not self.folder.text().strip():
             self.fail("Choose a folder first.")
             return
         folder, name = Path(self.folder.text()).expanduser(), self.format.currentData()
-        how = {
-            "overwrite": self.replace.isChecked(),
-            "segmentation": self.segmentation.currentData(),
-            "annotation": self.annotation.currentData(),
-        }
+        asked = {n: field.value for n, field in self.fields.get(name, {}).items()}
+        kind = FORMATS[name].options
+        options = Options(self.replace.isChecked(), own=kind(**asked) if kind else None)
         self.button.setEnabled(False)
         self._tell("Writing…", "muted")
-        self._work.start(lambda: _export(make, folder, name, how))
+        self._work.start(lambda: _export(make, folder, name, options))
 
     def _written(self, outcome: Any) -> None:
         self.button.setEnabled(True)
@@ -183,21 +171,15 @@ class ExportBox(QWidget):
         self.receipt.show()
 
 
-def _titles() -> list[tuple[str, Any]]:
-    from ...formats import FORMATS
-
-    importlib.import_module("pandas")
-    return [(f.title, f.name) for f in FORMATS.values()]
+def _imported() -> None:
+    for name in ("pandas", "scipy.ndimage", "skimage.measure"):
+        importlib.import_module(name)
 
 
 def _export(
-    make: "Callable[[], tuple[LabelImage, Claim]]", folder: Path, name: str, how: dict[str, Any]
-) -> "Receipt":
-    from ...formats import Options
-    from ...formats.folder import export_one
-
-    image, claim = make()
-    return export_one(image, claim, folder, name, Options(**how))
+    make: Callable[[], tuple[LabelImage, Claim]], folder: Path, name: str, options: Options
+) -> Receipt:
+    return export_one(*make(), folder, name, options)
 
 
 def label_facts(layer: Labels, image: Image, layers: Sequence[Any] = ()) -> dict[str, Any]:
@@ -221,11 +203,8 @@ def label_facts(layer: Labels, image: Image, layers: Sequence[Any] = ()) -> dict
 
 def label_image(
     ids: Any, vocabulary: Vocabulary, facts: dict[str, Any]
-) -> "tuple[LabelImage, Claim]":
-    """What is exported and whose it is, once the formats are loaded; reads the image."""
-    from ...formats import LabelImage
-    from ...formats.folder import claim_of_array, claim_of_file, claim_of_part
-
+) -> tuple[LabelImage, Claim]:
+    """What is exported and whose it is; reads the image."""
     facts = dict(facts)
     part = facts.pop("part", False)
     path, name, data = (facts.pop(key) for key in ("path", "name", "data"))

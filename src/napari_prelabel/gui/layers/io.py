@@ -1,60 +1,62 @@
 """Between napari's layers and our files: names, colours and pixel size go both ways."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ...annotation.owned import OWNED, Owned
-from ...formats import FORMATS, LabelImage, Options, provenance
-from ...formats.atomic import part_of
-from ...formats.png import MAX_INDEXED, TABLE, write_plain
+from ...formats import FORMATS, Format, LabelImage, Options, format_of, suffixes
+from ...formats import ours as format_of_ours
 from ...formats.table import identity, read_identity
 from ...values.errors import FileFormatError
-from ...values.labels import read_record
+from ...values.labels import Ids, read_record
 from ...values.vocabulary import IGNORE, Class, Vocabulary
 from .images import pixel_size_of
 
 # In our metadata, a sentence on a provenance that does not fit.
 DOUBT = "doubt"
 LayerData = tuple[Any, dict[str, Any], str]
-_BY_SUFFIX = {".png": "png", ".tif": "tiff", ".tiff": "tiff", ".json": "coco"}
-_ONE_PLANE = "{} holds one plane only: save the stack as TIFF, or export it."
 
 
-def ours(path: str | os.PathLike[str]) -> bool:
-    """Whether a file is one of our label files; never true for other people's images.
+def ours(path: str | os.PathLike[str]) -> Format | None:
+    """The format of one of our label files; None for all others, other people's images above all.
 
     Looks at its first bytes only: napari asks in the GUI thread.
     """
-    where = _picture(Path(path))
-    name = _BY_SUFFIX.get(where.suffix.lower())
-    return name is not None and where.is_file() and FORMATS[name].recognises(where)
+    where = _labels_of(Path(path))
+    return format_of_ours(where) if where.is_file() else None
 
 
 def read(path: str | list[str]) -> list[LayerData]:
     """Labels layers of our files, with names, colours, pixel size and record.
 
-    A table of classes, `<name>.labels.json`, stands for the PNG beside it.
+    What lies beside labels, as the table `<name>.labels.json` does, stands for them.
     """
     paths = [path] if isinstance(path, str) else path
-    return [labels_layer(image) for p in paths for image in _images(_picture(Path(p)))]
+    return [labels_layer(image) for p in paths for image in _images(_labels_of(Path(p)))]
 
 
 def _images(path: Path) -> tuple[LabelImage, ...]:
-    name = _BY_SUFFIX.get(path.suffix.lower())
-    if name is None:
-        raise FileFormatError(path, f"{path} is no label file: choose a PNG, TIFF or COCO JSON.")
-    return FORMATS[name].read(path, None)
+    found = format_of(path)
+    if found is None:
+        known = ", ".join(suffixes())
+        raise FileFormatError(path, f"{path} is no label file: its name must end in {known}.")
+    return found.read(path, None)
 
 
-def _picture(path: Path) -> Path:
-    """The PNG that a table of classes lies beside; any other file itself."""
-    stem = path.name.lower().removesuffix(TABLE)
-    beside = (path.with_name(f"{path.name[: len(stem)]}{end}") for end in (".png", ".PNG"))
-    return next(filter(Path.is_file, beside), path) if stem != path.name.lower() else path
+def _labels_of(path: Path) -> Path:
+    """The labels that a file lies beside; any other file itself."""
+    for one in FORMATS.values():
+        for end in one.beside:
+            if path.name.lower().endswith(end):
+                stem = path.name[: -len(end)]
+                ends = (e for suffix in one.suffixes for e in (suffix, suffix.upper()))
+                beside = (path.with_name(f"{stem}{e}") for e in ends)
+                path = next(filter(Path.is_file, beside), path)
+    return path
 
 
 def labels_layer(image: LabelImage) -> LayerData:
@@ -98,24 +100,26 @@ def write(name: str, path: str, data: Any, attributes: dict[str, Any]) -> list[s
     it can. Raises FileFormatError.
     """
     target = Path(path)
-    if target.suffix.lower() not in _BY_SUFFIX:
-        if target.suffix.lower() in _napari_writes():
-            return _by_napari(path, data, attributes)
-        target = target.with_name(f"{target.name}{FORMATS[name].suffix}")
-    name = _BY_SUFFIX[target.suffix.lower()]
+    fits = (f for f in (FORMATS[name], *FORMATS.values()) if f.takes(target))
+    chosen = next(fits, None)
+    if chosen is None and target.suffix.lower() not in _napari_writes():
+        chosen = FORMATS[name]
+        target = target.with_name(f"{target.name}{chosen.suffix}")
     told = attributes.get("metadata", {}).get("prelabel")
     named = isinstance(told, Mapping) and "classes" in told
-    if name == "tiff" and not (named and _fit(data, IGNORE)):
+    known = named and _fit(data, IGNORE)
+    if chosen is None or (not known and target.suffix.lower() in _napari_writes()):
         return _by_napari(str(target), data, attributes)
     array = np.asarray(data)
-    if name == "png" and not (named or _fit(array, MAX_INDEXED)):
-        return [str(_plain_png(array, target))]
+    if array.ndim > 2 and not (chosen.stacks or chosen.file):
+        raise FileFormatError(
+            target, f"{target.name} holds one plane only: save the stack as TIFF, or export it."
+        )
+    if chosen.plain and not (named or _fit(array, chosen.most)):
+        return [str(_plain(array, target, chosen.plain))]
     image = _image(array, attributes, target)
-    if name == "coco":
-        return [str(_replaced(list(image.planes()), target))]
-    if name == "png" and image.ids.ndim > 2:
-        raise FileFormatError(target, _ONE_PLANE.format(target.name))
-    receipt = FORMATS[name].write([image], target, Options(overwrite=True))
+    images = list(image.planes()) if chosen.file else [image]
+    receipt = chosen.write(images, target, Options(overwrite=True, anew=True))
     return [str(p) for p in receipt.paths]
 
 
@@ -140,30 +144,15 @@ def _fit(data: Any, highest: int) -> bool:
     return whole and bool(data.min() >= 0 and data.max() <= highest)
 
 
-def _plain_png(ids: Any, target: Path) -> Path:
-    """Labels without names as 16-bit grey, id for id; FileFormatError where they do not fit."""
-    if ids.ndim != 2:
-        raise FileFormatError(target, _ONE_PLANE.format(target.name))
+def _plain(ids: Any, target: Path, put: Callable[[Ids, Path], None]) -> Path:
+    """Labels without names, id for id; FileFormatError where they do not fit."""
     if not _fit(ids, IGNORE):
         raise FileFormatError(
             target,
-            f"{target.name}: a PNG holds ids from 0 to {IGNORE}, and these labels have ids from "
-            f"{int(ids.min())} to {int(ids.max())}: save them as TIFF.",
+            f"{target.name}: such a file holds ids from 0 to {IGNORE}, and these labels have ids "
+            f"from {int(ids.min())} to {int(ids.max())}: save them as TIFF.",
         )
-    write_plain(ids.astype(np.uint16), target)
-    return target
-
-
-def _replaced(planes: list[LabelImage], target: Path) -> Path:
-    """Write a COCO file anew: beside its place first, for our writer adds to a file it finds."""
-    part = part_of(target, ".json")
-    try:
-        FORMATS["coco"].write(planes, part, Options())
-        provenance.move(part, target)
-        os.replace(part, target)
-    finally:
-        part.unlink(missing_ok=True)
-        provenance.forget(part)
+    put(ids.astype(np.uint16), target)
     return target
 
 

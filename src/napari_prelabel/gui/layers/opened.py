@@ -5,7 +5,6 @@ manifest names none that napari reads itself. What we wrote as PNG or TIFF there
 picture, and is turned while one of our docks is open.
 """
 
-from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -14,6 +13,7 @@ from napari.settings import get_settings
 from napari.utils.notifications import show_warning
 from qtpy.QtWidgets import QFileDialog
 
+from ...formats import suffixes
 from ...values.errors import PrelabelError
 from .. import PLUGIN
 from ..threads import Background
@@ -38,8 +38,8 @@ def _of_labels(layer: Image) -> bool:
             and not layer.multiscale
             and layer.source.reader_plugin != PLUGIN
             and layer.source.parent is None
-            and Path(path).suffix.lower() != ".json"
-            and io.ours(path)
+            and (found := io.ours(path))
+            and not found.file
         )
     return _told[layer]
 
@@ -103,12 +103,10 @@ def _same_size(layer: Image, ids: Any) -> bool:
     return picture == wanted or (picture[:-1] == wanted and picture[-1] in (3, 4))
 
 
-_FILTER = "Labels (*.png *.tif *.tiff *.json);;All files (*)"
-
-
 def ask_open(viewer: Any) -> None:
     """Ask for label files; each becomes a Labels layer, or a notice says why not."""
-    names, _ = QFileDialog.getOpenFileNames(None, "Open labels", "", _FILTER)
+    known = f"Labels ({' '.join(f'*{end}' for end in suffixes())});;All files (*)"
+    names, _ = QFileDialog.getOpenFileNames(None, "Open labels", "", known)
     open_labels(viewer, names)
 
 
