@@ -6,16 +6,18 @@ from hypothesis.extra.numpy import arrays
 from pycocotools import mask as coco_mask
 from scipy import ndimage
 
-from napari_prelabel.formats.outlines import outlines, pixels, rasterise, run_lengths
+from napari_prelabel.formats import outlines as outlines_module
+from napari_prelabel.formats.outlines import outlines, packed, pixels, rasterise, run_lengths
 
 # pycocotools' own decode() is not yet written for NumPy 2.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 MASKS = arrays(bool, st.tuples(st.integers(1, 12), st.integers(1, 12)))
 
 
-def drawn(counts, shape):
+def drawn(text, shape):
     flat = np.zeros(shape[0] * shape[1], bool)
-    flat[pixels(counts, shape)] = True
+    (where,) = pixels([text], shape)
+    flat[where] = True
     return flat.reshape(shape[::-1]).T
 
 
@@ -45,7 +47,7 @@ def test_outlines_draw_the_mask_with_its_holes_filled(mask):
         bool
     )
     assert np.array_equal(back, filled)
-    assert np.array_equal(drawn(rasterise(polygons, mask.shape)["counts"], mask.shape), filled)
+    assert np.array_equal(drawn(rasterise(polygons, mask.shape), mask.shape), filled)
 
 
 def test_outlines_of_a_rectangle_have_four_corners():
@@ -72,14 +74,25 @@ def test_outlines_of_a_rectangle_have_four_corners():
         ("o" * 40, "text form"),
         ("0o", "cut off"),
         ("N", "no whole length"),
+        ("", "cut off"),
+        ("o" * 11 + "0", "longer than the image"),
     ],
 )
 def test_run_lengths_that_lie_are_refused(counts, sentence):
     with pytest.raises(ValueError, match=sentence):
-        pixels(counts, (2, 2))
+        list(pixels([counts if isinstance(counts, str) else packed(counts, (2, 2))], (2, 2)))
 
 
 def test_plain_lists_of_runs_are_read():
-    assert pixels([1, 2, 1], (2, 2)).tolist() == [1, 2]
-    assert pixels([0, 4], (2, 2)).tolist() == [0, 1, 2, 3]
-    assert pixels([4], (2, 2)).tolist() == []
+    texts = [packed(runs, (2, 2)) for runs in ([1, 2, 1], [0, 4], [4])]
+    assert [found.tolist() for found in pixels(texts, (2, 2))] == [[1, 2], [0, 1, 2, 3], []]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(arrays(bool, (9, 7)), max_size=12), st.integers(1, 30))
+def test_many_are_read_as_each_of_them_is(masks, at_once):
+    texts = [run_lengths(mask, (0, 0), mask.shape)["counts"] for mask in masks]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(outlines_module, "_AT_ONCE", at_once)
+        found = list(pixels(texts, (9, 7)))
+    assert [f.tolist() for f in found] == [np.flatnonzero(m.T).tolist() for m in masks]

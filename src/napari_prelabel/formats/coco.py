@@ -1,5 +1,6 @@
 """COCO instances JSON: run lengths or polygons, whole files that grow image by image."""
 
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,9 @@ from .receipt import compare
 from .subject import Subject, image_subject
 from .table import BEGINNING, MAX_PLANE, begins, check_pixels, dump, identity, to_table
 from .values import LabelImage, Options, Receipt, total
+
+# Pixels of the box of a speck: there are many, and many are alike.
+_SMALL = 64
 
 
 @settings("coco")
@@ -234,20 +238,30 @@ def _segmentation(
         left, top = float(origin[1]), float(origin[0])
         right, foot = left + mask.shape[1], top + mask.shape[0]
         return [[left, foot, left, top, right, top, right, foot]]
-    polygons = outlines(mask)
-    if options.segmentation == "auto" and not _gives_back(polygons, mask):
+    auto, small = options.segmentation == "auto", mask.size <= _SMALL
+    drawn = _outlines_of(mask.tobytes(), mask.shape, auto) if small else _outlines(mask, auto)
+    if drawn is None:
         return run_lengths(mask, origin, shape)
     y, x = origin
     shift = np.array([x, y], float)
-    return [(np.reshape(p, (-1, 2)) + shift).ravel().tolist() for p in polygons]
+    return [(np.reshape(p, (-1, 2)) + shift).ravel().tolist() for p in drawn]
 
 
-def _gives_back(polygons: list[list[float]], mask: Mask) -> bool:
-    """Whether pycocotools draws exactly the mask from its polygons."""
-    drawn = np.zeros(mask.size, bool)
+@functools.lru_cache(1 << 14)
+def _outlines_of(mask: bytes, shape: tuple[int, int], auto: bool) -> list[list[float]] | None:
+    return _outlines(np.frombuffer(mask, bool).reshape(shape), auto)
+
+
+def _outlines(mask: Mask, auto: bool) -> list[list[float]] | None:
+    """Polygons of a mask; None where pycocotools would not draw it from them, if `auto`."""
+    polygons = outlines(mask)
+    if not auto:
+        return polygons
     height, width = mask.shape
-    drawn[pixels(rasterise(polygons, (height, width))["counts"], (height, width))] = True
-    return np.array_equal(mask, drawn.reshape(width, height).T)
+    (where,) = pixels([rasterise(polygons, (height, width))], (height, width))
+    drawn = np.zeros(mask.size, bool)
+    drawn[where] = True
+    return polygons if np.array_equal(mask, drawn.reshape(width, height).T) else None
 
 
 def read_coco(path: Path, vocabulary: Vocabulary | None = None) -> tuple[LabelImage, ...]:

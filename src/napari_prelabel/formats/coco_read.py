@@ -11,7 +11,7 @@ from ..values.labels import Ids, read_record
 from ..values.names import names_of
 from ..values.vocabulary import IGNORE, Class, Vocabulary
 from . import provenance
-from .outlines import Indices, pixels, rasterise
+from .outlines import Indices, packed, pixels, rasterise
 from .table import (
     KIND,
     MAX_FILE,
@@ -210,38 +210,41 @@ def drawn(
     extra : what we wrote of the image. numbers : category id -> id.
     """
     height, width = shape
-    claims = [
-        (
-            numbers[a["category_id"]],
-            _claimed(a.get("segmentation"), shape, f"annotation {a.get('id')}", path),
-        )
-        for a in annotations
-    ]
+    found = [(f"annotation {a.get('id')}", a.get("segmentation")) for a in annotations]
+    claims = zip(annotations, _claimed(found, shape, path), strict=True)
     flat = np.zeros(height * width, np.uint16)
     times = np.zeros(height * width, np.uint16)
-    for number, where in sorted(claims, key=lambda claim: -claim[1].size):
-        flat[where] = number
+    for annotation, where in sorted(claims, key=lambda claim: -claim[1].size):
+        flat[where] = numbers[annotation["category_id"]]
         times[where] += 1
     if "ignore" in extra:
-        flat[_claimed(extra["ignore"], shape, "the ignored region", path)] = IGNORE
+        (where,) = _claimed([("the ignored region", extra["ignore"])], shape, path)
+        flat[where] = IGNORE
     ids: Ids = np.ascontiguousarray(flat.reshape(width, height).T)
     return ids, int((times > 1).sum())
 
 
-def _claimed(segmentation: Any, shape: tuple[int, int], what: str, path: Path) -> Indices:
-    """Column-by-column indices of the pixels of a segmentation of any of COCO's three forms."""
+def _claimed(found: Sequence[tuple[str, Any]], shape: tuple[int, int], path: Path) -> list[Indices]:
+    """Column-by-column indices of the pixels of segmentations, each with what it is called."""
     try:
-        if isinstance(segmentation, dict):
-            if segmentation.get("size") != list(shape):
-                raise ValueError(f"its size is {segmentation.get('size')}, not {list(shape)}")
-            counts = segmentation.get("counts")
-            if not isinstance(counts, (str, list)):
-                raise ValueError("it has no run lengths")
-            return pixels(counts, shape)
-        _check_polygons(segmentation, shape)
-        return pixels(rasterise(segmentation, shape)["counts"], shape)
+        return list(pixels([_text(segmentation, shape) for _, segmentation in found], shape))
     except ValueError as error:
-        raise FileFormatError(path, f"{path}: {what} cannot be drawn: {error}.") from error
+        if len(found) > 1:  # one by one, to tell which
+            return [where for one in found for where in _claimed([one], shape, path)]
+        raise FileFormatError(path, f"{path}: {found[0][0]} cannot be drawn: {error}.") from error
+
+
+def _text(segmentation: Any, shape: tuple[int, int]) -> str:
+    """Run lengths of a segmentation of any of COCO's three forms; ValueError says what is wrong."""
+    if not isinstance(segmentation, dict):
+        _check_polygons(segmentation, shape)
+        return rasterise(segmentation, shape)
+    if segmentation.get("size") != list(shape):
+        raise ValueError(f"its size is {segmentation.get('size')}, not {list(shape)}")
+    counts = segmentation.get("counts")
+    if not isinstance(counts, (str, list)):
+        raise ValueError("it has no run lengths")
+    return counts if isinstance(counts, str) else packed(counts, shape)
 
 
 def _check_polygons(polygons: Any, shape: tuple[int, int]) -> None:
@@ -252,12 +255,12 @@ def _check_polygons(polygons: Any, shape: tuple[int, int]) -> None:
     for polygon in polygons:
         if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
             raise ValueError("a polygon needs at least three corners x, y")
-        if not all(is_finite(v) for v in polygon):
+        # All in C: files have tens of thousands of specks.
+        if not {*map(type, polygon)} <= {int, float} or not is_finite(sum(polygon)):
             raise ValueError("a corner is no number")
-        if not all(-width <= x <= 2 * width for x in polygon[::2]) or not all(
-            -height <= y <= 2 * height for y in polygon[1::2]
-        ):
-            raise ValueError("a corner lies far outside the image")
+        for values, size in ((polygon[::2], width), (polygon[1::2], height)):
+            if min(values) < -size or max(values) > 2 * size:
+                raise ValueError("a corner lies far outside the image")
 
 
 def _whole(value: Any, what: str, path: Path) -> int:

@@ -1,6 +1,6 @@
 """Outlines and run lengths of a mask as COCO writes them, and back to pixels."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,8 @@ from pycocotools import mask as coco_mask
 from ..values.labels import Mask
 
 Indices = npt.NDArray[np.intp]
+# Characters of run lengths that are read at once, and of one number.
+_AT_ONCE, _LONGEST = 1 << 20, 12
 
 
 def outlines(mask: Mask, origin: tuple[int, int] = (0, 0)) -> list[list[float]]:
@@ -71,49 +73,93 @@ def run_lengths(mask: Mask, origin: tuple[int, int], shape: tuple[int, int]) -> 
     return {"size": [height, width], "counts": packed["counts"].decode("ascii")}
 
 
-def rasterise(polygons: Sequence[Sequence[float]], shape: tuple[int, int]) -> dict[str, Any]:
-    """Run lengths of the union of polygons, drawn by pycocotools."""
-    height, width = shape
-    packed = coco_mask.merge(coco_mask.frPyObjects([list(p) for p in polygons], height, width))
-    return {"size": [height, width], "counts": packed["counts"].decode("ascii")}
+def rasterise(polygons: Sequence[Sequence[float]], shape: tuple[int, int]) -> str:
+    """Run lengths, in COCO's text form, of the union of polygons, drawn by pycocotools."""
+    drawn = coco_mask.frPyObjects([list(p) for p in polygons], *shape)
+    whole = drawn[0] if len(drawn) == 1 else coco_mask.merge(drawn)
+    text: str = whole["counts"].decode("ascii")
+    return text
 
 
-def pixels(counts: str | Sequence[int], shape: tuple[int, int]) -> Indices:
-    """Flat column-by-column indices of the pixels that run lengths name.
+def packed(runs: Sequence[Any], shape: tuple[int, int]) -> str:
+    """Run lengths in COCO's text form; ValueError where they do not fill an image of `shape`.
 
-    Raises ValueError when the counts do not fill an image of `shape` exactly: pycocotools trusts
-    them and reads beyond its memory.
+    pycocotools trusts its numbers and reads beyond its memory.
     """
-    runs = _decoded(counts) if isinstance(counts, str) else list(counts)
     if any(type(n) is not int or n < 0 for n in runs):
         raise ValueError("a run has no whole length")
-    if sum(runs) != shape[0] * shape[1]:
-        raise ValueError(f"its runs cover {sum(runs)} of {shape[0] * shape[1]} pixels")
-    ends = np.cumsum(np.asarray(runs, np.int64))
-    starts, stops = ends[0:-1:2], ends[1::2]
-    lengths = stops - starts
-    before = np.concatenate([[0], np.cumsum(lengths)])[:-1]
-    found: Indices = np.arange(int(lengths.sum())) + np.repeat(starts - before, lengths)
-    return found
+    _check_sum(sum(runs), shape)
+    told = coco_mask.frPyObjects({"size": list(shape), "counts": list(runs)}, *shape)
+    text: str = told["counts"].decode("ascii")
+    return text
 
 
-def _decoded(text: str) -> list[int]:
-    """Run lengths of COCO's text form: 5 bits a character, each run as difference to the one
-    before the last."""
-    runs: list[int] = []
-    value = shift = 0
-    for char in text:
-        code = ord(char) - 48
-        if not 0 <= code < 64 or shift > 60:
-            raise ValueError("its run lengths are not in COCO's text form")
-        value |= (code & 31) << shift
-        shift += 5
-        if code & 32:
-            continue
-        if code & 16:
-            value -= 1 << shift
-        runs.append(value + (runs[-2] if len(runs) > 2 else 0))
-        value = shift = 0
-    if shift:
+def pixels(texts: Sequence[str], shape: tuple[int, int]) -> Iterator[Indices]:
+    """Flat column-by-column indices of the pixels that run lengths in COCO's text form name.
+
+    Many are read at once: of tens of thousands of specks each has a few runs. Raises ValueError for
+    texts in no such form, or that do not fill an image of `shape` exactly.
+    """
+    start, size = 0, 0
+    for stop, text in enumerate(texts, start=1):
+        size += len(text)
+        if size > _AT_ONCE or stop == len(texts):
+            yield from _pixels(texts[start:stop], shape)
+            start, size = stop, 0
+
+
+def _pixels(texts: Sequence[str], shape: tuple[int, int]) -> list[Indices]:
+    area = shape[0] * shape[1]
+    values, owner, number = _numbers(texts)
+    if np.abs(values).max(initial=0) > area:
+        raise ValueError("a run is longer than the image")
+    runs = values.copy()
+    for odd in (0, 1):  # from the fourth on each is told as difference to the one before the last
+        told = (number % 2 == odd) & (number > 0)
+        runs[told] = _sums(values[told], owner[told])
+    if (runs < 0).any():
+        raise ValueError("a run has no whole length")
+    covered = np.bincount(owner, runs, len(texts)).astype(np.int64)
+    for count in covered[covered != area][:1].tolist():
+        _check_sum(count, shape)
+    ones = number % 2 == 1
+    lengths, ends = runs[ones], _sums(runs, owner)[ones]
+    before = np.cumsum(lengths) - lengths
+    found: Indices = np.arange(int(lengths.sum())) + np.repeat(ends - lengths - before, lengths)
+    sizes = np.bincount(owner[ones], lengths, len(texts)).astype(np.int64)
+    return np.split(found, np.cumsum(sizes)[:-1])
+
+
+def _numbers(texts: Sequence[str]) -> tuple[Indices, Indices, Indices]:
+    """The numbers of all texts, five bits a character; the text that each is of, and its place."""
+    content = [text.encode(errors="surrogatepass") for text in texts]
+    raw = np.frombuffer(b"".join(content), np.uint8).astype(np.int64) - 48
+    last = raw & 32 == 0
+    stops = np.cumsum([len(c) for c in content])
+    ends = np.flatnonzero(last) + 1
+    starts = np.concatenate([[0], ends])[:-1]
+    sizes = ends - starts
+    longest = np.diff(ends, prepend=0, append=len(raw)).max()
+    if not ((raw >= 0) & (raw < 64)).all() or longest > _LONGEST:
+        raise ValueError("its run lengths are not in COCO's text form")
+    if not (all(content) and last[stops - 1].all()):
         raise ValueError("its run lengths are cut off")
-    return runs
+    place = np.arange(len(raw)) - np.repeat(starts, sizes)
+    values = np.add.reduceat((raw & 31) << (5 * place), starts)
+    values -= np.where(raw[ends - 1] & 16, 1 << (5 * sizes), 0)
+    owner = np.searchsorted(stops, starts, side="right")
+    return values, owner, np.arange(len(values)) - np.searchsorted(owner, owner)
+
+
+def _sums(values: Indices, owner: Indices) -> Indices:
+    """Running sums that begin anew with every owner; owners are sorted."""
+    sums: Indices = np.cumsum(values)
+    heads = np.flatnonzero(np.diff(owner, prepend=-1))
+    before = sums[heads] - values[heads]
+    return sums - np.repeat(before, np.diff(heads, append=len(values)))
+
+
+def _check_sum(covered: int, shape: tuple[int, int]) -> None:
+    area = shape[0] * shape[1]
+    if covered != area:
+        raise ValueError(f"its runs cover {covered} of {area} pixels")
