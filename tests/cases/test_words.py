@@ -14,6 +14,7 @@ from napari_prelabel.values.vocabulary import Vocabulary
 
 DATA = Path(__file__).parent / "data"
 TWO = ("tree", "sky")
+LABEL_STUDIO = '<View><Labels><Label value="tree"/><Label value="sky" alias="s"/></Labels></View>'
 
 
 def categories(*entries, annotations=()):
@@ -67,6 +68,12 @@ LISTS = [
      None),
     ("notes.json", '{"categories": [{"id": 0, "name": "tree"}, {"id": 1, "name": "sky"}]}', TWO,
      True),
+    # XML of Label Studio's labelling interface and of CVAT's annotations.
+    ("ls.xml", LABEL_STUDIO, TWO, None),
+    ("ls.json", json.dumps({"label_config": LABEL_STUDIO}), TWO, None),
+    ("cvat.xml", '<?xml version="1.0" encoding="utf-8"?>\n<annotations><meta><task><labels><label>'
+     "<name>tree</name><color>#00ff00</color></label><label><name>sky</name></label></labels></task>"
+     '</meta><image id="0"/></annotations>', TWO, None),
     ("m.txt", "__ignore__\n_background_\ntree\nsky\n", TWO, None),
 ]  # fmt: skip
 
@@ -97,15 +104,20 @@ def test_both_ways_read_a_list_alike(tmp_path, name, content, names, zero):
         codecs.BOM_UTF8 + "bäum\r\nsky\r\n".encode(),
         codecs.BOM_UTF16_LE + "bäum\r\nsky\r\n".encode("utf-16-le"),
         codecs.BOM_UTF16_BE + "bäum\nsky".encode("utf-16-be"),
+        "bäum\r\nsky\r\n".encode("utf-16-le"),
+        "bäum\nsky".encode("utf-16-be"),
     ],
 )
 @pytest.mark.parametrize("suffix", [".txt", ".csv", ".json", ".yaml"])
 def test_any_unicode_is_read(tmp_path, encoded, suffix):
     if suffix != ".txt":
-        wide = encoded[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+        mark = encoded[:2]
         text = {".csv": "name\nbäum\nsky\n", ".json": '["bäum", "sky"]',
                 ".yaml": "names: [bäum, sky]"}[suffix]  # fmt: skip
-        encoded = text.encode("utf-16" if wide else "utf-8-sig")
+        if mark in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+            encoded = text.encode("utf-16")
+        else:
+            encoded = text.encode({b"b\0": "utf-16-le", b"\0b": "utf-16-be"}.get(mark, "utf-8-sig"))
     path = tmp_path / f"words{suffix}"
     path.write_bytes(encoded)
     assert both(path) == ("bäum", "sky")
@@ -136,3 +148,12 @@ def test_labels_of_a_file_with_an_unused_root_are_read(tmp_path):
     (image,) = FORMATS["coco"].read(path, None)
     assert image.vocabulary.names == ("fish", "lake")
     assert (image.ids == 2).sum() == 4
+
+
+def test_words_of_other_scripts_are_read_without_a_mark(tmp_path):
+    path = tmp_path / "words.txt"
+    for encoding in ("utf-16-le", "utf-16-be"):
+        path.write_bytes("树\n天空\n".encode(encoding))
+        assert both(path) == ("树", "天空")
+    path.write_bytes("# of the wood\ntree\nsky\n".encode("utf-16-le"))
+    assert read_words(path).text == "# of the wood\ntree\nsky\n"

@@ -69,11 +69,16 @@ def test_a_job_brings_its_vocabulary(vocabulary, tmp_path):
         ("a.yaml", "names: [", "no valid YAML"),
         ("a.yaml", "names: {a: b}", "no list 'names'"),
         ("a.yaml", "- a", "no list 'names'"),
-        ("a.xml", "<a/>", r"must end in \.txt, \.names"),
+        ("a.doc", "<a/>", r"must end in \.txt, \.names"),
+        ("a.xml", "<View><Label", "no valid XML"),
+        ("a.xml", "<View><Choice value='tree'/></View>", "has no classes: it needs <Label"),
+        ("a.xml", '<!DOCTYPE a [<!ENTITY b "c">]><Label value="&b;"/>', "declares entities"),
+        ("a.json", '{"label_config": "<View>"}', "no valid XML"),
+        ("a.txt", "tr\udc80ee", "is no UTF-8 text"),
     ],
 )
 def test_wrong_files_get_one_sentence(name, content, sentence, tmp_path):
-    (tmp_path / name).write_text(content, encoding="utf-8")
+    (tmp_path / name).write_bytes(content.encode("utf-8", "surrogateescape"))
     with pytest.raises(FileFormatError, match=sentence):
         read_vocabulary(tmp_path / name)
 
@@ -115,3 +120,20 @@ def test_small_files_that_hold_endless_things_get_one_short_sentence(content, se
     with pytest.raises(FileFormatError, match=sentence) as caught:
         read_vocabulary(tmp_path / "a.yaml")
     assert len(str(caught.value)) < len(str(tmp_path)) + 500
+
+
+def test_colours_of_a_web_page_are_taken_and_others_left(tmp_path):
+    config = """<View><Image name="image" value="$image"/>
+      <BrushLabels name="tag" toName="image">
+        <Label value="tree" background="rgba(0, 128, 0, 0.7)"/>
+        <Label value="sky" background="Blue"/>
+        <Label value="Café &amp; bar" background="#FFA39E"/>
+        <Label value="sea" background="var(--x)"/>
+      </BrushLabels><RectangleLabels name="box" toName="image"><Label value="tree"/>
+      </RectangleLabels></View>"""
+    (tmp_path / "a.xml").write_text(config, encoding="utf-8")
+    found = read_vocabulary(tmp_path / "a.xml")
+    assert found.names == ("tree", "sky", "Café & bar", "sea")
+    assert [c.colour for c in found.classes] == ["#008000", "#0000ff", "#ffa39e", ""]
+    (tmp_path / "a.json").write_text(json.dumps({"id": 3, "label_config": config}))
+    assert read_vocabulary(tmp_path / "a.json") == found

@@ -36,8 +36,8 @@ def run(
     classes: Annotated[
         str | None,
         typer.Option(
-            help="A class file (txt, csv, json, yaml), a preset (voc21, ade20k, ...) or the words "
-            "themselves: 'tree, sky, grass' or 'tree: oak; sky; - reflection'."
+            help="A class file (txt, csv, json, yaml, xml), a preset (voc21, ade20k, ...) or "
+            "the words themselves: 'tree, sky, grass' or 'tree: oak; sky; - reflection'."
         ),
     ] = None,
     job: Annotated[

@@ -1,4 +1,4 @@
-"""Vocabularies as files: our text, CSV and JSON; the class lists of YOLO, CVAT, LabelMe, COCO."""
+"""Vocabularies as files: our text, CSV and JSON; and the class lists that other tools write."""
 
 import codecs
 import csv
@@ -9,8 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import yaml  # type: ignore[import-untyped]
+from PIL import ImageColor
 
 from ..values.errors import FileFormatError, VocabularyError
 from ..values.vocabulary import Vocabulary, key
@@ -52,7 +54,8 @@ def read_listed(path: Path) -> Listed:
     ``.txt`` and ``.names`` are our text, or one name a line as YOLO and LabelMe write it, perhaps
     with ids before the names; ``.csv`` (apart by comma, semicolon or tab) has columns id, name,
     synonyms and colour; ``.json`` is ours, a saved job, CVAT's labels, COCO's categories or a list
-    of names; ``.yaml`` is YOLO's data file with `names`. Text is UTF-8, or UTF-16 with its mark.
+    of names; ``.yaml`` is YOLO's data file with `names`; ``.xml`` is Label Studio's labelling
+    interface or CVAT's annotations. Text is UTF-8 or UTF-16, with its mark or without.
 
     Raises FileFormatError naming the file, and the line where there is one.
     """
@@ -62,22 +65,33 @@ def read_listed(path: Path) -> Listed:
             path, f"{path} is no class file: its name must end in {', '.join(_READERS)}."
         )
     try:
-        return reader(_text_of(path), path)
+        return reader(text_of(path), path)
     except VocabularyError as error:
         raise FileFormatError(path, f"{path}: {error}") from error
 
 
-def _text_of(path: Path) -> str:
+def text_of(path: Path) -> str:
+    """The text of a class file; FileFormatError where it is none."""
     try:
         content = path.read_bytes()
-        wide = content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-        return content.decode("utf-16" if wide else "utf-8-sig")
+        return content.decode(_encoding(content))
     except OSError as error:
         raise FileFormatError(path, f"{path} cannot be read: {error.strerror or error}.") from error
     except UnicodeDecodeError as error:
         raise FileFormatError(
             path, f"{path} is no UTF-8 text: save it again with that encoding."
         ) from error
+
+
+def _encoding(content: bytes) -> str:
+    """UTF-16 without a mark is told by its zeros, which no list in UTF-8 has: line breaks and ASCII
+    letters have theirs behind them, or before them."""
+    if content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        return "utf-16"
+    before, behind = content[::2].count(0), content[1::2].count(0)
+    if before == behind:
+        return "utf-8-sig"
+    return "utf-16-le" if behind > before else "utf-16-be"
 
 
 def numbered(found: Vocabulary) -> Listed:
@@ -201,6 +215,8 @@ def _read_json(content: str, path: Path) -> Listed:
         return _listed(data, path)
     if isinstance(data, dict) and isinstance(data.get("vocabulary"), dict):
         data = data["vocabulary"]
+    if isinstance(data, dict) and isinstance(data.get("label_config"), str):
+        return _read_xml(data["label_config"], path)  # a project of Label Studio
     if isinstance(data, dict) and isinstance(data.get("classes"), list):
         if all(isinstance(entry, str) for entry in data["classes"]):
             return _listed(data["classes"], path)
@@ -233,6 +249,36 @@ def _read_yaml(content: str, path: Path) -> Listed:
     if not isinstance(names, list):
         raise FileFormatError(path, f"{path} has no list 'names' of classes.")
     return _listed(names, path)
+
+
+def _read_xml(content: str, path: Path) -> Listed:
+    """Label Studio's `<Label value background>`, once each, or CVAT's `<label><name><color>`."""
+    if "<!DOCTYPE" in content or "<!ENTITY" in content:
+        raise FileFormatError(path, f"{path} declares entities, which are not read: take them out.")
+    try:
+        root = ElementTree.fromstring(content.strip())
+    except (ElementTree.ParseError, ValueError) as error:
+        raise FileFormatError(path, f"{path} is damaged: it holds no valid XML.") from error
+    told = [(e.get("value", ""), e.get("background", "")) for e in root.iter("Label")]
+    told += [(e.findtext("name", ""), e.findtext("color", "")) for e in root.iter("label")]
+    found: dict[str, str] = {}
+    for name, colour in told:
+        found[name] = found.get(name) or _colour(colour)
+    names = [name for name in found if name.strip()]
+    if not names:
+        raise FileFormatError(
+            path, f"{path} has no classes: it needs <Label value=…> or <label><name>…."
+        )
+    return _listed([{"name": name, "color": found[name]} for name in names], path)
+
+
+def _colour(text: str) -> str:
+    """A colour of a web page as "#rrggbb"; "" for what is none, or lets everything through."""
+    told = re.sub(r"^rgba(\([^,)]*,[^,)]*,[^,)]*),[^)]*\)", r"rgb\1)", text.strip())
+    try:
+        return "#{:02x}{:02x}{:02x}".format(*ImageColor.getrgb(told)[:3])
+    except ValueError:
+        return ""
 
 
 def _mapped(names: Mapping[Any, Any], path: Path) -> Listed:
@@ -272,6 +318,7 @@ _READERS: dict[str, Callable[[str, Path], Listed]] = {
     ".json": _read_json,
     ".yaml": _read_yaml,
     ".yml": _read_yaml,
+    ".xml": _read_xml,
 }
 SUFFIXES = tuple(_READERS)
 _WRITERS: dict[str, Callable[[Vocabulary], str]] = {

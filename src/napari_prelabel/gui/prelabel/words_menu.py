@@ -123,16 +123,16 @@ def open_filter() -> str:
 
 def read_words(path: Path) -> WordList:
     """The words of any class file; a text keeps its comments. Raises FileFormatError."""
-    from ...formats.vocabulary_files import read_vocabulary
+    from ...formats.vocabulary_files import read_vocabulary, text_of
 
     vocabulary = read_vocabulary(path)
     told = {c.name: c.descriptions for c in vocabulary.classes if c.descriptions}
     if path.suffix.lower() in _TYPED:
         try:
-            text = path.read_bytes().decode("utf-8-sig")
+            text = text_of(path)
             if Vocabulary.parse(text) == vocabulary:
                 return WordList(text, told)
-        except (VocabularyError, UnicodeDecodeError):
+        except VocabularyError:
             pass  # the reader left ids, or LabelMe's first two lines, out
     return WordList(vocabulary.to_text(), told)
 
