@@ -1,6 +1,10 @@
 import os
+import struct
+import tracemalloc
+import zlib
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
@@ -278,6 +282,90 @@ def test_the_pixel_size_of_a_tiff_is_kept(tmp_path):
     assert (pixels.scale, pixels.unit) == ((0.25, 0.5), "um")
     tifffile.imwrite(tmp_path / "n.tif", data)
     assert read_image(tmp_path / "n.tif").scale is None
+
+
+DEGREES = (1, 1, 0, 1, 1024, 0, 1, 2)
+METRES = (1, 1, 0, 2, 1024, 0, 1, 1, 3076, 0, 1, 9001)
+FEET = (1, 1, 0, 2, 1024, 0, 1, 1, 3076, 0, 1, 9002)
+MATRIX = (0.5, 0, 0, 9, 0, -0.25, 0, 9, 0, 0, 0, 0, 0, 0, 0, 1)
+TURNED_MAP = (0.5, 0.1, 0, 9, 0.1, -0.25, 0, 9, 0, 0, 0, 0, 0, 0, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("code", "told", "keys", "scale", "unit"),
+    [
+        (33550, (0.5, 0.25, 0), (), (0.25, 0.5), "m"),
+        (33550, (0.5, 0.25, 0), METRES, (0.25, 0.5), "m"),
+        (33550, (10, 10, 0), FEET, (3.048, 3.048), "m"),
+        (33550, (1e-4, 1e-5, 0), DEGREES, (1e-5, 1e-4), "degree"),
+        (33550, (0, 1, 0), METRES, None, "pixel"),
+        (33550, (float("nan"), 1, 0), METRES, None, "pixel"),
+        (34264, MATRIX, METRES, (0.25, 0.5), "m"),
+        (34264, TURNED_MAP, METRES, None, "pixel"),
+    ],
+)
+def test_the_pixel_size_of_a_map_is_kept(code, told, keys, scale, unit, tmp_path):
+    path = tmp_path / "map.tif"
+    tags = [(code, "d", len(told), told, True)]
+    tags += [(34735, "H", len(keys), keys, True)] if keys else []
+    tifffile.imwrite(path, np.zeros((4, 5), np.uint8), metadata=None, extratags=tags)
+    for found in (read_image(path), read_head(path)):
+        assert found.scale == (pytest.approx(scale) if scale else None)
+        assert found.unit == unit
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize(
+    ("dots", "scale"), [((25_400, 12_700), (2, 1)), ((300, 300), None), (None, None)]
+)
+def test_the_pixel_size_of_a_png_is_kept(dtype, dots, scale, tmp_path):
+    path = tmp_path / "a.png"
+    if dtype == np.uint8:
+        Image.fromarray(np.zeros((4, 5, 3), dtype)).save(path, dpi=dots)
+    else:  # Pillow writes no 16-bit colours
+        path.write_bytes(imagecodecs.png_encode(np.zeros((4, 5, 3), dtype)))
+        if dots:
+            spaces = struct.pack(">IIB", *(round(d / 0.0254) for d in dots), 1)
+            chunk = b"pHYs" + spaces
+            whole = struct.pack(">I", 9) + chunk + struct.pack(">I", zlib.crc32(chunk))
+            head = path.read_bytes()
+            path.write_bytes(head[:33] + whole + head[33:])
+    for found in (read_image(path), read_head(path)):
+        assert found.scale == (pytest.approx(scale) if scale else None)
+        assert found.unit == ("um" if scale else "pixel")
+
+
+def claimed(path, shape, strips=1, compression=1):
+    """A small TIFF of nothing whose tags claim more."""
+    tags = {256: shape[1], 257: shape[0], 258: 8, 259: compression, 262: 1, 273: 8, 277: shape[2],
+            278: shape[0] // strips, 279: 8}  # fmt: skip
+    body = b"".join(struct.pack("<HHII", code, 4, 1, value) for code, value in tags.items())
+    path.write_bytes(b"II*\0" + struct.pack("<IQ", 16, 0) + struct.pack("<H", len(tags)) + body
+                     + bytes(4))  # fmt: skip
+    return path
+
+
+@pytest.mark.parametrize(
+    ("shape", "sentence"),
+    [
+        ((60_000, 60_000, 1), r"3,600,000,000 pixels, more than the 2,147,483,648 .*: cut it"),
+        ((2**31, 2**31, 1), "more than the 2,147,483,648"),
+        ((46_000, 46_000, 65_000), r"takes 128,\d\d\d GiB of memory, and this machine has"),
+        ((40_000, 40_000, 1), r"damaged: it says to hold 1,600,000,000 pixels in \d+ bytes"),
+    ],
+)
+@pytest.mark.parametrize("compression", [1, 8])
+def test_a_claim_that_is_too_large_is_told_before_it_takes_memory(
+    shape, sentence, compression, tmp_path
+):
+    path = claimed(tmp_path / "huge.tif", shape, compression=compression)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ImageError, match=sentence):
+            read_image(path)
+        assert tracemalloc.get_traced_memory()[1] < 50_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_damaged_files_get_one_sentence(tmp_path, monkeypatch):

@@ -11,6 +11,7 @@ from PIL import ExifTags, Image, ImageSequence
 
 from ..values.errors import ImageError
 from .meaning import Meaning
+from .pixel_size import Size, of_dots
 from .pixels import TURNED, Head, Pixels, Plane
 
 # What Pillow hands out, by the mode that napari's own reader takes it in.
@@ -33,6 +34,7 @@ def read_picture(path: Path) -> Pixels:
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         with Image.open(path) as picture:
             notices = [TURNED] if is_turned(picture) else []
+            scale, unit = _size(picture)
             deep = _deep(path, picture)
             if deep is not None:
                 planes = [deep]
@@ -41,7 +43,8 @@ def read_picture(path: Path) -> Pixels:
             else:
                 planes = _frames(picture)
     count = len(planes)
-    return Pixels(tuple(planes), count > 1, notices=tuple(notices), first=tuple(range(count)))
+    first = tuple(range(count))
+    return Pixels(tuple(planes), count > 1, scale, unit, tuple(notices), first)
 
 
 def picture_head(path: Path) -> Head:
@@ -51,19 +54,27 @@ def picture_head(path: Path) -> Head:
         if _is_deep(path, picture):
             deep = Meaning.of(4 if picture.mode == "RGBA" else 3, True)
             meaning = Meaning(alpha=1) if picture.mode == "LA" else deep
-            return Head(meaning, np.dtype(np.uint16), notices=notices)
+            size = _size(picture)
+            return Head(meaning, np.dtype(np.uint16), None, None, False, notices, *size)
         mode = _shown_mode(picture)
         meaning = _meaning(picture, mode)
         dtype = np.dtype({"1": "?", "I;16": "u2", "I": "i4", "F": "f4"}.get(mode, "u1"))
         axis = 2 if mode in _MEANINGS else None
         bands = (len(picture.getbands()),) if axis else ()
         shape = (picture.height, picture.width, *bands)
-        return Head(meaning, dtype, shape if mode == picture.mode else None, axis, False, notices)
+        known = shape if mode == picture.mode else None
+        return Head(meaning, dtype, known, axis, False, notices, *_size(picture))
 
 
 def is_turned(picture: Image.Image) -> bool:
     """Whether a picture's EXIF asks to be shown turned or mirrored."""
     return picture.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9)
+
+
+def _size(picture: Image.Image) -> Size:
+    """Of a pixel, where a PNG says it in metres (pHYs)."""
+    dots = picture.info.get("dpi") if picture.format == "PNG" else None
+    return of_dots(*dots) if dots else (None, "pixel")
 
 
 def _frames(picture: Image.Image) -> list[Plane]:

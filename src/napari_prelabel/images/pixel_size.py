@@ -1,4 +1,4 @@
-"""The size of a pixel as a TIFF says it: OME, ImageJ, resolution tags."""
+"""The size of a pixel as a file says it: OME, ImageJ, GeoTIFF, resolution of TIFF and PNG."""
 
 from typing import Any
 
@@ -19,6 +19,9 @@ _PRINT = (
     1, 70, 71, 72, 75, 90, 96, 100, 120, 144, 150, 180, 200, 220, 240, 266, 300, 350, 360, 400, 600,
     720, 800, 1200,
 )  # fmt: skip
+# Tags of GeoTIFF, its maps in degrees, and its feet.
+_PIXEL_SCALE, _MATRIX, _GEOGRAPHIC = 33550, 34264, 2
+_FEET = {9002: 0.3048, 9003: 1200 / 3937}
 
 
 def pixel_size(file: tifffile.TiffFile) -> Size:
@@ -28,6 +31,9 @@ def pixel_size(file: tifffile.TiffFile) -> Size:
         if found[0] is not None:
             return found
     page = file.pages[0]
+    found = _of_map(page)
+    if found[0] is not None:
+        return found
     try:
         x, y = (float(v) for v in page.resolution)
     except (TypeError, ValueError, ZeroDivisionError):
@@ -40,9 +46,32 @@ def pixel_size(file: tifffile.TiffFile) -> Size:
     inches = {tifffile.RESUNIT.CENTIMETER: 2.54, tifffile.RESUNIT.INCH: 1.0}.get(
         page.resolutionunit
     )
-    if inches is None or _of_print(x * inches) or _of_print(y * inches) or x == y == 1:
+    return (None, "pixel") if inches is None or x == y == 1 else of_dots(x * inches, y * inches)
+
+
+def of_dots(x: float, y: float) -> Size:
+    """Of dots per inch, which are a size of print in many files; then none is known."""
+    if not (x > 0 and y > 0) or _of_print(x) or _of_print(y):
         return None, "pixel"
-    return (25_400 / (y * inches), 25_400 / (x * inches)), "um"
+    return (25_400 / y, 25_400 / x), "um"
+
+
+def _of_map(page: Any) -> Size:
+    """Of a GeoTIFF: in degrees where its map has them, else in metres."""
+    if (told := page.tags.get(_PIXEL_SCALE)) is not None:
+        sides = list(told.value)[:2]
+    elif (told := page.tags.get(_MATRIX)) is not None and len(told.value) == 16:
+        matrix = list(told.value)
+        sides = [matrix[0], abs(matrix[5])] if matrix[1] == matrix[4] == 0 else []
+    else:
+        return None, "pixel"
+    if len(sides) != 2 or not all(0 < side < float("inf") for side in sides):
+        return None, "pixel"
+    keys = page.geotiff_tags or {}
+    if keys.get("GTModelTypeGeoKey") == _GEOGRAPHIC:
+        return (sides[1], sides[0]), "degree"
+    metres = _FEET.get(keys.get("ProjLinearUnitsGeoKey", 0), 1.0)
+    return (sides[1] * metres, sides[0] * metres), "m"
 
 
 def _of_print(dots: float) -> bool:

@@ -1,11 +1,13 @@
 """TIFF of every kind -> planes as they are stored, with what the tags say of them."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import psutil
 import tifffile
 
 from ..values.errors import ImageError
@@ -26,6 +28,10 @@ _SPACES: dict[Any, Space] = {
 _SAMPLES = {"measured": 1, "rgb": 3, "palette": 1, "cmyk": 4, "ycbcr": 3, "lab": 3, "icclab": 3}
 # Compressions whose codecs hand out RGB where the tag says YCbCr: JPEG, JPEG 2000, WebP, XL, XR.
 _RGB_CODECS = {6, 7, 33007, 34712, 34892, 34927, 50001, 34934, 22610, 50002, 52546}
+# Pixels of an image, as many as a file of its labels holds.
+MOST = 1 << 31
+# Bytes that no codec makes of one, and how many are nothing to speak of.
+_DENSEST, _LITTLE = 1 << 16, 1 << 30
 # Images of a slide scanner that are no images of the specimen.
 _ASIDE = ("thumbnail", "label", "macro", "map", "overview", "preview")
 
@@ -34,6 +40,7 @@ def read_tiff(path: Path) -> Pixels:
     """Every plane of a TIFF; raises ImageError where there is none, tifffile's own if broken."""
     with tifffile.TiffFile(path) as file:
         series = _wanted(file)
+        _check_size(series, path)
         found = [(number, *plane) for number, s in enumerate(series) for plane in _planes(s, path)]
         by_page = len(series) > 1 and all(s.kind == "generic" for s in series)
         if by_page:
@@ -73,6 +80,28 @@ def _wanted(file: tifffile.TiffFile) -> list[tifffile.TiffPageSeries]:
     every = [s for s in file.series if s.size]
     full = [s for s in every if not _flags(s) & (_REDUCED | _MASK) and not _aside(s)]
     return full or every[:1]
+
+
+def _check_size(series: list[tifffile.TiffPageSeries], path: Path) -> None:
+    """Raise ImageError for images that are too large, or said to be, before they take memory."""
+    shapes = [[n for i, n in enumerate(s.shape) if i != _channel_axis(s)] for s in series]
+    pixels = sum(map(math.prod, shapes))
+    size = sum(s.size * np.dtype(s.dtype).itemsize for s in series)
+    memory, there = psutil.virtual_memory().total, path.stat().st_size
+    if pixels > MOST:
+        raise ImageError(
+            f"{path.name} has {pixels:,} pixels, more than the {MOST:,} that are read: cut it into "
+            "parts."
+        )
+    if size > memory:
+        raise ImageError(
+            f"{path.name} takes {size / 2**30:,.0f} GiB of memory, and this machine has "
+            f"{memory / 2**30:,.0f}: cut it into parts, or save fewer channels."
+        )
+    if size > max(_DENSEST * there, _LITTLE):
+        raise ImageError(
+            f"{path.name} is damaged: it says to hold {pixels:,} pixels in {there:,} bytes."
+        )
 
 
 def _flags(series: tifffile.TiffPageSeries) -> int:
