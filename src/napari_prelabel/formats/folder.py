@@ -14,10 +14,10 @@ from typing import Literal
 from ..values.errors import FileFormatError
 from ..values.names import Names, distinct, key, mark_of, names_of, plane_source, safe, stack_name
 from ..values.vocabulary import Vocabulary
-from . import Format, named, target
+from . import Format, export, named, target
 from .atomic import alone
 from .subject import Subject, file_content
-from .values import LabelImage, Options, Receipt, total
+from .values import LabelImage, Options, Receipt
 
 State = Literal["new", "there", "part", "changed"]
 
@@ -184,14 +184,10 @@ class OutFolder:
             wanted += [p for p in pieces if self._wanted(spot.claim, p, overwrite, known)]
             if overwrite:
                 outdated += self._outdated(spot, pieces)
-        receipt = self._put(wanted, replace(options, overwrite=True))
+        options = replace(options, overwrite=True)
+        name = self._format.name
+        receipt = export(wanted, self.folder, name, options) if wanted else Receipt()
         return replace(receipt, notices=(*receipt.notices, *outdated))
-
-    def _put(self, pieces: Sequence[LabelImage], options: Options) -> Receipt:
-        if self.one_file:
-            path = self.file("")
-            return self._format.write(pieces, path, options) if pieces else Receipt()
-        return total(self._format.write([p], self.file(p.name), options) for p in pieces)
 
     def _outdated(self, spot: Spot, pieces: Sequence[LabelImage]) -> list[str]:
         """A sentence about labels that an image has from when it had other planes. They stay: who
