@@ -27,6 +27,7 @@ from .values import LabelImage, Options, Receipt, total
 
 # Pixels of the box of a speck: there are many, and many are alike.
 _SMALL = 64
+_EIGHT = np.ones((3, 3), bool)
 
 
 @settings("coco")
@@ -254,6 +255,10 @@ def _outlines_of(mask: bytes, shape: tuple[int, int], auto: bool) -> list[list[f
 
 def _outlines(mask: Mask, auto: bool) -> list[list[float]] | None:
     """Polygons of a mask; None where pycocotools would not draw it from them, if `auto`."""
+    from scipy import ndimage
+
+    if auto and ndimage.label(~np.pad(mask, 1), _EIGHT)[1] > 1:  # a hole, which no polygon has
+        return None
     polygons = outlines(mask)
     if not auto:
         return polygons
