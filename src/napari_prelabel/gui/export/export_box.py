@@ -172,8 +172,9 @@ class ExportBox(QWidget):
 
 
 def _imported() -> None:
-    for name in ("pandas", "scipy.ndimage", "skimage.measure"):
-        importlib.import_module(name)
+    importlib.import_module("pandas")
+    importlib.import_module("scipy.ndimage")
+    importlib.import_module("skimage.measure")
 
 
 def _export(
