@@ -117,7 +117,7 @@ def speed(
 ) -> None:
     """Seconds of every stage, the cost beside CLIP's passes, peak memory, a changed word."""
     from napari_prelabel.jobs import job_with, read_size
-    from napari_prelabel.models.catalog import bundle_of, entry_of
+    from napari_prelabel.models.catalog import MODELS, bundle_of
     from napari_prelabel.values import presets
 
     height, width = read_size(size)
@@ -129,7 +129,7 @@ def speed(
         measure.vocabulary_of(words, classes),
         {"method": method, "base": base, "models": models, "precision": precision},
     )
-    if rp is None and entry_of(bundle_of(models).clip).source == "random":
+    if rp is None and MODELS[bundle_of(models).clip].random:
         rp = 0.0
     if rp is not None:
         job = replace(job, freecp=replace(job.freecp, rp_threshold=rp))
@@ -164,7 +164,8 @@ def affinity(
     scenes = load_synthetic(split, limit)
     bundle = bundle_of(models)
     screen.check_models(models)
-    from napari_prelabel.models.clip import load_clip, pick_device
+    from napari_prelabel.models.clip import load_clip
+    from napari_prelabel.models.opened import pick_device
 
     with screen.err.status("running"):
         clip = load_clip(bundle.clip, str(pick_device(device)))

@@ -31,8 +31,9 @@ from napari_prelabel.images.rgb import content_hash
 from napari_prelabel.methods.nerve import gaussian
 from napari_prelabel.methods.walk import Graph
 from napari_prelabel.models.catalog import bundle_of
-from napari_prelabel.models.clip import Clip, load_clip, pick_device
+from napari_prelabel.models.clip import Clip, load_clip
 from napari_prelabel.models.diffusion import load_diffusion
+from napari_prelabel.models.opened import pick_device
 from napari_prelabel.models.windows import cut, plan_layout
 from napari_prelabel.values.job import Base, Job, Nerve
 from napari_prelabel.values.metrics import bootstrap, confusion, miou, pixel_accuracy

@@ -23,7 +23,8 @@ from napari_prelabel.engine.engine import Engine
 from napari_prelabel.engine.samples import Sample
 from napari_prelabel.engine.tasks import Learn, Reviewed
 from napari_prelabel.images.rgb import Rgb, to_rgb
-from napari_prelabel.models.catalog_visual import TEXTURE, recommended
+from napari_prelabel.models.catalog import recommended
+from napari_prelabel.values.encoder import TEXTURE
 from napari_prelabel.values.errors import FileFormatError, JobError
 from napari_prelabel.values.job import Job, ReME
 from napari_prelabel.values.labels import Ids

@@ -31,8 +31,9 @@ from napari_prelabel.methods.pairs import abstract_roots, lowest
 from napari_prelabel.methods.segments import Segments, propose
 from napari_prelabel.models.catalog import synonym_cosine
 from napari_prelabel.models.clip import Clip, load_clip
+from napari_prelabel.models.encoders import load_encoder
 from napari_prelabel.models.segmenter import load_segmenter
-from napari_prelabel.models.visual import ClipPatches, VisualEncoder, load_visual
+from napari_prelabel.models.visual import ClipPatches, VisualEncoder
 from napari_prelabel.reference import correct
 from napari_prelabel.reference import pair as pairing
 from napari_prelabel.reference.clean import clean
@@ -40,6 +41,7 @@ from napari_prelabel.reference.metric import fit_set
 from napari_prelabel.reference.phrases import Extract, Phrase, extractor
 from napari_prelabel.reference.store import ReferenceSet
 from napari_prelabel.reference.values import Addition, EncoderId, Rows, Segment, Source
+from napari_prelabel.values.encoder import Encoder
 from napari_prelabel.values.errors import JobError
 from napari_prelabel.values.job import Job, ReME
 from napari_prelabel.values.retrieval import Cleaning, Proposals
@@ -144,7 +146,7 @@ class Bench:
     @classmethod
     def load(cls, clip: str = "demo-clip", encoder: str = "clip:demo-clip") -> "Bench":
         """With the models of these names, on the processor."""
-        return cls(load_clip(clip), load_visual(encoder))
+        return cls(load_clip(clip), load_encoder(Encoder.parse(encoder)))
 
     def words(self, texts: Sequence[str]) -> Rows:
         """Unit rows (n, e) of phrases over the four templates."""

@@ -27,7 +27,8 @@ from napari_prelabel.engine.samples import DataSet, Sample
 from napari_prelabel.engine.timing import Stopwatch
 from napari_prelabel.methods.freecp import find
 from napari_prelabel.models.catalog import bundle_of
-from napari_prelabel.models.clip import Clip, load_clip, pick_device
+from napari_prelabel.models.clip import Clip, load_clip
+from napari_prelabel.models.opened import pick_device
 from napari_prelabel.models.windows import Layout, cut, plan_layout
 from napari_prelabel.values.job import Base, FreeCP, Job, Windows
 from napari_prelabel.values.labels import LabelMap

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from napari_prelabel import __version__, cli
 from napari_prelabel.formats import FORMATS
-from napari_prelabel.models import catalog, fetch, shelf
+from napari_prelabel.models import catalog, fetch
 from napari_prelabel.values.job import BASES, Job
 
 
@@ -230,7 +230,7 @@ def test_descriptions_of_no_class_are_told(prelabel, photos, tmp_path):
 def test_models_are_listed_and_fetched(prelabel, monkeypatch):
     listed = prelabel("models", "list").stdout
     assert all(name in listed for name in catalog.BUNDLES)
-    assert all(name in listed for name in shelf.names())
+    assert all(name in listed for name in catalog.MODELS)
     assert "Models are fetched to" in listed
     asked = []
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from napari_prelabel import cli
 from napari_prelabel.formats import LabelImage, Options, export
-from napari_prelabel.models import catalog, catalog_diffusion
+from napari_prelabel.models import catalog
 from napari_prelabel.reference.store import ReferenceSet
 from napari_prelabel.reference.values import EncoderId
 from napari_prelabel.values.labels import HUMAN, MODEL
@@ -219,7 +219,6 @@ def test_images_of_the_reference_set_are_told(folders, monkeypatch):
 
 def test_missing_models_are_told_before_the_first_run(runner, folders, monkeypatch):
     monkeypatch.setattr(catalog, "installed", lambda _: False)
-    monkeypatch.setattr(catalog_diffusion, "diffusion_installed", lambda _: False)
     held = ReferenceSet.create(folders / "set", EncoderId("dinov2b", "a" * 64, 6))
     told, figures = evaluate(
         folders, "--methods", "base,nerve,reme", "--models", "vitb16", "--reference", held.folder,
@@ -228,7 +227,7 @@ def test_missing_models_are_told_before_the_first_run(runner, folders, monkeypat
     assert "prelabel models fetch openai-vitb16" in told
     assert "is not installed: run 'prelabel models fetch dinov2b'" in told
     assert (figures, runner.jobs) == (None, [])
-    monkeypatch.setattr(catalog, "installed", lambda _: True)
+    monkeypatch.setattr(catalog, "installed", lambda name: name != "sd21-base")
     told, _ = evaluate(folders, "--methods", "base,nerve", "--models", "vitb16", code=2)
     assert "prelabel models fetch sd21-base" in told
 

@@ -9,11 +9,11 @@ from typing import Any
 
 from .formats.table import read_json
 from .formats.vocabulary_files import SUFFIXES, Listed, follow, numbered, read_listed
-from .models.catalog import bundle_of
-from .models.catalog_visual import recommended
+from .models.catalog import bundle_of, recommended
 from .reference.store import ReferenceSet
 from .values import presets
 from .values.declare import changed, said
+from .values.encoder import Encoder
 from .values.errors import FileFormatError, JobError
 from .values.job import Job, Reference
 from .values.methods import METHODS
@@ -148,7 +148,7 @@ def job_with(
         held = ReferenceSet.open(reference)
         given["reference"] = Reference(str(reference), held.digest)
         if job is None:
-            given["reme"] = recommended(held.encoder.name)
+            given["reme"] = recommended(Encoder.parse(held.encoder.name))
     if job is not None:
         return _with(replace(job, vocabulary=vocabulary), given)
     bundle = bundle_of(given.get("models", DEFAULT_MODELS))

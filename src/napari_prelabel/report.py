@@ -23,6 +23,7 @@ from .formats import LabelImage, Options, export
 from .formats.atomic import write_atomic
 from .models.catalog import bundle_of
 from .values.bases import ABOUT
+from .values.encoder import Encoder
 from .values.faults import ends_all, sentence_of
 from .values.job import Job, Reference
 from .values.labels import Ids, LabelMap
@@ -37,7 +38,7 @@ HEAD = ("method", "mIoU", "stuff", "things", "pixels right", "seconds an image")
 _THUMB = 360
 # Drawn scenes with their truth that ReME learns from before it labels the sample scenes.
 LEARNT = 10
-ENCODER = "clip:demo-clip"
+ENCODER = Encoder("clip", "demo-clip")
 _TITLES = {
     "base": "{base} alone",
     "freecp": "{base} with FreeCP",

@@ -24,6 +24,7 @@ from napari_prelabel.reference.captions import read_captions
 from napari_prelabel.reference.metric import fit_set
 from napari_prelabel.reference.store import ReferenceSet
 from napari_prelabel.reference.values import EncoderId
+from napari_prelabel.values.encoder import TEXTURE, Encoder
 from napari_prelabel.values.errors import (
     Cancelled,
     EncoderMismatch,
@@ -68,7 +69,7 @@ def done(steps):
 
 def learn(engine, folder, *seeds, **options):
     pairs = tuple(reviewed(seed) for seed in seeds)
-    return done(engine.do(Learn(str(folder), "texture", pairs, **options)))
+    return done(engine.do(Learn(str(folder), TEXTURE, pairs, **options)))
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +118,7 @@ def test_a_cancelled_task_changes_nothing(engine, tmp_path, monkeypatch):
     first, _ = learn(engine, tmp_path / "set", 1)
     monkeypatch.setattr("napari_prelabel.engine.learn.MAX_ROWS", 1)  # commits after every image
     asked = iter([False, False, True])
-    task = Learn(str(tmp_path / "set"), "texture", (reviewed(2), reviewed(3), reviewed(4)))
+    task = Learn(str(tmp_path / "set"), TEXTURE, (reviewed(2), reviewed(3), reviewed(4)))
     with pytest.raises(Cancelled):
         done(engine.do(task, lambda: next(asked)))
     assert ReferenceSet.open(tmp_path / "set").digest == first.digest
@@ -127,7 +128,7 @@ def test_what_was_committed_before_a_kill_is_a_set_of_its_own(engine, tmp_path, 
     """Between two commits of a long task lies a set with synonyms, and a metric of its rows."""
     monkeypatch.setattr("napari_prelabel.engine.learn.MAX_ROWS", 1)
     pairs = tuple(reviewed(seed) for seed in (1, 2, 3))
-    steps = engine.do(Learn(str(tmp_path / "set"), "texture", pairs))
+    steps = engine.do(Learn(str(tmp_path / "set"), TEXTURE, pairs))
     for step in steps:
         if (step.stage, step.done) == ("learn", 2):
             break
@@ -147,7 +148,7 @@ def test_a_task_that_cannot_be_taken_back_tells_why_it_ended(engine, tmp_path, m
 
     monkeypatch.setattr(ReferenceSet, "undo", full)
     asked = iter([False, True])
-    task = Learn(str(tmp_path / "set"), "texture", (reviewed(2), reviewed(3)))
+    task = Learn(str(tmp_path / "set"), TEXTURE, (reviewed(2), reviewed(3)))
     with pytest.raises(Cancelled):
         done(engine.do(task, lambda: next(asked)))
 
@@ -157,7 +158,7 @@ def test_of_an_image_that_comes_twice_the_later_labels_are_kept_and_told(engine,
     ids = np.full_like(pair.ids, 2)
     ids[:, :8] = 1
     other = Reviewed("1.png", pair.image, ids, Vocabulary.parse("moss\nwater"))
-    learned, _ = done(engine.do(Learn(str(tmp_path / "set"), "texture", (pair, other))))
+    learned, _ = done(engine.do(Learn(str(tmp_path / "set"), TEXTURE, (pair, other))))
     held = ReferenceSet.open(tmp_path / "set")
     assert (learned.doubled, learned.images, learned.added) == (1, 1, held.n_segments)
     assert {e.phrase for e in held.labels()} == {"moss", "water"}
@@ -174,9 +175,9 @@ def test_labels_that_do_not_fit_are_told_and_the_others_are_learnt(engine, tmp_p
     pair = reviewed(1)
     wrong = Reviewed("wrong.png", pair.image, pair.ids[:-1], WORDS)
     with pytest.raises(ImageError, match=r"wrong\.png"):
-        done(engine.do(Learn(str(tmp_path / "set"), "texture", (wrong,))))
+        done(engine.do(Learn(str(tmp_path / "set"), TEXTURE, (wrong,))))
     assert not (tmp_path / "set").exists()
-    learned, _ = done(engine.do(Learn(str(tmp_path / "set"), "texture", (wrong, pair))))
+    learned, _ = done(engine.do(Learn(str(tmp_path / "set"), TEXTURE, (wrong, pair))))
     assert learned.images == 1
     (told,) = learned.unread
     assert "wrong.png" in told
@@ -185,13 +186,13 @@ def test_labels_that_do_not_fit_are_told_and_the_others_are_learnt(engine, tmp_p
 def test_a_task_that_fails_late_changes_nothing(engine, tmp_path, monkeypatch):
     first, _ = learn(engine, tmp_path / "set", 1)
     monkeypatch.setattr("napari_prelabel.engine.learn.MAX_ROWS", 1)  # commits after every image
-    steps = engine.do(Learn(str(tmp_path / "set"), "texture", (reviewed(2), reviewed(3))))
+    steps = engine.do(Learn(str(tmp_path / "set"), TEXTURE, (reviewed(2), reviewed(3))))
     while (step := next(steps)) and (step.stage, step.done) != ("learn", 1):
         pass
     with pytest.raises(KeyboardInterrupt):
         steps.throw(KeyboardInterrupt)
     assert ReferenceSet.open(tmp_path / "set").digest == first.digest
-    steps = engine.do(Learn(str(tmp_path / "new"), "texture", (reviewed(2), reviewed(3))))
+    steps = engine.do(Learn(str(tmp_path / "new"), TEXTURE, (reviewed(2), reviewed(3))))
     for step in steps:
         if (step.stage, step.done) == ("learn", 1):
             steps.close()  # as when the command is interrupted
@@ -201,14 +202,14 @@ def test_a_task_that_fails_late_changes_nothing(engine, tmp_path, monkeypatch):
 def test_a_name_that_is_not_unicode_is_kept_as_far_as_it_goes(engine, tmp_path):
     pair = reviewed(1)
     odd = Reviewed("caf\udce9 \u00e9\u4e2d.png", pair.image, pair.ids, WORDS)
-    learned, _ = done(engine.do(Learn(str(tmp_path / "set"), "texture", (odd,))))
+    learned, _ = done(engine.do(Learn(str(tmp_path / "set"), TEXTURE, (odd,))))
     assert ReferenceSet.open(learned.folder).sources()[0].name == "caf? \u00e9\u4e2d.png"
 
 
 def test_an_image_without_labels_gives_no_segment(engine, tmp_path):
     pair = reviewed(1)
     empty = Reviewed("empty.png", pair.image // 2, np.full_like(pair.ids, IGNORE), WORDS)
-    task = Learn(str(tmp_path / "set"), "texture", (empty,))
+    task = Learn(str(tmp_path / "set"), TEXTURE, (empty,))
     with pytest.raises(ImageError, match="Nothing can be learnt for set"):
         done(engine.do(task))
     assert not (tmp_path / "set").exists()
@@ -219,7 +220,7 @@ def test_an_image_without_labels_gives_no_segment(engine, tmp_path):
 
 def test_a_set_of_one_word_is_refused_and_leaves_nothing(engine, tmp_path):
     with pytest.raises(ImageError, match="would know 'grass' alone and give it every pixel"):
-        done(engine.do(Learn(str(tmp_path / "set"), "texture", (only_class(1, 1),))))
+        done(engine.do(Learn(str(tmp_path / "set"), TEXTURE, (only_class(1, 1),))))
     assert not (tmp_path / "set").exists()
 
 
@@ -277,7 +278,7 @@ def test_an_image_never_answers_for_itself(engine, tmp_path):
     pair = reviewed(1)
     swapped = Reviewed("1.png", pair.image, np.uint16(3) - pair.ids, WORDS)
     other = reviewed(2)
-    done(engine.do(Learn(str(tmp_path / "set"), "texture", (swapped, other))))
+    done(engine.do(Learn(str(tmp_path / "set"), TEXTURE, (swapped, other))))
     found, _ = evaluation(engine, tmp_path / "set", pair)
     assert found.rows[1].pixel_accuracy > 90  # its own, wrong references would give 0
     assert found.rows[1].interval is None
@@ -314,7 +315,7 @@ def test_an_image_of_another_contrast_never_answers_for_itself(engine, tmp_path)
     pair = reviewed(1)
     faded = Reviewed("1.png", pair.image // 2 + 60, np.uint16(3) - pair.ids, WORDS)
     others = tuple(reviewed(seed) for seed in (2, 3, 4))
-    done(engine.do(Learn(str(tmp_path / "set"), "texture", (faded, *others))))
+    done(engine.do(Learn(str(tmp_path / "set"), TEXTURE, (faded, *others))))
     before, _ = evaluation(engine, tmp_path / "set", pair)
     held = ReferenceSet.open(tmp_path / "set")
     held.remove([content_hash(faded.image)])
@@ -357,7 +358,7 @@ def only_class(seed, number):
 
 def test_a_class_of_one_image_is_missing_there_and_told(engine, tmp_path):
     pairs = (reviewed(1), only_class(2, 1), only_class(3, 1))
-    done(engine.do(Learn(str(tmp_path / "set"), "texture", pairs)))
+    done(engine.do(Learn(str(tmp_path / "set"), TEXTURE, pairs)))
     found, _ = evaluation(engine, tmp_path / "set", *pairs)
     assert found.per_image["1.png"]["set"] == pytest.approx(100 * (pairs[0].ids == 2).mean())
     assert found.per_image["2.png"]["set"] < 60
@@ -372,7 +373,7 @@ def test_images_of_which_the_others_know_no_word_are_all_to_fix(engine, tmp_path
     moss = Vocabulary.parse("moss")
     other = reviewed(2)
     other = Reviewed("2.png", other.image, np.ones_like(other.ids), moss)
-    done(engine.do(Learn(str(tmp_path / "set"), "texture", (reviewed(1), other))))
+    done(engine.do(Learn(str(tmp_path / "set"), TEXTURE, (reviewed(1), other))))
     found, _ = evaluation(engine, tmp_path / "set", reviewed(1))
     assert [(r.miou, r.pixels_to_fix) for r in found.rows] == [(0.0, 100.0)] * 2
     assert found.notes == ("The other images know no word of 1.png: nothing is found there.",)
@@ -451,7 +452,7 @@ def captioned(tmp_path):
 
 def test_captions_make_a_set(engine, tmp_path, captioned):
     images = captioned("Green grass beside the blue water.", "A lawn and a lake.")
-    task = LearnCaptions(str(tmp_path / "set"), "texture", images, text="demo", extractor="rules")
+    task = LearnCaptions(str(tmp_path / "set"), TEXTURE, images, text="demo", extractor="rules")
     learned, steps = done(engine.do(task))
     held = ReferenceSet.open(learned.folder)
     assert {e.phrase for e in held.labels()} >= {"green grass", "blue water", "lawn", "lake"}
@@ -471,11 +472,12 @@ def test_segments_are_seen_cut_out_where_that_is_asked(engine, tmp_path, caption
     monkeypatch.setattr(engine, "looker", lambda name, *r: asked.append(name) or looker(name, *r))
     for crops in (False, True):
         task = LearnCaptions(
-            str(tmp_path / f"set-{crops}"), "texture", images, extractor="rules", crops=crops
+            str(tmp_path / f"set-{crops}"), TEXTURE, images, extractor="rules", crops=crops
         )
         learned, _ = done(engine.do(task))
         assert learned.images == 1
-    assert asked == ["texture", "clip:demo-clip", "texture", "clip-crops:demo-clip"]
+    clip, crops = (Encoder(how, "demo-clip") for how in ("clip", "crops"))
+    assert asked == [TEXTURE, clip, TEXTURE, crops]
 
 
 def test_of_a_stack_the_first_plane_is_learnt_and_told(engine, tmp_path, captioned):
@@ -483,7 +485,7 @@ def test_of_a_stack_the_first_plane_is_learnt_and_told(engine, tmp_path, caption
     planes = np.stack([reviewed(1).image, reviewed(2).image])
     tifffile.imwrite(images[0].path.with_suffix(".tif"), planes, photometric="rgb")
     stack = replace(images[0], path=images[0].path.with_suffix(".tif"), name="1.tif")
-    task = LearnCaptions(str(tmp_path / "set"), "texture", (stack, images[1]), extractor="rules")
+    task = LearnCaptions(str(tmp_path / "set"), TEXTURE, (stack, images[1]), extractor="rules")
     learned, _ = done(engine.do(task))
     assert (learned.stacks, learned.images) == (1, 2)
     names = {s.hash: s.name for s in ReferenceSet.open(learned.folder).sources()}
@@ -493,7 +495,7 @@ def test_of_a_stack_the_first_plane_is_learnt_and_told(engine, tmp_path, caption
 def test_captioned_images_that_cannot_be_read_are_left_out(engine, tmp_path, captioned):
     images = captioned("Green grass beside the blue water.", "A lawn and a lake.")
     images[0].path.write_bytes(b"no picture")
-    task = LearnCaptions(str(tmp_path / "set"), "texture", images, extractor="rules")
+    task = LearnCaptions(str(tmp_path / "set"), TEXTURE, images, extractor="rules")
     learned, _ = done(engine.do(task))
     assert learned.images == 1
     (told,) = learned.unread
@@ -505,7 +507,7 @@ def test_captioned_images_that_cannot_be_read_are_left_out(engine, tmp_path, cap
 
 
 def test_captions_that_name_nothing_are_told(engine, tmp_path, captioned):
-    task = LearnCaptions(str(tmp_path / "set"), "texture", captioned("!"), extractor="rules")
+    task = LearnCaptions(str(tmp_path / "set"), TEXTURE, captioned("!"), extractor="rules")
     with pytest.raises(JobError, match="No caption names anything"):
         done(engine.do(task))
     assert not (tmp_path / "set").exists()
@@ -514,7 +516,7 @@ def test_captions_that_name_nothing_are_told(engine, tmp_path, captioned):
 def test_captions_replace_no_correction(engine, tmp_path, captioned):
     learned, _ = learn(engine, tmp_path / "set", 1)
     images = captioned("Green grass beside the blue water.", "A lawn and a lake.")
-    task = LearnCaptions(learned.folder, "texture", images, extractor="rules")
+    task = LearnCaptions(learned.folder, TEXTURE, images, extractor="rules")
     after, _ = done(engine.do(task))
     held = ReferenceSet.open(learned.folder)
     mine = held.records(held.image_rows(content_hash(reviewed(1).image)))

@@ -14,8 +14,9 @@ from napari_prelabel.engine.retriever import _answered
 from napari_prelabel.engine.tasks import Explain
 from napari_prelabel.methods import reme
 from napari_prelabel.methods.segments import Segments
-from napari_prelabel.models import visual
+from napari_prelabel.models import encoders
 from napari_prelabel.reference.values import Metric
+from napari_prelabel.values.encoder import Encoder
 from napari_prelabel.values.errors import EncoderMismatch, ImageError, JobError, ReferenceSetError
 from napari_prelabel.values.job import Job, Proposals, Reference, ReME
 from napari_prelabel.values.vocabulary import Vocabulary
@@ -30,7 +31,7 @@ def finish(steps):
 @pytest.fixture
 def encoder(monkeypatch):
     made = Colours()
-    monkeypatch.setattr(visual, "load_visual", lambda *_: made)
+    monkeypatch.setattr(encoders, "load_encoder", lambda *_: made)
     return made
 
 
@@ -160,11 +161,11 @@ def test_a_set_that_cannot_speak_or_says_one_thing_is_told(engine, tmp_path):
 
 def test_a_set_answers_whatever_the_arithmetic_of_the_words(tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr(visual, "load_visual", lambda *given: asked.append(given) or Colours())
+    monkeypatch.setattr(encoders, "load_encoder", lambda *given: asked.append(given) or Colours())
     made = colour_set(tmp_path / "set", [("rose", RED), ("leaf", GREEN)])
     engine = Engine("cpu", Encodings(), Encodings())
     finish(engine.run(job(made.folder, precision="bfloat16"), halves(RED, GREEN)))
-    assert asked == [("colours", "cpu", "float32")]
+    assert asked == [(Encoder("patches", "colours"), "cpu", "float32")]
 
 
 def test_every_run_counts_its_own_seconds(engine, tmp_path):

@@ -7,10 +7,10 @@ import pytest
 from napari.layers import Labels
 
 from napari_prelabel.gui.layers.result import ResultLayer
-from napari_prelabel.gui.models import method_diffusion
-from napari_prelabel.gui.models.method_diffusion import DiffusionRow, check_diffusion
+from napari_prelabel.gui.models.method_diffusion import GET, DiffusionRow, check_diffusion
 from napari_prelabel.gui.models.models_box import ModelsBox
 from napari_prelabel.gui.scribble.target import source_of
+from napari_prelabel.models import catalog
 from napari_prelabel.models.catalog import BUNDLES
 from napari_prelabel.values.errors import ImageError, JobError, ModelError
 from napari_prelabel.values.job import FreeCP, Job
@@ -28,8 +28,9 @@ NEEDS = {
 @pytest.fixture
 def missing(monkeypatch, tmp_path):
     """No diffusion model is on this machine."""
-    monkeypatch.setattr(method_diffusion, "diffusion_installed", lambda _: False)
-    monkeypatch.setattr(method_diffusion, "diffusion_dir", lambda name: tmp_path / name)
+    here = catalog.installed
+    diffusion = {bundle.diffusion for bundle in BUNDLES.values()}
+    monkeypatch.setattr(catalog, "installed", lambda name: name not in diffusion and here(name))
 
 
 @pytest.fixture
@@ -98,7 +99,7 @@ def test_the_row_offers_to_fetch_what_has_a_size(row, missing):
     assert "to fetch" in row.facts.text()
     assert "Open RAIL++-M" in row.facts.text()
     assert not row.fetcher.get.isHidden()
-    assert row.fetcher.get.text() == method_diffusion.GET
+    assert row.fetcher.get.text() == GET
 
 
 def test_the_row_tells_how_to_get_back_what_ships_with_the_package(row, missing):
@@ -109,7 +110,7 @@ def test_the_row_tells_how_to_get_back_what_ships_with_the_package(row, missing)
 
 def test_after_a_download_the_row_looks_again(row, missing, monkeypatch, qtbot):
     row.show_bundle(BUNDLES["vitb16"])
-    monkeypatch.setattr(method_diffusion, "diffusion_installed", lambda _: True)
+    monkeypatch.setattr(catalog, "installed", lambda _: True)
     with qtbot.waitSignal(row.ended, timeout=1000):
         row.fetcher.ended.emit()
     assert "installed" in row.facts.text()

@@ -13,7 +13,7 @@ from napari_prelabel.gui.preferences import Preferences
 from napari_prelabel.gui.prelabel.dock import PrelabelDock
 from napari_prelabel.gui.reference.dock import ReferenceDock
 from napari_prelabel.gui.run import runner, worker_line
-from napari_prelabel.models import catalog
+from napari_prelabel.models import catalog, places
 from napari_prelabel.values.errors import ModelError
 
 from gui_steps import WORDS, wait  # isort: skip
@@ -22,9 +22,9 @@ from gui_steps import WORDS, wait  # isort: skip
 @pytest.fixture
 def page(monkeypatch):
     """The settings object that napari's page changes."""
-    monkeypatch.delenv(catalog.HOME_VARIABLE, raising=False)
+    monkeypatch.delenv(places.HOME_VARIABLE, raising=False)
     yield get_plugin_settings("napari-prelabel")
-    catalog.keep_models(None)
+    places.keep_models(None)
 
 
 @pytest.fixture
@@ -161,8 +161,8 @@ def test_models_are_looked_for_in_the_folder_of_the_page(page, dock, image, tmp_
     assert catalog.model_dir("openai-vitb16").parent == tmp_path
     with pytest.raises(ModelError, match="Get these models"):
         dock.models.check(dock.job())
-    monkeypatch.setenv(catalog.HOME_VARIABLE, str(tmp_path / "shared"))
-    assert catalog.models_home() == tmp_path / "shared"
+    monkeypatch.setenv(places.HOME_VARIABLE, str(tmp_path / "shared"))
+    assert places.models_home() == tmp_path / "shared"
     assert not preferences.preferences().setup.environment
 
 

@@ -15,6 +15,7 @@ from napari_prelabel.gui.models import recent_sets
 from napari_prelabel.gui.prelabel.dock import PrelabelDock
 from napari_prelabel.gui.reference.dock import ReferenceDock
 from napari_prelabel.reference.store import ReferenceSet
+from napari_prelabel.values.encoder import TEXTURE
 from napari_prelabel.values.errors import RunFailed, WorkerDied
 from napari_prelabel.values.job import Job, Reference
 from napari_prelabel.values.vocabulary import Vocabulary
@@ -104,7 +105,7 @@ def test_one_press_makes_a_set_of_the_corrected_images(dock, two, fake, tmp_path
     (task,) = fake.asked
     assert isinstance(task, Learn)
     assert [p.name for p in task.pairs] == ["second", "first"]
-    assert (task.encoder, task.author, task.licence) == ("texture", "Ann", "CC0-1.0")
+    assert (task.encoder, task.author, task.licence) == (TEXTURE, "Ann", "CC0-1.0")
     assert dock.bar.notices.texts[0].startswith("Learned 4 segments of 2 images in 1.2 s.")
     assert dock.shelf.overview.segments == 4
     assert [c.word for c in dock.content.table.rows] == ["dark", "bright"]
@@ -285,7 +286,7 @@ def test_images_with_captions_make_a_set(told, fake):
     assert [(i.name, i.author, i.licence) for i in task.images] == [
         ("a.png", "Ann", "CC-BY-4.0"), ("b.png", "Ann", "CC0-1.0")
     ]  # fmt: skip
-    assert (task.encoder, task.bundle, task.text) == ("texture", "demo", "demo")
+    assert (task.encoder, task.bundle, task.text) == (TEXTURE, "demo", "demo")
     assert told.bar.notices.texts == [
         "Learned 2 segments of 1 image in 0.5 s. The set holds 2 segments of 2 images.",
         "The captions have no word for 7 segments.",

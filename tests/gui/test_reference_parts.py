@@ -39,6 +39,7 @@ from napari_prelabel.reference.values import (
     Segment,
     Source,
 )
+from napari_prelabel.values.encoder import TEXTURE, Encoder
 from napari_prelabel.values.errors import FileFormatError, ModelError
 from napari_prelabel.values.job import Progress, Stage
 from napari_prelabel.values.retrieval import Cleaning
@@ -199,7 +200,7 @@ def test_cleaning_settings_come_back_and_a_word_can_be_kept(qtbot):
     assert box.settings() == wanted
     cleaned = Cleaned(wanted, ("stuff",))
     hashes: frozenset = frozenset()
-    box.show_set(Overview(recent_sets.home(), "s", "texture", 1, 1, "d", (), cleaned, (), hashes))
+    box.show_set(Overview(recent_sets.home(), "s", TEXTURE, 1, 1, "d", (), cleaned, (), hashes))
     assert box.words.rows == ["stuff", "thing"]
     box.words.model_.ticked.emit("stuff", True)
     assert box.settings().keep == ("stuff", "thing")
@@ -231,35 +232,39 @@ def test_a_question_that_is_late_is_stopped_and_not_taken_for_the_newer(qtbot):
 # Encoders
 
 
+DINO = Encoder("patches", "dinov2b")
+DEMO_CLIP, OTHER_CLIP = Encoder("clip", "demo-clip"), Encoder("clip", "openai-vitb16")
+
+
 def test_encoders_say_what_they_need(monkeypatch, tmp_path):
     monkeypatch.setenv("PRELABEL_MODELS", str(tmp_path))
-    names = [c.name for c in choices()]
-    assert names[0] == "texture"
-    assert names[1] == "clip:demo-clip"
-    assert "dinov2l" in names
-    assert not any(name.endswith("random") for name in names)
-    assert choice("texture").installed
-    assert "346.3 MB to fetch. Licence: Apache-2.0" in choice("dinov2b").note
-    assert fetchable("texture") is None
-    assert fetchable("dinov2b").folder == tmp_path / "models--facebook--dinov2-base"
+    found = [c.encoder for c in choices()]
+    assert found[:2] == [TEXTURE, DEMO_CLIP]
+    assert Encoder("patches", "dinov2l") in found
+    assert not any(encoder.model.endswith("random") for encoder in found)
+    assert choice(TEXTURE).installed
+    assert "346.3 MB to fetch. Licence: Apache-2.0" in choice(DINO).note
+    assert fetchable(TEXTURE) is None
+    assert fetchable(DINO).folder == tmp_path / "models--facebook--dinov2-base"
 
 
 def test_a_clip_at_hand_is_an_encoder_too(monkeypatch, tmp_path):
     monkeypatch.setenv("PRELABEL_MODELS", str(tmp_path))
-    assert choice("clip:demo-clip").title == "Demo CLIP"
-    assert choice("clip:demo-clip").installed
-    check("clip:demo-clip")
-    absent = choice("clip:openai-vitb16")
+    assert choice(DEMO_CLIP).title == "Demo CLIP"
+    assert choice(DEMO_CLIP).installed
+    check(DEMO_CLIP)
+    absent = choice(OTHER_CLIP)
     assert (absent.title, absent.installed) == (catalog.BUNDLES["vitb16"].title, False)
-    assert fetchable("clip:openai-vitb16") is None
+    assert fetchable(OTHER_CLIP) is None
     with pytest.raises(ModelError, match="get it in the Pre-label dock"):
-        check("clip:openai-vitb16")
-    with pytest.raises(ModelError, match="clip:unheard is not on this machine"):
-        check("clip:unheard")
+        check(OTHER_CLIP)
+    for unheard in ("clip:unheard", "unheard"):
+        with pytest.raises(ModelError, match=f"{unheard} is not on this machine"):
+            check(Encoder.parse(unheard))
     with pytest.raises(ModelError, match="press “Get this encoder"):
-        check("dinov2b")
+        check(DINO)
     monkeypatch.setattr(catalog, "installed", lambda _: True)
-    assert "clip:openai-vitl14" in [c.name for c in choices()]
+    assert Encoder("clip", "openai-vitl14") in [c.encoder for c in choices()]
 
 
 def test_encoders_that_squash_can_read_in_windows(qtbot):
@@ -270,15 +275,16 @@ def test_encoders_that_squash_can_read_in_windows(qtbot):
     for name in ("texture", "clip:demo-clip", "demo-visual"):
         assert box.encoder.choose(name)
         asked[name] = (box.target(None).encoder, box.windows.isHidden())
+    windows = Encoder("patches", "demo-visual", windows=True)
     assert asked == {
-        "texture": ("texture", True),
-        "clip:demo-clip": ("clip:demo-clip", True),
-        "demo-visual": ("demo-visual@windows", False),
+        "texture": (TEXTURE, True),
+        "clip:demo-clip": (DEMO_CLIP, True),
+        "demo-visual": (windows, False),
     }
-    assert choice("demo-visual@windows").title.endswith(", in windows")
-    assert choice("demo-visual@windows").installed
+    assert choice(windows).title.endswith(", in windows")
+    assert choice(windows).installed
     with pytest.raises(ModelError, match="in windows is not on this machine"):
-        check("dinov2l@windows")
+        check(Encoder("patches", "dinov2l", windows=True))
 
 
 # Words and captions
@@ -334,7 +340,7 @@ def test_captions_are_offered_only_where_a_model_can_match_them(qtbot, monkeypat
 def test_synonyms_are_offered_only_where_words_are_compared(qtbot):
     box = CleaningBox()
     qtbot.addWidget(box)
-    facts = (recent_sets.home(), "s", "texture", 1, 1, "d", (), None, (), frozenset())
+    facts = (recent_sets.home(), "s", TEXTURE, 1, 1, "d", (), None, (), frozenset())
     box.show_set(Overview(*facts))
     assert box.settings().synonyms == "off"
     assert box._synonyms_row.isHidden()
@@ -347,7 +353,7 @@ def test_synonyms_are_offered_only_where_words_are_compared(qtbot):
 def test_how_alike_synonyms_are_suits_the_text_model(qtbot):
     box = CleaningBox()
     qtbot.addWidget(box)
-    facts = (recent_sets.home(), "s", "texture", 1, 1, "d", ())
+    facts = (recent_sets.home(), "s", TEXTURE, 1, 1, "d", ())
     for words, alike in (("demo-clip", 0.99), ("openai-vitb16", 0.9)):
         box.show_set(Overview(*facts, None, (), frozenset(), words))
         assert box.settings().similarity == alike
@@ -373,9 +379,9 @@ def test_what_is_told_of_a_set_chosen_before_is_passed_over(qtbot, tmp_path):
     chooser = ReferenceChooser()
     qtbot.addWidget(chooser)
     chooser.choose(tmp_path / "good")
-    wait(lambda: chooser.encoder == "texture")
+    wait(lambda: chooser.encoder == TEXTURE)
     chooser._told((tmp_path / "broken", FileFormatError("", "late news")))
-    assert (chooser.problem, chooser.encoder) == ("", "texture")
+    assert (chooser.problem, chooser.encoder) == ("", TEXTURE)
     chooser.choose(tmp_path / "absent")
     wait(lambda: "There is no reference set" in chooser.problem)
 

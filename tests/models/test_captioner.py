@@ -21,9 +21,9 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from napari_prelabel.models import catalog, catalog_visual
+from napari_prelabel.models import catalog, places
 from napari_prelabel.models.captioner import PROMPTS, REQUEST, load_captioner, read_folder
-from napari_prelabel.models.catalog_visual import CAPTIONERS, CaptionerEntry
+from napari_prelabel.models.entries import CaptionerEntry
 from napari_prelabel.values.errors import ImageError, ModelError
 
 CPU = torch.device("cpu")
@@ -124,9 +124,9 @@ def folder(request, tmp_path, monkeypatch):
     (tmp_path / "tiny").mkdir()
     {"llava": save_llava, "blip2": save_blip2}[request.param](tmp_path / "tiny")
     files = tuple(sorted(p.name for p in (tmp_path / "tiny").iterdir()))
-    entry = CaptionerEntry("some/where", "none", 0, files, kind=request.param)
-    monkeypatch.setattr(catalog_visual, "CAPTIONERS", {"tiny": entry})
-    monkeypatch.setenv(catalog.HOME_VARIABLE, str(tmp_path))
+    entry = CaptionerEntry(source="some/where", licence="none", files=files, family=request.param)
+    monkeypatch.setattr(catalog, "MODELS", {**catalog.MODELS, "tiny": entry})
+    monkeypatch.setenv(places.HOME_VARIABLE, str(tmp_path))
     return tmp_path / "tiny"
 
 
@@ -135,7 +135,7 @@ def image(height=20, width=31):
 
 
 def read(folder, new_tokens=6):
-    entry = catalog_visual.CAPTIONERS["tiny"]
+    entry = catalog.MODELS["tiny"]
     return read_folder("tiny", folder, entry, CPU, torch.float32, new_tokens)
 
 
@@ -157,7 +157,7 @@ def test_the_image_reaches_the_model(folder):
     captioner.caption(image())
     (given,) = seen
     places = {"llava": (SIDE // PATCH) ** 2, "blip2": 4}
-    kind = catalog_visual.CAPTIONERS["tiny"].kind
+    kind = catalog.MODELS["tiny"].family
     assert int((given["input_ids"] == 4).sum()) == places[kind]
     assert given["pixel_values"].shape[-2:] == (SIDE, SIDE)
     assert given["do_sample"] is False
@@ -195,12 +195,12 @@ def test_broken_folders_are_refused_in_one_sentence(folder):
 
 
 def test_unknown_and_missing_models_are_refused(monkeypatch, tmp_path):
-    monkeypatch.setenv(catalog.HOME_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(places.HOME_VARIABLE, str(tmp_path))
     with pytest.raises(ModelError, match=r"llava-1\.5-7b"):
         load_captioner("x")
     with pytest.raises(ModelError, match="prelabel models fetch blip2"):
         load_captioner("blip2-opt-2.7b")
-    assert {e.kind for e in CAPTIONERS.values()} == set(PROMPTS)
+    assert {e.family for e in catalog.of_kind(CaptionerEntry).values()} == set(PROMPTS)
 
 
 def test_the_request_asks_for_what_the_paper_asks():

@@ -10,10 +10,10 @@ import pytest
 from benchmarks.synthetic.classes import CLASSES
 from napari_prelabel.engine.encode import REME_TEMPLATES
 from napari_prelabel.methods.pairs import SIMILARITY
-from napari_prelabel.models import catalog
+from napari_prelabel.models import catalog, entries, places
 from napari_prelabel.models.catalog import BUNDLES, MODELS
-from napari_prelabel.models.catalog_diffusion import DIFFUSIONS
 from napari_prelabel.models.clip import load_clip
+from napari_prelabel.models.entries import ClipEntry, DiffusionEntry, ModelEntry
 from napari_prelabel.values.errors import FileFormatError, ModelError
 from napari_prelabel.values.job import BASES, Windows
 from napari_prelabel.values.methods import METHODS
@@ -25,7 +25,10 @@ def test_importing_the_tables_loads_no_torch():
     assert done.stdout.strip() == "False"
 
 
-@pytest.mark.parametrize("name", MODELS)
+CLIPS = catalog.of_kind(ClipEntry)
+
+
+@pytest.mark.parametrize("name", CLIPS)
 def test_a_row_is_what_open_clip_knows_of_it(name):
     entry = MODELS[name]
     if not entry.arch:
@@ -38,7 +41,7 @@ def test_a_row_is_what_open_clip_knows_of_it(name):
     assert config.get("quick_gelu", False) == entry.arch.endswith("quickgelu")
 
 
-@pytest.mark.parametrize("name", [n for n, e in MODELS.items() if "/" in e.source])
+@pytest.mark.parametrize("name", [n for n, e in CLIPS.items() if e.fetchable])
 def test_a_source_is_one_that_open_clip_names_with_its_normalisation(name):
     entry = MODELS[name]
     arch = entry.arch.removesuffix("-quickgelu")
@@ -61,7 +64,7 @@ def test_a_bundle_fits_its_model(name):
     assert side // entry.patch >= 12
     assert bundle.windows.crop == 0 or bundle.windows.stride <= bundle.windows.crop
     assert ("nerve" in bundle.methods) == bool(bundle.diffusion)
-    assert bundle.diffusion in ("", *DIFFUSIONS)
+    assert bundle.diffusion in ("", *catalog.of_kind(DiffusionEntry))
     assert set(bundle.methods) <= set(METHODS)
     assert set(bundle.bases) <= set(BASES)
     assert bundle.method in bundle.methods
@@ -73,30 +76,32 @@ def test_a_bundle_fits_its_model(name):
 
 def test_unknown_names_are_refused_with_the_known_ones():
     with pytest.raises(ModelError, match="openai-vitb16"):
-        catalog.entry_of("x")
+        catalog.row_of(ClipEntry, "x")
+    with pytest.raises(ModelError, match=r"no model 'x': choose one of demo-clip, .*blip2-opt"):
+        catalog.row_of(ModelEntry, "x")
     with pytest.raises(ModelError, match="demo, vitb16"):
         catalog.bundle_of("x")
 
 
 def test_folders_and_what_is_installed(monkeypatch, tmp_path):
-    monkeypatch.setenv(catalog.HOME_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(places.HOME_VARIABLE, str(tmp_path))
     repo = tmp_path / "models--timm--vit_base_patch16_clip_224.openai"
     assert catalog.model_dir("openai-vitb16") == repo
     assert not catalog.installed("openai-vitb16")
     assert catalog.installed("vitb16-random")
     (tmp_path / "openai-vitb16").mkdir()
-    (tmp_path / "openai-vitb16" / catalog.WEIGHTS).touch()
+    (tmp_path / "openai-vitb16" / entries.CLIP_WEIGHTS).touch()
     assert catalog.installed("openai-vitb16")
     assert catalog.model_dir("openai-vitb16") == tmp_path / "openai-vitb16"
-    monkeypatch.delenv(catalog.HOME_VARIABLE)
-    assert catalog.model_dir("openai-vitb16") == catalog.hub_cache() / repo.name
+    monkeypatch.delenv(places.HOME_VARIABLE)
+    assert catalog.model_dir("openai-vitb16") == places.hub_cache() / repo.name
 
 
 def test_a_package_without_the_demo_model_says_so(monkeypatch):
     def missing(*parts):
         raise FileFormatError("x", "/".join(parts))
 
-    monkeypatch.setattr(catalog, "sample_path", missing)
+    monkeypatch.setattr(places, "sample_path", missing)
     assert not catalog.installed("demo-clip")
     with pytest.raises(FileFormatError, match="models/demo-clip"):
         catalog.model_dir("demo-clip")
@@ -104,7 +109,7 @@ def test_a_package_without_the_demo_model_says_so(monkeypatch):
 
 def test_known_words_are_read_from_the_models_list(monkeypatch, tmp_path):
     (tmp_path / "words.txt").write_text("# the demo's words\ntree\n\n sea \n", encoding="utf-8")
-    monkeypatch.setattr(catalog, "sample_path", lambda *_: tmp_path)
+    monkeypatch.setattr(places, "sample_path", lambda *_: tmp_path)
     assert catalog.known_words("demo-clip") == ("tree", "sea")
     assert catalog.known_words("openai-vitb16") is None
     (tmp_path / "words.txt").unlink()

@@ -11,9 +11,11 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 
-from napari_prelabel.models import catalog
 from napari_prelabel.models import clip as clip_module
-from napari_prelabel.models.clip import Clip, load_clip, load_folder, pick_device
+from napari_prelabel.models import entries, places
+from napari_prelabel.models.clip import Clip, load_clip, load_folder
+from napari_prelabel.models.entries import ClipEntry
+from napari_prelabel.models.opened import pick_device
 from napari_prelabel.models.text import IMAGENET_TEMPLATES
 from napari_prelabel.models.vision import resize_positions
 from napari_prelabel.values.errors import ChecksumMismatch, JobError, ModelError
@@ -184,7 +186,7 @@ def test_pixels_are_normalised_per_channel(model):
     clip = Clip("m", copy.deepcopy(model), "d", precision="float64", mean=(0.1, 0.2, 0.3))
     pixels = torch.rand(1, 3, 16, 16, dtype=torch.float64)
     by_hand = pixels.clone()
-    for channel, (mean, std) in enumerate(zip((0.1, 0.2, 0.3), catalog.STD, strict=True)):
+    for channel, (mean, std) in enumerate(zip((0.1, 0.2, 0.3), entries.STD, strict=True)):
         by_hand[:, channel] = (by_hand[:, channel] - mean) / std
     near(clip.encode_cls(pixels), F.normalize(model.visual(by_hand), dim=-1))
 
@@ -385,10 +387,10 @@ def saved(folder, config=CONFIG, state=None, **entry):
     if state is None:
         torch.manual_seed(0)
         state = {k: v.half() for k, v in open_clip.CLIP(**CONFIG).state_dict().items()}
-    save_file(state, folder / catalog.WEIGHTS)
+    save_file(state, folder / entries.CLIP_WEIGHTS)
     cfg = {"model_cfg": config, "preprocess_cfg": {"mean": [0.1, 0.2, 0.3], "std": [1, 1, 1]}}
-    (folder / catalog.CONFIG).write_text(json.dumps(cfg))
-    return folder, "tiny", catalog.ClipEntry("", "sample", "none", 4, **entry)
+    (folder / entries.CLIP_CONFIG).write_text(json.dumps(cfg))
+    return folder, "tiny", ClipEntry(source="sample", licence="none", patch=4, **entry)
 
 
 def test_a_folder_of_half_precision_weights_is_loaded(tmp_path):
@@ -417,24 +419,24 @@ def test_weights_that_are_not_the_published_ones_are_refused(tmp_path):
 def test_broken_folders_are_said(tmp_path):
     folder, name, entry = saved(tmp_path)
     with pytest.raises(ModelError, match="not a safetensors file"):
-        load_folder(folder, name, replace(entry, file="model.pt"))
-    (folder / catalog.WEIGHTS).write_bytes(b"\x08\0\0\0\0\0\0\0garbage!")
+        load_folder(folder, name, replace(entry, files=("model.pt",)))
+    (folder / entries.CLIP_WEIGHTS).write_bytes(b"\x08\0\0\0\0\0\0\0garbage!")
     with pytest.raises(ModelError, match="does not hold the weights"):
         load_folder(folder, name, entry)
     saved(tmp_path, state={"x": torch.zeros(1)})
     with pytest.raises(ModelError, match="does not hold the weights"):
         load_folder(folder, name, entry)
     for text in ("{", "{}", '{"model_cfg": 3}'):
-        (folder / catalog.CONFIG).write_text(text)
+        (folder / entries.CLIP_CONFIG).write_text(text)
         with pytest.raises(ModelError, match="missing or broken"):
             load_folder(folder, name, entry)
 
 
 def test_a_model_that_is_not_installed_names_the_command(monkeypatch, tmp_path):
-    monkeypatch.setenv(catalog.HOME_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(places.HOME_VARIABLE, str(tmp_path))
     with pytest.raises(ModelError, match="prelabel models fetch openai-vitb16"):
         load_clip("openai-vitb16")
-    with pytest.raises(ModelError, match="no model"):
+    with pytest.raises(ModelError, match="no CLIP"):
         load_clip("vitz")
     with pytest.raises(JobError, match="precision"):
         load_clip("openai-vitb16", precision="int4")

@@ -7,15 +7,16 @@ import torch.nn.functional as F
 
 from napari_prelabel.models.clip import load_clip
 from napari_prelabel.models.crops import ClipCrops
-from napari_prelabel.models.visual import load_visual
+from napari_prelabel.models.encoders import load_encoder
 from napari_prelabel.models.windows import cut, plan_layout
+from napari_prelabel.values.encoder import Encoder
 from napari_prelabel.values.errors import ImageError
 from napari_prelabel.values.settings import Windows
 
 
 @pytest.fixture(scope="module")
 def encoder():
-    found = load_visual("clip-crops:demo-clip")
+    found = load_encoder(Encoder.parse("clip-crops:demo-clip"))
     assert isinstance(found, ClipCrops)
     return found
 
@@ -84,7 +85,7 @@ def test_segments_without_pixels_and_very_thin_ones_have_rows_too(encoder):
 
 def test_crops_are_another_encoder_than_patches(encoder):
     assert encoder.name == "clip-crops:demo-clip"
-    assert encoder.digest != load_visual("clip:demo-clip").digest
+    assert encoder.digest != load_encoder(Encoder.parse("clip:demo-clip")).digest
 
 
 def test_what_is_no_image_or_no_segments_is_refused(encoder):

@@ -12,11 +12,12 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from tiny_diffusion import BLOCK, ENTRY, KINDS, LAYERS, UNET, VAE, image, write_pipeline
 
-from napari_prelabel.models import catalog_diffusion, denoising
-from napari_prelabel.models.catalog import HOME_VARIABLE
-from napari_prelabel.models.catalog_diffusion import CLIPER, DIFFUSIONS
+from napari_prelabel.models import catalog, denoising
+from napari_prelabel.models.catalog import CLIPER, MODELS
 from napari_prelabel.models.diffusion import load_diffusion, load_folder
 from napari_prelabel.models.diffusion_shapes import SHAPES
+from napari_prelabel.models.entries import DiffusionEntry
+from napari_prelabel.models.places import HOME_VARIABLE
 from napari_prelabel.values.errors import FileFormatError, ImageError, JobError, ModelError
 
 
@@ -253,17 +254,17 @@ def test_other_errors_stay_themselves(tiny, monkeypatch):
 def test_random_weights_are_the_same_again(monkeypatch):
     small = replace(SHAPES["sd21"], unet={**UNET, **KINDS["2.x"]}, vae=VAE, tokens=8)
     monkeypatch.setitem(SHAPES, "sd21", small)
-    entry = replace(DIFFUSIONS["sd21-random"], layers=LAYERS, side=32)
-    monkeypatch.setitem(DIFFUSIONS, "sd21-random", entry)
+    entry = replace(MODELS["sd21-random"], layers=LAYERS, side=32)
+    monkeypatch.setitem(MODELS, "sd21-random", entry)
     one, two = (load_diffusion("sd21-random") for _ in range(2))
     assert one.digest == two.digest
     for a, b in zip(one.attention(image()).keys, two.attention(image()).keys, strict=True):
         assert torch.equal(a, b)
 
 
-@pytest.mark.parametrize("name", [n for n, e in DIFFUSIONS.items() if e.shape])
+@pytest.mark.parametrize("name", [n for n, e in catalog.of_kind(DiffusionEntry).items() if e.shape])
 def test_the_catalogue_s_layers_are_in_the_true_architecture(name):
-    entry = DIFFUSIONS[name]
+    entry = MODELS[name]
     shape = SHAPES[entry.shape]
     with torch.device("meta"):
         unet, vae = UNet2DConditionModel(**shape.unet), AutoencoderKL(**shape.vae)
@@ -288,13 +289,13 @@ def test_unknown_names_precisions_and_devices_are_told():
 
 def test_a_model_that_is_not_installed_says_how_to_get_it(monkeypatch, tmp_path):
     monkeypatch.setenv(HOME_VARIABLE, str(tmp_path))
-    assert not catalog_diffusion.diffusion_installed("sd15")
+    assert not catalog.installed("sd15")
     with pytest.raises(ModelError, match="run 'prelabel models fetch sd15'"):
         load_diffusion("sd15")
-    entry = replace(DIFFUSIONS["sd15"], layers=LAYERS, side=32)
-    monkeypatch.setitem(DIFFUSIONS, "sd15", entry)
+    entry = replace(MODELS["sd15"], layers=LAYERS, side=32)
+    monkeypatch.setitem(MODELS, "sd15", entry)
     write_pipeline(tmp_path / "sd15", "1.x", variant="fp16")
-    assert catalog_diffusion.diffusion_installed("sd15")
+    assert catalog.installed("sd15")
     assert load_diffusion("sd15").attention(image()).grids[0] == (16, 16)
 
 
@@ -302,12 +303,12 @@ def test_without_the_sample_data_the_demo_is_not_installed(monkeypatch):
     def gone(*_args):
         raise FileFormatError("x", "gone")
 
-    monkeypatch.setattr(catalog_diffusion, "folder_of", gone)
-    assert not catalog_diffusion.diffusion_installed("demo-diffusion")
-    assert catalog_diffusion.diffusion_installed("sd21-random")
+    monkeypatch.setattr(catalog, "folder_of", gone)
+    assert not catalog.installed("demo-diffusion")
+    assert catalog.installed("sd21-random")
 
 
 def test_the_published_choice_is_cliper_s():
-    entry = DIFFUSIONS["sd21-base"]
+    entry = MODELS["sd21-base"]
     assert entry.layers == CLIPER
     assert (entry.side, entry.timestep) == (512, 101)

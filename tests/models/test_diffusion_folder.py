@@ -13,6 +13,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from napari_prelabel.models import diffusion
 from napari_prelabel.models.diffusion import load_folder
+from napari_prelabel.models.entries import pipeline as files_of
 from napari_prelabel.values.errors import ModelError
 
 
@@ -186,7 +187,7 @@ def test_too_little_memory_to_load_is_no_damaged_file(pipeline, monkeypatch, par
 
 def test_the_half_precision_files_of_a_repository(tmp_path):
     write_pipeline(tmp_path, variant="fp16")
-    entry = replace(ENTRY, variant="fp16")
+    entry = replace(ENTRY, files=files_of("fp16"), variant="fp16")
     assert all((tmp_path / file).is_file() for file in entry.files)
     maps = load_folder(tmp_path, "tiny", entry).attention(image())
     assert maps.queries[0].dtype == torch.float32

@@ -11,7 +11,7 @@ from filelock import FileLock
 from hub import BODY, COMMIT, DIGEST, GIT
 from huggingface_hub import hf_hub_download, scan_cache_dir
 
-from napari_prelabel.models import catalog, fetch
+from napari_prelabel.models import catalog, entries, fetch, places
 from napari_prelabel.values.errors import Cancelled, ChecksumMismatch, ModelError
 
 NAME = "openai-vitb16"
@@ -34,7 +34,7 @@ def with_entry(monkeypatch, **changes):
 
 
 def weights():
-    return (catalog.model_dir(NAME) / catalog.WEIGHTS).read_bytes()
+    return (catalog.model_dir(NAME) / entries.CLIP_WEIGHTS).read_bytes()
 
 
 def leave(part, content):
@@ -59,7 +59,7 @@ def test_a_file_arrives_whole_checked_and_counted(hub, part, repo):
 
 def test_what_was_fetched_serves_the_hubs_other_tools(hub, tmp_path):
     folder = fetch.fetch(NAME)
-    asked = hf_hub_download(SOURCE, catalog.WEIGHTS, cache_dir=tmp_path, local_files_only=True)
+    asked = hf_hub_download(SOURCE, entries.CLIP_WEIGHTS, cache_dir=tmp_path, local_files_only=True)
     assert Path(asked).parent == folder
     (found,) = scan_cache_dir(tmp_path).repos
     assert (found.repo_id, found.size_on_disk) == (SOURCE, len(BODY))
@@ -70,7 +70,7 @@ def test_what_other_tools_fetched_is_not_fetched_again(hub, tmp_path, monkeypatc
     cache = tmp_path / "cache"
     hub.faults["etag"] = GIT  # of the true content, so that it comes from this server
     place = hf_hub_download(SOURCE, "x.json", cache_dir=cache, endpoint=hub.url)
-    Path(place).rename(Path(place).with_name(catalog.WEIGHTS))
+    Path(place).rename(Path(place).with_name(entries.CLIP_WEIGHTS))
     assert not catalog.installed(NAME)
     monkeypatch.setenv("HF_HUB_CACHE", str(cache))
     assert catalog.installed(NAME)
@@ -79,7 +79,7 @@ def test_what_other_tools_fetched_is_not_fetched_again(hub, tmp_path, monkeypatc
 
 
 def test_a_folder_of_the_former_version_is_still_the_model(hub, tmp_path):
-    leave(tmp_path / NAME / catalog.WEIGHTS, b"fetched before")
+    leave(tmp_path / NAME / entries.CLIP_WEIGHTS, b"fetched before")
     assert fetch.fetch(NAME) == tmp_path / NAME
     assert weights() == b"fetched before"
     assert hub.asked == []
@@ -184,7 +184,7 @@ def test_what_another_process_fetched_meanwhile_is_not_fetched_again(hub, monkey
     fetch.fetch(NAME)
     before = len(hub.asked)
     answers = iter([False, True])
-    monkeypatch.setattr(fetch, "is_here", lambda *_: next(answers))
+    monkeypatch.setattr(fetch, "installed", lambda _: next(answers))
     fetch.fetch(NAME)
     assert len(hub.asked) == before
 
@@ -192,7 +192,7 @@ def test_what_another_process_fetched_meanwhile_is_not_fetched_again(hub, monkey
 @pytest.mark.parametrize("endpoint", ["a-mirror", "file:///etc", "http://[x", "http://"])
 def test_an_endpoint_that_is_no_address_is_told(endpoint, monkeypatch, tmp_path):
     monkeypatch.setenv(fetch.HUB_VARIABLE, endpoint)
-    monkeypatch.setenv(catalog.HOME_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(places.HOME_VARIABLE, str(tmp_path))
     with pytest.raises(ModelError, match=r"HF_ENDPOINT is .* write it as https://host"):
         fetch.fetch(NAME)
 
@@ -203,7 +203,7 @@ def test_a_folder_that_cannot_be_written_is_not_called_a_broken_connection(
     tmp_path,
 ):
     (tmp_path / "file").touch()
-    monkeypatch.setenv(catalog.HOME_VARIABLE, str(tmp_path / "file"))
+    monkeypatch.setenv(places.HOME_VARIABLE, str(tmp_path / "file"))
     with pytest.raises(ModelError, match=r"cannot be written .* PRELABEL_MODELS"):
         fetch.fetch(NAME)
 
@@ -226,7 +226,7 @@ def test_a_refusing_server_is_named_with_the_way_out(hub, status, tmp_path):
 
 def test_a_hub_out_of_reach_is_named_with_the_folder_to_copy_to(monkeypatch, tmp_path):
     monkeypatch.setenv(fetch.HUB_VARIABLE, "http://127.0.0.1:9")
-    monkeypatch.setenv(catalog.HOME_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(places.HOME_VARIABLE, str(tmp_path))
     with pytest.raises(ModelError, match=r"Cannot reach 127\.0\.0\.1 .*copy the files of timm/"):
         fetch.fetch(NAME)
 
@@ -254,7 +254,7 @@ def test_a_renamed_repository_is_followed(hub, monkeypatch):
     with_entry(monkeypatch, source="old/model")
     fetch.fetch(NAME)
     assert weights() == BODY
-    assert ("HEAD", f"/new/model/resolve/main/{catalog.WEIGHTS}") in hub.asked
+    assert ("HEAD", f"/new/model/resolve/main/{entries.CLIP_WEIGHTS}") in hub.asked
 
 
 @pytest.mark.parametrize("source", ["circle/model", "gone/model"])
@@ -265,7 +265,7 @@ def test_a_repository_that_is_not_there_is_said(hub, monkeypatch, source):  # no
 
 
 def test_pickles_are_refused_before_anything_is_asked(hub, monkeypatch):
-    with_entry(monkeypatch, file="pytorch_model.bin")
+    with_entry(monkeypatch, files=("pytorch_model.bin",))
     with pytest.raises(ModelError, match=r"pytorch_model\.bin of openai-vitb16 can run code"):
         fetch.fetch(NAME)
     assert hub.asked == []
@@ -275,13 +275,10 @@ def test_pickles_are_refused_before_anything_is_asked(hub, monkeypatch):
 def several(monkeypatch):
     """A model of two large files and a small one, which the hub names by git's hash."""
 
-    class Entry:
-        source = "some/model"
-        files = ("model_index.json", "unet/a.safetensors", "vae/b.safetensors")
-        sha256 = None
-
-    monkeypatch.setattr(fetch, "DIFFUSIONS", {"many": Entry})
-    return Entry
+    files = ("model_index.json", "unet/a.safetensors", "vae/b.safetensors")
+    entry = entries.ModelEntry(source="some/model", licence="none", files=files)
+    monkeypatch.setattr(catalog, "MODELS", {"many": entry})
+    return entry
 
 
 def test_a_model_of_several_files_arrives_whole(hub, several, tmp_path):
@@ -329,7 +326,8 @@ def test_the_git_checksum_of_a_small_file_is_kept_to(hub, several):  # noqa: ARG
 
 
 def test_files_of_a_folder_that_could_run_code_are_refused(hub, several, monkeypatch):
-    monkeypatch.setattr(several, "files", ("model_index.json", "unet/a.bin"))
+    bad = replace(several, files=("model_index.json", "unet/a.bin"))
+    monkeypatch.setattr(catalog, "MODELS", {"many": bad})
     with pytest.raises(ModelError, match=r"unet/a\.bin of many can run code"):
         fetch.fetch("many")
     assert hub.asked == []
@@ -361,7 +359,7 @@ def test_importing_loads_no_torch():
 def test_the_cache_of_the_hubs_tools_is_where_their_library_has_it(given):
     code = (
         "from huggingface_hub import constants\n"
-        "from napari_prelabel.models.catalog import hub_cache, fetch_home\n"
+        "from napari_prelabel.models.places import hub_cache, fetch_home\n"
         "print(constants.HF_HUB_CACHE, hub_cache(), fetch_home(), sep='\\n')"
     )
     names = ("HF_HOME", "XDG_CACHE_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE")

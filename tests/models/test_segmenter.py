@@ -17,8 +17,8 @@ from transformers import (
     pipeline,
 )
 
-from napari_prelabel.models import catalog, catalog_visual
-from napari_prelabel.models.catalog_visual import SEGMENTERS, SegmenterEntry
+from napari_prelabel.models import catalog, places
+from napari_prelabel.models.entries import SegmenterEntry
 from napari_prelabel.models.segmenter import KINDS, MaskSettings, load_segmenter, processor_of
 from napari_prelabel.values.errors import ImageError, JobError, ModelError
 
@@ -86,9 +86,9 @@ def folder(request, tmp_path, monkeypatch):
     torch.manual_seed(0)
     model = {"sam": tiny_sam, "sam2": tiny_sam2}[request.param]()
     model.save_pretrained(tmp_path / "tiny")
-    entry = SegmenterEntry("some/where", "none", kind=request.param)
-    monkeypatch.setattr(catalog_visual, "SEGMENTERS", {"tiny": entry})
-    monkeypatch.setenv(catalog.HOME_VARIABLE, str(tmp_path))
+    entry = SegmenterEntry(source="some/where", licence="none", family=request.param)
+    monkeypatch.setattr(catalog, "MODELS", {**catalog.MODELS, "tiny": entry})
+    monkeypatch.setenv(places.HOME_VARIABLE, str(tmp_path))
     return tmp_path / "tiny"
 
 
@@ -111,7 +111,7 @@ def test_masks_may_overlap_and_the_best_come_first():
 
 def test_they_are_those_of_transformers_own_pipeline(folder):
     found = load_segmenter("tiny", settings=ALL).segment(image())
-    kind, _, processor = KINDS[catalog_visual.SEGMENTERS["tiny"].kind]
+    kind, _, processor = KINDS[catalog.MODELS["tiny"].family]
     pipe = pipeline(
         "mask-generation",
         model=kind.from_pretrained(folder, local_files_only=True),
@@ -184,9 +184,9 @@ def test_a_folder_of_another_model_is_refused(folder):
 
 
 def test_unknown_and_missing_models_are_refused(monkeypatch, tmp_path):
-    monkeypatch.setenv(catalog.HOME_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(places.HOME_VARIABLE, str(tmp_path))
     with pytest.raises(ModelError, match="sam-vith"):
         load_segmenter("x")
     with pytest.raises(ModelError, match="prelabel models fetch sam2-large"):
         load_segmenter("sam2-large")
-    assert {e.kind for e in SEGMENTERS.values()} == set(KINDS)
+    assert {e.family for e in catalog.of_kind(SegmenterEntry).values()} == set(KINDS)

@@ -6,8 +6,9 @@ import torch
 
 from napari_prelabel.methods import segments
 from napari_prelabel.models import texture
+from napari_prelabel.models.encoders import load_encoder
 from napari_prelabel.models.texture import CHANNELS, Texture, describe, pool_rows
-from napari_prelabel.models.visual import load_visual
+from napari_prelabel.values.encoder import Encoder
 from napari_prelabel.values.errors import ImageError
 
 
@@ -29,7 +30,7 @@ def test_rows_are_mean_and_deviation_of_unit_length():
 
 
 def test_the_encoder_of_this_name_is_found_and_pools_its_own_pixels():
-    encoder = load_visual("texture")
+    encoder = load_encoder(Encoder.parse("texture"))
     image = noise()
     features = encoder.encode(image)
     assert tuple(features.grid) == (33, 47)

@@ -11,22 +11,23 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import Dinov2Config, Dinov2Model
 
-from napari_prelabel.models import catalog, catalog_visual
-from napari_prelabel.models.catalog_visual import CONFIG, VISUALS, WEIGHTS, VisualEntry
+from napari_prelabel.models import catalog, places
 from napari_prelabel.models.clip import load_clip
+from napari_prelabel.models.encoders import load_encoder
+from napari_prelabel.models.entries import CONFIG, WEIGHTS, VisualEntry
 from napari_prelabel.models.fetch import fetch
 from napari_prelabel.models.visual import (
     MEAN,
     STD,
     ClipPatches,
     Features,
-    load_visual,
     pool_segments,
     squashed,
 )
+from napari_prelabel.values.encoder import Encoder
 from napari_prelabel.values.errors import ChecksumMismatch, ImageError, JobError, ModelError
 
-ENTRY = VisualEntry("some/where", "none", side=48, patch=8, shape=(24, 2, 2))
+ENTRY = VisualEntry(source="some/where", licence="none", side=48, patch=8, shape=(24, 2, 2))
 
 
 def image(height=37, width=60, seed=0):
@@ -41,14 +42,13 @@ def folder(tmp_path, monkeypatch):
         hidden_size=24, num_hidden_layers=2, num_attention_heads=2, patch_size=8, image_size=32
     )
     Dinov2Model(config).save_pretrained(tmp_path / "tiny")
-    monkeypatch.setenv(catalog.HOME_VARIABLE, str(tmp_path))
-    monkeypatch.setattr(catalog_visual, "VISUALS", table := {**VISUALS, "tiny": ENTRY})
-    monkeypatch.setattr("napari_prelabel.models.visual.VISUALS", table)
+    monkeypatch.setenv(places.HOME_VARIABLE, str(tmp_path))
+    monkeypatch.setattr(catalog, "MODELS", {**catalog.MODELS, "tiny": ENTRY})
     return tmp_path / "tiny"
 
 
 def test_tokens_are_the_model_s_own_without_the_class_token(folder):
-    encoder = load_visual("tiny")
+    encoder = load_encoder(Encoder.parse("tiny"))
     shown = image()
     found = encoder.encode(shown)
     model = Dinov2Model.from_pretrained(folder, local_files_only=True).eval()
@@ -64,7 +64,7 @@ def test_tokens_are_the_model_s_own_without_the_class_token(folder):
 
 @pytest.mark.usefixtures("folder")
 def test_pooling_is_a_weighted_mean_of_unit_length():
-    encoder = load_visual("tiny")
+    encoder = load_encoder(Encoder.parse("tiny"))
     found = encoder.encode(image())
     labels = np.zeros((37, 60), np.int64)
     labels[:, 30:] = 1
@@ -81,7 +81,7 @@ def test_pooling_is_a_weighted_mean_of_unit_length():
 @pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize("size", [(1, 1), (1, 5000), (3000, 2)])
 def test_images_of_any_shape_have_a_finite_answer(size):
-    encoder = load_visual("tiny")
+    encoder = load_encoder(Encoder.parse("tiny"))
     rows = encoder.pool(encoder.encode(image(*size)), np.zeros(size, np.int32))
     assert rows.shape == (1, encoder.width)
     assert rows.norm(dim=1).item() == pytest.approx(1, abs=1e-5)
@@ -112,26 +112,29 @@ def test_what_are_no_segments_is_refused(bad):
 
 @pytest.mark.usefixtures("folder")
 def test_half_precision_is_near_and_has_another_digest():
-    full, half = load_visual("tiny"), load_visual("tiny", precision="bfloat16")
+    full, half = (
+        load_encoder(Encoder.parse("tiny")),
+        load_encoder(Encoder.parse("tiny"), precision="bfloat16"),
+    )
     a, b = (F.normalize(e.encode(image()).tokens, dim=1) for e in (full, half))
     assert (a * b).sum(1).min() > 0.99
     assert b.dtype == torch.float32
     assert full.digest != half.digest
-    assert full.digest == load_visual("tiny").digest
+    assert full.digest == load_encoder(Encoder.parse("tiny")).digest
 
 
 def test_other_weights_have_another_digest(folder):
-    before = load_visual("tiny").digest
+    before = load_encoder(Encoder.parse("tiny")).digest
     state = load_file(folder / WEIGHTS)
     state["layernorm.bias"] += 1
     save_file(state, folder / WEIGHTS, {"format": "pt"})
-    assert load_visual("tiny").digest != before
+    assert load_encoder(Encoder.parse("tiny")).digest != before
 
 
 def test_the_true_base_architecture_runs_with_random_weights(monkeypatch):
-    small = replace(VISUALS["dinov2b-random"], side=112)
-    monkeypatch.setattr(catalog_visual, "VISUALS", {"dinov2b-random": small})
-    encoder = load_visual("dinov2b-random")
+    small = replace(catalog.MODELS["dinov2b-random"], side=112)
+    monkeypatch.setattr(catalog, "MODELS", {"dinov2b-random": small})
+    encoder = load_encoder(Encoder.parse("dinov2b-random"))
     found = encoder.encode(image(90, 40))
     assert found.grid == (8, 8)
     assert found.tokens.shape == (64, 768)
@@ -139,12 +142,14 @@ def test_the_true_base_architecture_runs_with_random_weights(monkeypatch):
 
 
 def test_shapes_are_those_that_were_published():
-    assert VISUALS["dinov2l"].shape == VISUALS["dinov2l-random"].shape == (1024, 24, 16)
-    assert {e.side // e.patch for n, e in VISUALS.items() if "dinov2" in n} == {37}
+    assert (
+        catalog.MODELS["dinov2l"].shape == catalog.MODELS["dinov2l-random"].shape == (1024, 24, 16)
+    )
+    assert {e.side // e.patch for n, e in catalog.MODELS.items() if "dinov2" in n} == {37}
 
 
 def test_clip_features_are_the_mean_of_its_windows():
-    encoder, clip = load_visual("clip:demo-clip"), load_clip("demo-clip")
+    encoder, clip = load_encoder(Encoder.parse("clip:demo-clip")), load_clip("demo-clip")
     assert isinstance(encoder, ClipPatches)
     shown = image(256, 320)
     total, met = torch.zeros(32, 40, clip.embed_dim), torch.zeros(32, 40, 1)
@@ -163,15 +168,18 @@ def test_clip_features_are_the_mean_of_its_windows():
     assert encoder.name == "clip:demo-clip"
     assert encoder.width == found.tokens.shape[1]
     with pytest.raises(ModelError, match="demo-clip"):
-        load_visual("clip:nothing")
+        load_encoder(Encoder.parse("clip:nothing"))
 
 
 def test_clip_keeps_the_proportions_of_an_image():
-    assert load_visual("clip:demo-clip").encode(image(37, 60)).grid == (32, 52)
+    assert load_encoder(Encoder.parse("clip:demo-clip")).encode(image(37, 60)).grid == (32, 52)
 
 
 def test_an_encoder_reads_squares_as_it_is_and_in_windows_alike():
-    plain, wide = load_visual("demo-visual"), load_visual("demo-visual@windows")
+    plain, wide = (
+        load_encoder(Encoder.parse("demo-visual")),
+        load_encoder(Encoder.parse("demo-visual@windows")),
+    )
     square = image(256, 256)
     assert (wide.name, wide.width) == ("demo-visual@windows", plain.width)
     assert wide.digest != plain.digest
@@ -182,19 +190,19 @@ def test_an_encoder_reads_squares_as_it_is_and_in_windows_alike():
 
 def test_windows_keep_proportions_where_squashing_does_not():
     shown = image(64, 200)
-    assert load_visual("demo-visual").encode(shown).grid == (32, 32)
-    found = load_visual("demo-visual@windows").encode(shown)
+    assert load_encoder(Encoder.parse("demo-visual")).encode(shown).grid == (32, 32)
+    found = load_encoder(Encoder.parse("demo-visual@windows")).encode(shown)
     assert found.grid == (32, 100)
     assert len(found.tokens) == 3200
-    with pytest.raises(ModelError, match="@windows"):
-        load_visual("texture@windows")
+    with pytest.raises(ModelError, match="no encoder 'texture'"):
+        load_encoder(Encoder.parse("texture@windows"))
     with pytest.raises(ImageError, match="convert it first"):
-        load_visual("demo-visual@windows").encode(np.zeros((4, 4), np.uint8))
+        load_encoder(Encoder.parse("demo-visual@windows")).encode(np.zeros((4, 4), np.uint8))
 
 
 def test_dinov2s_windows_are_squares_of_its_side(monkeypatch):
     seen = []
-    encoder = load_visual("dinov2b-random@windows")
+    encoder = load_encoder(Encoder.parse("dinov2b-random@windows"))
     monkeypatch.setattr(encoder, "_tokens", lambda p: seen.append(p.shape) or torch.zeros(
         len(p), 37 * 37, 768))  # fmt: skip
     assert encoder.encode(image(100, 200)).grid == (37, 74)
@@ -203,29 +211,29 @@ def test_dinov2s_windows_are_squares_of_its_side(monkeypatch):
 
 def test_clip_refuses_what_is_no_image():
     with pytest.raises(ImageError, match="convert it first"):
-        load_visual("clip:demo-clip").encode(np.zeros((4, 4), np.uint8))
+        load_encoder(Encoder.parse("clip:demo-clip")).encode(np.zeros((4, 4), np.uint8))
 
 
 def test_the_demo_encoder_loads_and_answers():
-    encoder = load_visual("demo-visual")
+    encoder = load_encoder(Encoder.parse("demo-visual"))
     rows = encoder.pool(encoder.encode(image(192, 256)), np.zeros((192, 256), int))
     assert rows.shape == (1, 192)
-    assert (catalog.folder_of("demo-visual", "sample") / WEIGHTS).stat().st_size < 16e6
+    assert (catalog.model_dir("demo-visual") / WEIGHTS).stat().st_size < 16e6
 
 
 def test_unknown_names_and_precisions_are_refused():
     with pytest.raises(ModelError, match="demo-visual, dinov2b"):
-        load_visual("x")
+        load_encoder(Encoder.parse("x"))
     with pytest.raises(ModelError, match="choose one of demo-visual"):
-        catalog_visual.visual_entry("x")
+        catalog.row_of(VisualEntry, "x")
     with pytest.raises(JobError, match="precision must be one of"):
-        load_visual("dinov2b-random", precision="int8")
+        load_encoder(Encoder.parse("dinov2b-random"), precision="int8")
 
 
 def test_a_model_that_is_not_there_names_the_command(monkeypatch, tmp_path):
-    monkeypatch.setenv(catalog.HOME_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(places.HOME_VARIABLE, str(tmp_path))
     with pytest.raises(ModelError, match="prelabel models fetch dinov2l"):
-        load_visual("dinov2l")
+        load_encoder(Encoder.parse("dinov2l"))
 
 
 def damage(folder, kind):
@@ -267,7 +275,7 @@ def damage(folder, kind):
 def test_damaged_folders_are_refused_in_one_sentence(folder, kind, sentence):
     damage(folder, kind)
     with pytest.raises(ModelError, match=sentence) as caught:
-        load_visual("tiny")
+        load_encoder(Encoder.parse("tiny"))
     assert "fetch" in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -277,22 +285,23 @@ def test_truncated_and_foreign_weights_are_refused(folder):
     for bad in (data[: len(data) // 2], b"", b"\xff" * 64, b"\x00" * 7 + b"\x7f" + b"{}"):
         (folder / WEIGHTS).write_bytes(bad)
         with pytest.raises(ModelError, match="do not hold its weights"):
-            load_visual("tiny")
+            load_encoder(Encoder.parse("tiny"))
 
 
 @pytest.mark.usefixtures("folder")
 def test_weights_of_another_checksum_are_refused(monkeypatch):
-    pinned = VisualEntry("x", "none", sha256="0" * 64, side=48, patch=8, shape=(24, 2, 2))
-    monkeypatch.setattr("napari_prelabel.models.visual.VISUALS", {"tiny": pinned})
-    monkeypatch.setattr(catalog_visual, "VISUALS", {"tiny": pinned})
+    pinned = VisualEntry(
+        source="x", licence="none", sha256="0" * 64, side=48, patch=8, shape=(24, 2, 2)
+    )
+    monkeypatch.setattr(catalog, "MODELS", {"tiny": pinned})
     with pytest.raises(ChecksumMismatch, match="damaged"):
-        load_visual("tiny")
+        load_encoder(Encoder.parse("tiny"))
 
 
 def test_a_pickle_beside_the_configuration_is_not_opened(folder):
     (folder / WEIGHTS).rename(folder / "pytorch_model.bin")
     with pytest.raises(ModelError, match="not installed"):
-        load_visual("tiny")
+        load_encoder(Encoder.parse("tiny"))
 
 
 def test_fetching_goes_by_the_files_of_the_row(folder, monkeypatch):
@@ -302,5 +311,5 @@ def test_fetching_goes_by_the_files_of_the_row(folder, monkeypatch):
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(ModelError, match=r"127\.0\.0\.1"):
         fetch("dinov2l")
-    parts = catalog_visual.CAPTIONERS["llava-1.5-7b"].files
+    parts = catalog.MODELS["llava-1.5-7b"].files
     assert parts[-1] == "model-00003-of-00003.safetensors"

@@ -6,11 +6,11 @@ from diffusers import AutoencoderKL, PNDMScheduler, StableDiffusionPipeline, UNe
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from benchmarks.synthetic.train.diffusion_parts import write_tokenizer
-from napari_prelabel.models.catalog_diffusion import DiffusionEntry
+from napari_prelabel.models.entries import DiffusionEntry
 
 BLOCK = "transformer_blocks.0.attn1"
 LAYERS = (f"up_blocks.1.attentions.1.{BLOCK}", f"down_blocks.0.attentions.0.{BLOCK}")
-ENTRY = DiffusionEntry("nobody/tiny", "none", LAYERS, 32, 101)
+ENTRY = DiffusionEntry(source="nobody/tiny", licence="none", layers=LAYERS, side=32, timestep=101)
 VAE = {
     "down_block_types": ("DownEncoderBlock2D",) * 2,
     "up_block_types": ("UpDecoderBlock2D",) * 2,

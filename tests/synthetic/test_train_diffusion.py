@@ -15,14 +15,14 @@ from benchmarks.synthetic.train import diffusion, diffusion_card, diffusion_part
 from benchmarks.synthetic.train.__main__ import app
 from benchmarks.synthetic.train.cache import open_cache
 from benchmarks.synthetic.train.diffusion import Plan
-from napari_prelabel.models import catalog_diffusion
-from napari_prelabel.models.catalog_diffusion import DIFFUSIONS, DiffusionEntry
+from napari_prelabel.models import catalog
 from napari_prelabel.models.denoising import HeadMaps
 from napari_prelabel.models.diffusion import load_folder
+from napari_prelabel.models.entries import DiffusionEntry, pipeline
 from napari_prelabel.values.errors import FileFormatError
 
 CPU = torch.device("cpu")
-ENTRY = DIFFUSIONS["demo-diffusion"]
+ENTRY = catalog.MODELS["demo-diffusion"]
 
 
 @pytest.fixture(scope="module")
@@ -307,7 +307,7 @@ def test_the_commands(tmp_path, images, monkeypatch):
     steps = [{"stage": "unet", "step": step, "loss": 1 / step} for step in (50, 100)]
     (tmp_path / "steps.jsonl").write_text("".join(json.dumps(row) + "\n" for row in steps))
     small = replace(ENTRY, side=32, timestep=50)
-    monkeypatch.setitem(catalog_diffusion.DIFFUSIONS, "demo-diffusion", small)
+    monkeypatch.setitem(catalog.MODELS, "demo-diffusion", small)
     monkeypatch.setattr(diffusion_card, "samples", lambda _: np.zeros((8, 8, 3), np.uint8))
     arguments = [str(tmp_path), str(tmp_path / "export"), str(told), "--notes", "By hand."]
     result = runner.invoke(app, ["diffusion-card", *arguments])
@@ -342,6 +342,8 @@ def test_samples_are_drawn_by_the_pipeline(tmp_path):
 
 
 def test_an_entry_names_its_files():
-    entry = DiffusionEntry("a/b", "none", (), 64, 1, variant="fp16")
+    entry = DiffusionEntry(
+        source="a/b", licence="none", files=pipeline("fp16"), layers=(), side=64, timestep=1
+    )
     assert "unet/diffusion_pytorch_model.fp16.safetensors" in entry.files
     assert "vae/config.json" in entry.files

@@ -101,12 +101,13 @@ def diffusion_heads(
     import json
     from dataclasses import asdict
 
-    from napari_prelabel.models.catalog_diffusion import DIFFUSIONS
+    from napari_prelabel.models.catalog import row_of
     from napari_prelabel.models.diffusion import load_folder
+    from napari_prelabel.models.entries import DiffusionEntry
 
     from .heads import head_table, validation_scenes
 
-    entry = DIFFUSIONS["demo-diffusion"]
+    entry = row_of(DiffusionEntry, "demo-diffusion")
     model = load_folder(folder, "demo-diffusion", entry)
     scenes, rows = validation_scenes(count), []
     for side in sides or [entry.side]:
@@ -133,13 +134,14 @@ def diffusion_card(
 
     from PIL import Image
 
-    from napari_prelabel.models.catalog_diffusion import DIFFUSIONS
+    from napari_prelabel.models.catalog import row_of
     from napari_prelabel.models.diffusion import load_folder
+    from napari_prelabel.models.entries import DiffusionEntry
 
     from .diffusion_card import attention_picture, card, loss_curve, samples
     from .heads import validation_scenes
 
-    entry = DIFFUSIONS["demo-diffusion"]
+    entry = row_of(DiffusionEntry, "demo-diffusion")
     log, steps = (
         [json.loads(line) for line in (out / file).read_text().splitlines()]
         for file in ("log.jsonl", "steps.jsonl")

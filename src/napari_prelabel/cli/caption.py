@@ -27,7 +27,7 @@ def caption(
     from ..formats.atomic import refuse_existing, write_atomic
     from ..images.find import find_images
     from ..models.captioner import load_captioner
-    from ..models.clip import pick_device
+    from ..models.opened import pick_device
 
     refuse_existing(out_file, overwrite)
     pictures = without_labels(find_images([str(images)], tell=screen.note))

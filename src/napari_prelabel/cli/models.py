@@ -20,8 +20,8 @@ app = typer.Typer(no_args_is_help=True, help="See which models there are, and fe
 @app.command("list")
 def list_models() -> None:
     """Which bundles and models there are, their size, licence and whether they are installed."""
-    from ..models.catalog import BUNDLES, fetch_home
-    from ..models.shelf import names, part
+    from ..models.catalog import BUNDLES, MODELS, installed
+    from ..models.places import fetch_home
 
     table = _table("bundle", "CLIP", "diffusion", "recommended", "what")
     for name, bundle in BUNDLES.items():
@@ -30,9 +30,9 @@ def list_models() -> None:
     screen.out.print(table)
     screen.out.print()
     table = _table("model", "kind", "state", "licence")
-    for model in map(part, names()):
-        licence = model.licence.partition(";")[0].partition(",")[0]
-        table.add_row(model.name, model.kind, _state(model), licence)
+    for name, entry in MODELS.items():
+        licence = entry.licence.partition(";")[0].partition(",")[0]
+        table.add_row(name, entry.kind, _state(entry, installed(name)), licence)
     screen.out.print(table)
     screen.out.print(f"Models are fetched to {screen.plain(str(fetch_home()))}")
 
@@ -44,10 +44,10 @@ def _table(*columns: str) -> Table:
     return table
 
 
-def _state(model: Any) -> str:
-    if model.random:
+def _state(entry: Any, here: bool) -> str:
+    if entry.random:
         return "random weights"
-    return "installed" if model.ready else f"{model.size / 1e6:,.0f} MB to fetch"
+    return "installed" if here else f"{entry.size / 1e6:,.0f} MB to fetch"
 
 
 @app.command("fetch")
@@ -56,21 +56,23 @@ def fetch_model(
     yes: Annotated[bool, typer.Option("--yes", help="Agree without being asked.")] = False,
 ) -> None:
     """Download a model; a fetch that was stopped goes on where it was."""
+    from ..models.catalog import BUNDLES, installed, model_dir, row_of
+    from ..models.entries import ModelEntry
     from ..models.fetch import fetch
-    from ..models.shelf import part
 
-    model = part(name)
-    if model.ready or not model.fetchable:
-        screen.out.print(f"{model.name} is here: nothing to fetch.")
+    name = BUNDLES[name].clip if name in BUNDLES else name
+    entry = row_of(ModelEntry, name)
+    if installed(name) or not entry.fetchable:
+        screen.out.print(f"{name} is here: nothing to fetch.")
         return
     screen.out.print(
-        f"{model.name}: {model.size / 1e6:,.0f} MB to download from {model.source}\n"
-        f"licence: {screen.plain(model.licence)}\nto {screen.plain(str(model.folder))}"
+        f"{name}: {entry.size / 1e6:,.0f} MB to download from {entry.source}\n"
+        f"licence: {screen.plain(entry.licence)}\nto {screen.plain(str(model_dir(name)))}"
     )
     if not yes:
         typer.confirm("Fetch it?", abort=True)
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=screen.err, transient=True) as bar:
-        task = bar.add_task(model.name, total=model.size)
-        fetch(model.name, lambda done, total: bar.update(task, completed=done, total=total))
-    screen.out.print(f"{model.name} is installed.")
+        task = bar.add_task(name, total=entry.size)
+        fetch(name, lambda done, total: bar.update(task, completed=done, total=total))
+    screen.out.print(f"{name} is installed.")

@@ -103,19 +103,20 @@ def build(
     """
     from ..engine.tasks import Learn, LearnCaptions
     from ..reference.manifest import MANIFEST
+    from ..values.encoder import Encoder
     from ..values.errors import FileFormatError, ReferenceSetError
 
     if (folder / MANIFEST).exists():
         raise ReferenceSetError(
             folder, f"{folder} is a reference set already: add to it, or choose another folder."
         )
-    place = str(folder)
+    place, by = str(folder), Encoder.parse(encoder)
     if captions is not None:
         _refuse_labels(labels, classes, from_zero or ground or mine_only)
         listed = _captions(captions, images, author, licence)
         bundle = text or _DEFAULT
         task = LearnCaptions(
-            place, encoder, listed, bundle, name=name, text=text, position=position, crops=crops
+            place, by, listed, bundle, name=name, text=text, position=position, crops=crops
         )
         _learn(task, device)
         return
@@ -124,7 +125,7 @@ def build(
     pairs, failed = usable_pairs(
         images, labels, classes, from_zero, ground=ground, mine_only=mine_only
     )
-    given = Learn(place, encoder, pairs, name, text, author, licence, None, position)
+    given = Learn(place, by, pairs, name, text, author, licence, None, position)
     _learn(given, device, failed)
 
 
@@ -147,10 +148,11 @@ def add(
     """Add images to a set; those that are in it already are replaced."""
     from ..engine.tasks import Learn, LearnCaptions
     from ..reference.store import ReferenceSet
+    from ..values.encoder import Encoder
     from ..values.errors import FileFormatError
 
     held = ReferenceSet.open(folder)
-    place, encoder = str(folder), held.encoder.name
+    place, encoder = str(folder), Encoder.parse(held.encoder.name)
     if captions is not None:
         _refuse_labels(labels, classes, from_zero or ground or mine_only)
         listed = _captions(captions, images, author, licence)

@@ -79,13 +79,12 @@ def engine(device: str) -> Any:
 def check_models(name: str, diffusion: bool = False) -> None:
     """Fail before anything heavy is loaded when a bundle lacks its CLIP or its diffusion model."""
     from ..models.catalog import bundle_of, installed
-    from ..models.catalog_diffusion import diffusion_installed
     from ..values.errors import ModelError
 
     bundle = bundle_of(name)
     wanted = {bundle.clip: installed(bundle.clip)}
     if diffusion and bundle.diffusion:
-        wanted[bundle.diffusion] = diffusion_installed(bundle.diffusion)
+        wanted[bundle.diffusion] = installed(bundle.diffusion)
     for model, here in wanted.items():
         if not here:
             raise ModelError(
@@ -97,20 +96,12 @@ def check_models(name: str, diffusion: bool = False) -> None:
 def check_set(folder: Path) -> None:
     """Fail before anything heavy is loaded when a reference set lacks its encoder."""
     from ..models.catalog import MODELS, installed
-    from ..models.catalog_visual import (
-        CLIP_PREFIX,
-        CROPS_PREFIX,
-        VISUALS,
-        folder_installed,
-        weights_of,
-    )
     from ..reference.store import ReferenceSet
+    from ..values.encoder import Encoder
     from ..values.errors import ModelError
 
-    name = weights_of(ReferenceSet.open(folder).encoder.name)
-    name = name.removeprefix(CROPS_PREFIX).removeprefix(CLIP_PREFIX)
-    here = installed(name) if name in MODELS else name not in VISUALS or folder_installed(name)
-    if not here:
+    name = Encoder.parse(ReferenceSet.open(folder).encoder.name).model
+    if name in MODELS and not installed(name):
         raise ModelError(
             name,
             f"The encoder of {folder} is not installed: run 'prelabel models fetch {name}'.",

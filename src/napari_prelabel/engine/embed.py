@@ -39,7 +39,7 @@ class Look:
 class Looker:
     """One visual encoder with its cache.
 
-    segmenter : loads a model of models.catalog_visual.SEGMENTERS, and keeps it.
+    segmenter : loads a model of the catalogue, and keeps it.
     """
 
     def __init__(

@@ -10,7 +10,6 @@ from ..images.read import read_image
 from ..images.rgb import content_hash
 from ..methods.segments import Segments
 from ..models.catalog import bundle_of
-from ..models.catalog_visual import CLIP_PREFIX, CROPS_PREFIX
 from ..reference import pair as pairing
 from ..reference.captions import Captioned
 from ..reference.metric import fit_set
@@ -18,6 +17,7 @@ from ..reference.phrases import Extract, extractor
 from ..reference.shards import MAX_ROWS
 from ..reference.store import ReferenceSet
 from ..reference.values import Addition, Rows, Source
+from ..values.encoder import Encoder
 from ..values.errors import Cancelled, JobError, PrelabelError
 from ..values.faults import ends_all, of_the_image, one_line, sentence_of
 from ..values.job import Progress
@@ -46,8 +46,7 @@ def learn_captions(
     model = bundle_of(task.bundle).clip
     with watch.time("load"):
         looker = engine.looker(task.encoder, watch)
-        seen = CROPS_PREFIX if task.crops else CLIP_PREFIX
-        placer = engine.looker(seen + model, watch)
+        placer = engine.looker(Encoder("crops" if task.crops else "clip", model), watch)
     texts = engine.text_rows(model, PRECISION)
 
     def words(phrases: Sequence[str]) -> Rows:

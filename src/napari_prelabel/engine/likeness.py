@@ -16,7 +16,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 from scipy import ndimage
 
-from ..models.catalog import entry_of, model_dir
+from ..models.catalog import model_dir, row_of
+from ..models.entries import ClipEntry
 from ..values.errors import FileFormatError
 
 FILE = "likeness.safetensors"
@@ -48,7 +49,7 @@ class Likeness:
     @classmethod
     def beside(cls, model: str) -> "Likeness | None":
         """Read the file beside a demo model's weights; None where there is none."""
-        if entry_of(model).words is None:
+        if row_of(ClipEntry, model).words is None:
             return None
         try:
             entry = load_file(model_dir(model) / FILE)

@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from ..models.catalog import BUNDLES, Bundle
-from ..models.clip import Clip, load_clip, pick_device
+from ..models.clip import Clip, load_clip
+from ..models.opened import pick_device
 from ..reference.values import EncoderId
+from ..values.encoder import Encoder
 from ..values.errors import JobError
 from ..values.job import Job
 from .affinities import Affinities
@@ -55,7 +57,7 @@ class Models:
         self._load = load
         self._clips: OrderedDict[tuple[str, str], Clip] = OrderedDict()
         self._likeness: dict[str, Likeness | None] = {}
-        self._visuals: OrderedDict[str, VisualEncoder] = OrderedDict()
+        self._visuals: OrderedDict[Encoder, VisualEncoder] = OrderedDict()
         self._masks: Segmenter | None = None
         self._diffusion: tuple[tuple[str, str], Diffusion] | None = None
         self._retriever: tuple[tuple[str, str, str], Retriever] | None = None
@@ -112,23 +114,23 @@ class Models:
         key = (str(references.folder), references.digest, job.precision)
         if self._retriever is None or self._retriever[0] != key:
             with watch.time("load"):
-                looker = self.looker(references.encoder.name, watch)
+                looker = self.looker(Encoder.parse(references.encoder.name), watch)
             text = self.text_rows(references.text.name, job.precision) if references.text else None
             made = Retriever(references, looker, watch, text, self._device)
             self._retriever = key, made
         return self._retriever[1].timed(watch)
 
-    def looker(self, name: str, watch: Stopwatch) -> Looker:
+    def looker(self, encoder: Encoder, watch: Stopwatch) -> Looker:
         """A visual encoder, in float32: rows of another arithmetic are another encoder's."""
-        if name not in self._visuals:
+        if encoder not in self._visuals:
             while len(self._visuals) >= _MOST:
                 self._visuals.popitem(last=False)
             # Late: transformers takes seconds, which a run of CLIP alone need not wait for.
-            from ..models.visual import load_visual
+            from ..models.encoders import load_encoder
 
-            self._visuals[name] = load_visual(name, self.device, "float32")
-        self._visuals.move_to_end(name)
-        return Looker(self._visuals[name], self._cache, watch, self._segmenter)
+            self._visuals[encoder] = load_encoder(encoder, self.device, "float32")
+        self._visuals.move_to_end(encoder)
+        return Looker(self._visuals[encoder], self._cache, watch, self._segmenter)
 
     def text_rows(self, model: str, precision: str) -> TextRows:
         """Rows of words by a CLIP of the catalogue, in ReME's templates, kept between runs."""

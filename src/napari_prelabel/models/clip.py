@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from ..methods.dense import BASES, Tower, Trunk, image_vector, run_trunk
 from ..values.errors import ChecksumMismatch, JobError, ModelError
-from .catalog import CONFIG, MEAN, STD, ClipEntry, entry_of, installed, model_dir
+from .entries import CLIP_CONFIG, MEAN, STD, ClipEntry
+from .opened import PRECISIONS, SEED, opened
 from .text import (
     IMAGENET_TEMPLATES,
     Prefixes,
@@ -29,13 +30,6 @@ from .text import (
 from .vision import Embedding, Resize, read_embedding, read_tower
 
 Need = Literal["attention", "head0", "gem", "cls"]
-PRECISIONS = {
-    "float32": torch.float32,
-    "bfloat16": torch.bfloat16,
-    "float16": torch.float16,
-    "float64": torch.float64,
-}
-SEED = 0
 _TOKENS_AT_ONCE = 4096
 
 
@@ -226,47 +220,17 @@ def has_bfloat16() -> bool:
     return bool(known.get("avx512_bf16") or known.get("amx_bf16"))
 
 
-def pick_device(device: str = "auto") -> torch.device:
-    """The device a name stands for: "auto" takes CUDA, then Apple's MPS, then the processor.
-
-    Raises ModelError for a device that is not there.
-    """
-    if device == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        found = torch.device(device)
-        torch.empty(1, device=found)
-    except (RuntimeError, AssertionError, ValueError) as error:
-        raise ModelError(
-            device,
-            f"There is no device {device!r} here: choose auto (--device on the command line, "
-            "Preferences > Prelabel in napari).",
-        ) from error
-    return found
-
-
 def load_clip(name: str, device: str = "cpu", precision: str = "float32") -> Clip:
     """Load a model of the catalogue from disk, or build it with seeded random weights.
 
     Raises ModelError when it is unknown, not installed, refused or broken, ChecksumMismatch
     when its weights are not the published ones.
     """
-    entry = entry_of(name)
-    if precision not in PRECISIONS:
-        raise JobError("precision", f"precision must be one of {', '.join(PRECISIONS)}.")
-    target = pick_device(device)
-    if entry.source == "random":
-        model = _built(name, open_clip.get_model_config(entry.arch), SEED)
-        digest = f"{entry.arch} seed {SEED}"
-        return Clip(name, model, digest, device=target, precision=precision)
-    if not installed(name):
-        raise ModelError(
-            name, f"The model {name} is not installed: run 'prelabel models fetch {name}'."
-        )
-    folder = model_dir(name)
-    return load_folder(folder, name, entry, device=target, precision=precision)
+    entry, folder, target, _ = opened(ClipEntry, name, device, precision)
+    if not entry.random:
+        return load_folder(folder, name, entry, device=target, precision=precision)
+    model = _built(name, open_clip.get_model_config(entry.arch), SEED)
+    return Clip(name, model, f"{entry.arch} seed {SEED}", device=target, precision=precision)
 
 
 def load_folder(
@@ -278,7 +242,7 @@ def load_folder(
     precision: str = "float32",
 ) -> Clip:
     """Load weights, and the configuration beside them where the entry names no architecture."""
-    path = folder / entry.file
+    path = folder / entry.files[0]
     if path.suffix != ".safetensors":
         raise ModelError(
             name,
@@ -291,7 +255,7 @@ def load_folder(
         raise ChecksumMismatch(name, path, entry.sha256, found)
     config: dict[str, Any] = {"model_cfg": open_clip.get_model_config(entry.arch)}
     if not entry.arch:
-        config = _read_config(name, folder / CONFIG)
+        config = _read_config(name, folder / CLIP_CONFIG)
     model = _built(name, config["model_cfg"])
     try:
         model.load_state_dict(load_file(path), strict=True)

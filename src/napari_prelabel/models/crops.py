@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import find_objects
 from torch import Tensor
 
+from ..values.encoder import Encoder
 from .catalog import windows_of
-from .catalog_visual import CROPS_PREFIX
 from .clip import Clip
 from .visual import Features, Labels, checked_image, checked_segments
 from .windows import cut, plan_layout
@@ -32,7 +32,7 @@ class ClipCrops:
     def __init__(self, clip: Clip) -> None:
         self._clip = clip
         self._windows = windows_of(clip.name)
-        self.name = CROPS_PREFIX + clip.name
+        self.name = str(Encoder("crops", clip.name))
         self.width = clip.embed_dim
         told = f"{clip.digest} {self._windows.short_side} masked crops {SIDE}"
         self.digest = hashlib.sha256(told.encode()).hexdigest()

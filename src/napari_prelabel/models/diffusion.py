@@ -13,11 +13,11 @@ from diffusers.utils import is_accelerate_available
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from ..values.errors import JobError, ModelError
-from .catalog_diffusion import INDEX, DiffusionEntry, diffusion_dir, diffusion_entry
-from .clip import PRECISIONS, SEED, pick_device
+from ..values.errors import ModelError
 from .denoising import Diffusion, HeadMaps, is_out_of_memory, memory_told
 from .diffusion_shapes import SCHEDULE, SHAPES
+from .entries import PIPELINE, DiffusionEntry
+from .opened import PRECISIONS, SEED, opened
 
 __all__ = ["Diffusion", "HeadMaps", "load_diffusion", "load_folder", "random_diffusion"]
 
@@ -42,17 +42,9 @@ def load_diffusion(name: str, device: str = "cpu", precision: str = "float32") -
     Raises JobError for an unknown precision, ModelError when the model is unknown, not
     installed, incomplete, of another kind, or broken.
     """
-    entry = diffusion_entry(name)
-    if precision not in PRECISIONS:
-        raise JobError("precision", f"precision must be one of {', '.join(PRECISIONS)}.")
-    target = pick_device(device)
-    if entry.source == "random":
+    entry, folder, target, _ = opened(DiffusionEntry, name, device, precision)
+    if entry.random:
         return random_diffusion(name, entry, device=target, precision=precision)
-    folder = diffusion_dir(name)
-    if not (folder / INDEX).is_file():
-        raise ModelError(
-            name, f"The model {name} is not installed: run 'prelabel models fetch {name}'."
-        )
     return load_folder(folder, name, entry, device=target, precision=precision)
 
 
@@ -149,12 +141,12 @@ def _diffusion(
 def _refuse_others(folder: Path, name: str) -> None:
     """Models whose UNet or prompt is of another kind than Stable Diffusion 1 and 2's."""
     try:
-        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        index = json.loads((folder / PIPELINE).read_text(encoding="utf-8"))
         unet = index.get("unet", [None, None])[1]
         other = any(part in index for part in _OTHERS)
     except (OSError, ValueError, AttributeError, LookupError, TypeError) as error:
         raise ModelError(
-            name, f"{INDEX} of {name} is missing or broken: fetch the model again."
+            name, f"{PIPELINE} of {name} is missing or broken: fetch the model again."
         ) from error
     if other or unet != "UNet2DConditionModel":
         raise ModelError(

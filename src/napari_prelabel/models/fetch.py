@@ -19,18 +19,9 @@ from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
 
 from ..values.errors import Cancelled, ChecksumMismatch, ModelError, PrelabelError
-from .catalog import (
-    HOME_VARIABLE,
-    ModelEntry,
-    entry_of,
-    fetch_home,
-    folder_of,
-    is_here,
-    models_home,
-    repo_folder,
-)
-from .catalog_diffusion import DIFFUSIONS
-from .catalog_visual import folder_entry
+from .catalog import installed, model_dir, row_of
+from .entries import ModelEntry
+from .places import HOME_VARIABLE, fetch_home, models_home, repo_folder
 
 HUB_VARIABLE = "HF_ENDPOINT"  # the name that the hub's own tools read
 _HUB = "https://huggingface.co"
@@ -75,19 +66,17 @@ def fetch(
     the model is unknown, random, not data alone, out of reach, without a checksum, or being
     fetched by another process.
     """
-    entry: ModelEntry = DIFFUSIONS.get(name) or folder_entry(name) or entry_of(name)
-    if entry.source == "random":
+    entry = row_of(ModelEntry, name)
+    if entry.random:
         raise ModelError(name, f"{name} has random weights: there is nothing to fetch.")
     for file in entry.files:
         if not file.endswith(_DATA):
             raise ModelError(name, f"{file} of {name} can run code when loaded: it is refused.")
-    if is_here(name, entry):
-        return folder_of(name, entry)
+    if installed(name):
+        return model_dir(name)
     repo = fetch_home() / repo_folder(entry.source)
     with _alone(name, repo), _reached(name, entry.source):
-        remotes = (
-            [] if is_here(name, entry) else [_ask(name, entry, file, repo) for file in entry.files]
-        )
+        remotes = [] if installed(name) else [_ask(name, entry, file, repo) for file in entry.files]
         total, before = sum(remote.size for remote in remotes), 0
         for remote in remotes:
             if not remote.blob.exists():
@@ -99,7 +88,7 @@ def fetch(
                 )
             before += remote.size
             on_bytes(before, total)
-    return folder_of(name, entry)
+    return model_dir(name)
 
 
 def _shifted(on_bytes: OnBytes, before: int, total: int) -> OnBytes:

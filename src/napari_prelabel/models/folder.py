@@ -10,33 +10,10 @@ from safetensors import SafetensorError
 from torch import nn
 from transformers.utils import logging
 
-from ..values.errors import ChecksumMismatch, JobError, ModelError
-from .catalog import folder_of
-from .catalog_visual import CONFIG, WEIGHTS, FolderEntry, folder_installed
-
-PRECISIONS = {
-    "float32": torch.float32,
-    "bfloat16": torch.bfloat16,
-    "float16": torch.float16,
-}
+from ..values.errors import ChecksumMismatch, ModelError
+from .entries import CONFIG, WEIGHTS, ModelEntry
 
 logging.disable_progress_bar()
-
-
-def precision_of(precision: str) -> torch.dtype:
-    """The floating type of a precision's name; JobError for another."""
-    if precision not in PRECISIONS:
-        raise JobError("precision", f"precision must be one of {', '.join(PRECISIONS)}.")
-    return PRECISIONS[precision]
-
-
-def installed_folder(name: str, entry: FolderEntry) -> Path:
-    """Folder of a model that is there; ModelError saying how to get it where it is not."""
-    if not folder_installed(name):
-        raise ModelError(
-            name, f"The model {name} is not installed: run 'prelabel models fetch {name}'."
-        )
-    return folder_of(name, entry)
 
 
 def read_config(name: str, folder: Path, types: tuple[str, ...]) -> dict[str, Any]:
@@ -56,7 +33,7 @@ def read_config(name: str, folder: Path, types: tuple[str, ...]) -> dict[str, An
 
 
 def load_folder(
-    kind: Any, name: str, folder: Path, entry: FolderEntry, dtype: torch.dtype
+    kind: Any, name: str, folder: Path, entry: ModelEntry, dtype: torch.dtype
 ) -> tuple[nn.Module, str]:
     """A model of a transformers class with the weights of a folder, and its digest.
 
@@ -85,7 +62,7 @@ def load_folder(
     return model, digest
 
 
-def _digest(name: str, folder: Path, entry: FolderEntry) -> str:
+def _digest(name: str, folder: Path, entry: ModelEntry) -> str:
     """Hex SHA-256 of the configuration and all weights."""
     total = hashlib.sha256((folder / CONFIG).read_bytes())
     paths = sorted(folder.glob("*.safetensors"))

@@ -21,9 +21,9 @@ from transformers import (
 )
 
 from ..values.errors import ImageError, JobError
-from .catalog_visual import SegmenterEntry, segmenter_entry
-from .clip import pick_device
-from .folder import installed_folder, load_folder, precision_of, read_config
+from .entries import SegmenterEntry
+from .folder import load_folder, read_config
+from .opened import opened
 
 # The class, its configuration and its processor by the kind of a row.
 KINDS: dict[str, tuple[Any, Any, Any]] = {
@@ -174,14 +174,12 @@ def load_segmenter(
     precision: str = "float32",
     settings: MaskSettings | None = None,
 ) -> PointSegmenter:
-    """Load a row of SEGMENTERS from disk.
+    """Load a segmenter of the catalogue from disk.
 
     Raises ModelError when it is unknown, not installed or broken, JobError for an unknown
     precision.
     """
-    entry = segmenter_entry(name)
-    dtype, place = precision_of(precision), pick_device(device)
-    folder = installed_folder(name, entry)
+    entry, folder, place, dtype = opened(SegmenterEntry, name, device, precision)
     model, processor, digest = _read(name, folder, entry, dtype)
     return PointSegmenter(
         name, model, processor, digest, settings=settings, device=place, dtype=dtype
@@ -191,9 +189,9 @@ def load_segmenter(
 def _read(
     name: str, folder: Path, entry: SegmenterEntry, dtype: torch.dtype
 ) -> tuple[Any, Any, str]:
-    kind, _, processor = KINDS[entry.kind]
+    kind, _, processor = KINDS[entry.family]
     # The hub's SAM2 folders describe the model for videos, whose parts for images these are.
-    read_config(name, folder, (entry.kind, f"{entry.kind}_video"))
+    read_config(name, folder, (entry.family, f"{entry.family}_video"))
     model, digest = load_folder(kind, name, folder, entry, dtype)
     described: Any = model.config
     side = int(described.prompt_encoder_config.image_size)

@@ -13,23 +13,14 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
-from transformers import Dinov2Config, Dinov2Model
+from transformers import Dinov2Model
 
 from ..methods.pooling import pool, segment_weights
-from ..values.errors import ImageError, ModelError
+from ..values.encoder import Encoder
+from ..values.errors import ImageError
 from ..values.settings import Windows
-from . import texture
 from .catalog import windows_of
-from .catalog_visual import (
-    CLIP_PREFIX,
-    CROPS_PREFIX,
-    VISUALS,
-    VisualEntry,
-    visual_entry,
-    weights_of,
-)
-from .clip import SEED, Clip, load_clip, pick_device
-from .folder import installed_folder, load_folder, precision_of, read_config
+from .clip import Clip
 from .windows import cut, one_grid, plan_layout
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -166,7 +157,7 @@ class ClipPatches:
     def __init__(self, clip: Clip) -> None:
         self._clip = clip
         self._windows = windows_of(clip.name)
-        self.name = CLIP_PREFIX + clip.name
+        self.name = str(Encoder("clip", clip.name))
         self.width = clip.embed_dim
         told = f"{clip.digest} {self._windows} clearclip"
         self.digest = hashlib.sha256(told.encode()).hexdigest()
@@ -221,67 +212,3 @@ def checked_image(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
             f"{image.shape} {image.dtype}: convert it first."
         )
     return image
-
-
-def load_visual(name: str, device: str = "cpu", precision: str = "float32") -> VisualEncoder:
-    """Load an encoder: "texture", which needs no weights, a row of VISUALS, where "@windows" may
-    follow the name, or "clip:" or "clip-crops:" and the name of a CLIP of the catalogue.
-
-    Raises ModelError when it is unknown, not installed or broken, ChecksumMismatch when its
-    weights are not the published ones, JobError for an unknown precision.
-    """
-    if name == texture.NAME:
-        return texture.Texture()
-    if name.startswith(CROPS_PREFIX):
-        from .crops import ClipCrops  # which needs this module
-
-        return ClipCrops(load_clip(name.removeprefix(CROPS_PREFIX), device, precision))
-    if name.startswith(CLIP_PREFIX):
-        return ClipPatches(load_clip(name.removeprefix(CLIP_PREFIX), device, precision))
-    if weights_of(name) not in VISUALS:
-        known = ", ".join([texture.NAME, *VISUALS, f"{CLIP_PREFIX}NAME", f"{CROPS_PREFIX}NAME"])
-        raise ModelError(
-            name, f"There is no visual encoder {name!r}: choose one of {known}, NAME a CLIP."
-        )
-    entry = visual_entry(name)
-    dtype, place = precision_of(precision), pick_device(device)
-    weights = weights_of(name)
-    if entry.source == "random":
-        model, digest = _random(entry), f"{weights} seed {SEED}"
-    else:
-        folder = installed_folder(weights, entry)
-        _check_shape(weights, entry, read_config(weights, folder, ("dinov2",)))
-        model, digest = load_folder(Dinov2Model, weights, folder, entry, torch.float32)
-    windows = _squares(entry) if name != weights else None
-    return Dinov2Patches(name, model, entry.side, digest, place, dtype, windows)
-
-
-def _squares(entry: VisualEntry) -> Windows:
-    """Squares of the encoder's own side, one across the image's short side, half overlapping."""
-    return Windows(entry.side, entry.side, entry.side // 2 // entry.patch * entry.patch)
-
-
-def _random(entry: VisualEntry) -> Dinov2Model:
-    """The true architecture with seeded random weights."""
-    width, blocks, heads = entry.shape
-    config = Dinov2Config(
-        hidden_size=width,
-        num_hidden_layers=blocks,
-        num_attention_heads=heads,
-        patch_size=entry.patch,
-        image_size=518,
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(SEED)
-        return Dinov2Model(config)
-
-
-def _check_shape(name: str, entry: VisualEntry, config: dict[str, object]) -> None:
-    keys = ("hidden_size", "num_hidden_layers", "num_attention_heads", "patch_size")
-    found = tuple(config.get(k) for k in keys)
-    if found != (*entry.shape, entry.patch):
-        raise ModelError(
-            name,
-            f"The configuration of {name} has width, blocks, heads and patch {found} instead of "
-            f"{(*entry.shape, entry.patch)}: fetch it again.",
-        )

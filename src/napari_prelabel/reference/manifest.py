@@ -43,7 +43,7 @@ PARTS = re.compile(rf"\.({OURS.pattern}|manifest\.json)\.[0-9a-f]{{32}}\.part")
 
 
 @dataclass(frozen=True, slots=True)
-class Encoder:
+class StoredEncoder:
     """An encoder as the manifest names it."""
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
@@ -115,8 +115,8 @@ class Manifest:
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
     name: Short
-    encoder: Encoder
-    text: Encoder | None = None
+    encoder: StoredEncoder
+    text: StoredEncoder | None = None
     position: bool = False
     kind: Short = KIND
     schema: Count = SCHEMA

@@ -24,7 +24,16 @@ from ..formats.atomic import write_atomic
 from ..values.errors import EncoderMismatch, ReferenceSetError
 from . import commit
 from .commit import Draft
-from .manifest import HISTORY, LONGEST, MANIFEST, OURS, PARTS, Encoder, Manifest, read_manifest
+from .manifest import (
+    HISTORY,
+    LONGEST,
+    MANIFEST,
+    OURS,
+    PARTS,
+    Manifest,
+    StoredEncoder,
+    read_manifest,
+)
 from .marks import CleaningMarks
 from .shards import check_addition
 from .snapshot import Snapshot, open_snapshot
@@ -92,8 +101,8 @@ class ReferenceSet:
         now = _now()
         manifest = Manifest(
             name,
-            Encoder(encoder.name, encoder.digest, encoder.width),
-            Encoder(text.name, text.digest, text.width) if text else None,
+            StoredEncoder(encoder.name, encoder.digest, encoder.width),
+            StoredEncoder(text.name, text.digest, text.width) if text else None,
             position,
             created=now,
             changed=now,

@@ -92,7 +92,7 @@ class Proposals:
         str,
         Field(
             title="Segmenter",
-            description="Model of the kinds SAM and SAM 2 (models.catalog_visual.SEGMENTERS); "
+            description="Model of the kinds SAM and SAM 2 (models.catalog); "
             "empty takes the smallest.",
         ),
     ] = ""

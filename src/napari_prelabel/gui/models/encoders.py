@@ -1,110 +1,94 @@
 """The encoders a new set may have, as the dock names them. Loads no torch."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from ...models.catalog import BUNDLES, MODELS, folder_of, installed
-from ...models.catalog_visual import (
-    CLIP_PREFIX,
-    IN_WINDOWS,
-    VISUALS,
-    folder_installed,
-    weights_of,
-)
+from ...models.catalog import BUNDLES, MODELS, encoder_installed, model_dir, of_kind
+from ...models.entries import VisualEntry
+from ...values.encoder import TEXTURE, Encoder
 from ...values.errors import ModelError
 from .clips import clips
 from .fetch_row import Fetchable, megabytes
 
-TEXTURE = "texture"
 GET = "Get this encoder…"
-HIDDEN = "-random"
+DEMO_CLIP, DEMO_VISUAL = Encoder("clip", "demo-clip"), Encoder("patches", "demo-visual")
 TITLES = {
     TEXTURE: "Colour and texture (no model needed)",
-    "demo-visual": "Demo DINOv2",
-    "clip:demo-clip": "Demo CLIP",
-    "dinov2b": "DINOv2 base",
-    "dinov2l": "DINOv2 large",
+    DEMO_VISUAL: "Demo DINOv2",
+    DEMO_CLIP: "Demo CLIP",
+    Encoder("patches", "dinov2b"): "DINOv2 base",
+    Encoder("patches", "dinov2l"): "DINOv2 large",
 }
 NOTES = {
     TEXTURE: "Works on any picture at once: compares colours, edges and textures. Best where "
     "classes look different from each other.",
-    "demo-visual": "Knows drawn scenes only.",
-    "clip:demo-clip": "Knows drawn scenes only, and those better than the other demo encoder.",
+    DEMO_VISUAL: "Knows drawn scenes only.",
+    DEMO_CLIP: "Knows drawn scenes only, and those better than the other demo encoder.",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """name : of the encoder. note : what a person must know of it. size : bytes to fetch."""
+    """note : what a person must know of an encoder. size : bytes to fetch."""
 
-    name: str
+    encoder: Encoder
     title: str
     note: str
     installed: bool = True
     size: int = 0
-    licence: str = ""
-    source: str = ""
 
 
 def choices() -> list[Choice]:
     """All encoders, the one that needs no model first; of CLIPs those that are here already."""
-    here = [CLIP_PREFIX + BUNDLES[clip.bundle].clip for clip in clips()]
-    networks = [name for name in VISUALS if not name.endswith(HIDDEN)]
-    return [choice(name) for name in (TEXTURE, *here, *networks)]
+    here = [Encoder("clip", BUNDLES[clip.bundle].clip) for clip in clips()]
+    networks = [Encoder("patches", n) for n, e in of_kind(VisualEntry).items() if not e.random]
+    return [choice(encoder) for encoder in (TEXTURE, *here, *networks)]
 
 
-def choice(name: str) -> Choice:
-    """What the dock says of one encoder; any name that a set may bring."""
-    title = TITLES.get(name, name)
-    if name.startswith(CLIP_PREFIX):
-        return _clip(name, title)
-    if name.endswith(IN_WINDOWS):
-        told = choice(weights_of(name))
-        return replace(told, name=name, title=f"{told.title}, in windows")
-    entry = VISUALS.get(name)
-    if name == TEXTURE or entry is None:
-        return Choice(name, title, NOTES.get(name, ""))
-    installed = folder_installed(name)
-    state = "Installed." if installed else f"{megabytes(entry.size)} to fetch."
-    if not installed and not entry.size:
+def choice(encoder: Encoder) -> Choice:
+    """What the dock says of one encoder; any that a set may bring."""
+    plain = Encoder(encoder.how, encoder.model)
+    title = TITLES.get(plain, str(plain)) + ", in windows" * encoder.windows
+    entry, here = MODELS.get(encoder.model), encoder_installed(encoder)
+    if entry is None:
+        return Choice(encoder, title, NOTES.get(plain, ""), here)
+    size = entry.size if encoder.how == "patches" else 0
+    if encoder.how != "patches":
+        titles = (b.title for b in BUNDLES.values() if b.clip == encoder.model)
+        title = TITLES.get(plain) or next(titles, title)
+    if here:
+        state = "Installed."
+    elif size:
+        state = f"{megabytes(size)} to fetch."
+    elif entry.fetchable:  # a CLIP is fetched where runs choose their models
+        state = "Not here: get it in the Pre-label dock, under Models."
+    else:
         state = "Missing: install napari-prelabel again."
-    note = " ".join(filter(None, [state, f"Licence: {entry.licence}.", NOTES.get(name, "")]))
-    return Choice(name, title, note, installed, entry.size, entry.licence, entry.source)
+    note = " ".join(filter(None, [state, f"Licence: {entry.licence}.", NOTES.get(plain, "")]))
+    return Choice(encoder, title, note, here, size)
 
 
-def _clip(name: str, title: str) -> Choice:
-    """Features of a CLIP; one that is missing is fetched where runs choose their models."""
-    model = name.removeprefix(CLIP_PREFIX)
-    if model not in MODELS:
-        return Choice(name, title, "", False)
-    titles = (b.title for b in BUNDLES.values() if b.clip == model)
-    title = TITLES.get(name) or next(titles, title)
-    here = installed(model)
-    state = "Installed." if here else "Not here: get it in the Pre-label dock, under Models."
-    parts = (state, f"Licence: {MODELS[model].licence}.", NOTES.get(name, ""))
-    return Choice(name, title, " ".join(filter(None, parts)), here)
-
-
-def squashes(name: str) -> bool:
+def squashes(encoder: Encoder) -> bool:
     """Whether an encoder squashes images, so that windows are another way to read them."""
-    return name in VISUALS
+    return encoder.how == "patches"
 
 
-def fetchable(name: str) -> Fetchable | None:
+def fetchable(encoder: Encoder) -> Fetchable | None:
     """What fetching an encoder means, None for one that is never fetched."""
-    entry, told = VISUALS.get(name), choice(name)
-    if entry is None or not told.size:
+    told, name = choice(encoder), encoder.model
+    if not told.size:
         return None
-    folder = folder_of(name, entry)
-    return Fetchable(name, told.title, entry.source, told.size, told.licence, folder,
-                     told.installed)  # fmt: skip
+    entry = MODELS[name]
+    return Fetchable(
+        name, told.title, entry.source, told.size, entry.licence, model_dir(name), told.installed
+    )
 
 
-def check(name: str) -> None:
+def check(encoder: Encoder) -> None:
     """Raise ModelError when an encoder is not here yet."""
-    told = choice(name)
+    told = choice(encoder)
     if not told.installed:
         raise ModelError(
-            name,
+            str(encoder),
             f"{told.title} is not on this machine yet: "
             + (f"press “{GET}”" if told.size else "get it in the Pre-label dock, under Models")
             + ", or choose another encoder.",

@@ -4,7 +4,6 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QWidget
 
 from ...models import catalog
-from ...models.catalog_diffusion import diffusion_dir, diffusion_entry, diffusion_installed
 from ...values.errors import JobError, ModelError
 from ..parts.pieces import column, label
 from .fetch_row import Fetchable, FetchRow, megabytes
@@ -21,7 +20,7 @@ def check_diffusion(bundle: catalog.Bundle) -> None:
             f"{bundle.title} has no diffusion model, which NERVE and Scribble need: choose "
             f"{other} under Models.",
         )
-    if not diffusion_installed(bundle.diffusion):
+    if not catalog.installed(bundle.diffusion):
         raise ModelError(
             bundle.diffusion,
             f"The diffusion model of {bundle.title} is not on this machine yet: press “{GET}” "
@@ -31,7 +30,7 @@ def check_diffusion(bundle: catalog.Bundle) -> None:
 
 def usable(bundle: catalog.Bundle) -> bool:
     """Whether a bundle has a diffusion model that means something."""
-    return bool(bundle.diffusion) and diffusion_entry(bundle.diffusion).source != "random"
+    return bool(bundle.diffusion) and not catalog.MODELS[bundle.diffusion].random
 
 
 class DiffusionRow(QWidget):
@@ -57,8 +56,8 @@ class DiffusionRow(QWidget):
         self.setVisible(bool(bundle.diffusion))
         if not bundle.diffusion:
             return
-        name, entry = bundle.diffusion, diffusion_entry(bundle.diffusion)
-        here = diffusion_installed(name)
+        name, entry = bundle.diffusion, catalog.MODELS[bundle.diffusion]
+        here = catalog.installed(name)
         if here:
             state = "installed"
         elif entry.size:
@@ -71,7 +70,7 @@ class DiffusionRow(QWidget):
         self.fetcher.show_model(
             Fetchable(
                 name, f"The diffusion model of {bundle.title}", entry.source, entry.size,
-                entry.licence, diffusion_dir(name), here,
+                entry.licence, catalog.model_dir(name), here,
             )
         )  # fmt: skip
 

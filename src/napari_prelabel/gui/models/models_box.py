@@ -6,6 +6,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QWidget
 
 from ...models import catalog
+from ...models.entries import ClipEntry
 from ...values.job import Job
 from ..parts.pieces import Combo, Name, column, label, row
 from ..preferences import changes
@@ -54,11 +55,11 @@ class ModelsBox(QWidget):
 
     def choose_full(self) -> None:
         """Choose models for photographs where the demo models are: what is here, else the least."""
-        if catalog.entry_of(self.bundle.clip).words is None:
+        if catalog.row_of(ClipEntry, self.bundle.clip).words is None:
             return
         names = [self.models.itemData(i) for i in range(self.models.count())]
         clips = {n: catalog.bundle_of(n).clip for n in names}
-        entries = {n: catalog.entry_of(clip) for n, clip in clips.items()}
+        entries = {n: catalog.row_of(ClipEntry, clip) for n, clip in clips.items()}
         full = [n for n in names if entries[n].words is None and not n.endswith(HIDDEN)]
         self.models.choose(
             min(full, key=lambda n: (not catalog.installed(clips[n]), entries[n].size))
@@ -109,7 +110,7 @@ class ModelsBox(QWidget):
 
 
 def _fetchable(bundle: catalog.Bundle) -> Fetchable:
-    entry, name = catalog.entry_of(bundle.clip), bundle.clip
+    entry, name = catalog.MODELS[bundle.clip], bundle.clip
     return Fetchable(
         name, bundle.title, entry.source, entry.size, entry.licence,
         catalog.model_dir(name), catalog.installed(name),
@@ -117,7 +118,7 @@ def _fetchable(bundle: catalog.Bundle) -> Fetchable:
 
 
 def _facts(bundle: catalog.Bundle) -> str:
-    entry = catalog.entry_of(bundle.clip)
+    entry = catalog.MODELS[bundle.clip]
     if catalog.installed(bundle.clip):
         state = "Installed."
     elif entry.size:

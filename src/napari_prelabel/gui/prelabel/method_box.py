@@ -8,7 +8,7 @@ from typing import Any
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QCheckBox, QGridLayout, QWidget
 
-from ...models.catalog_visual import recommended
+from ...models.catalog import recommended
 from ...values.bases import ABOUT
 from ...values.declare import Setting, changed, declared, setting
 from ...values.job import BASES, Job, Windows

@@ -7,7 +7,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QWidget
 
 from ...models.catalog import MODELS, installed
-from ...models.catalog_visual import CLIP_PREFIX
+from ...values.encoder import Encoder
 from ...values.errors import JobError, ModelError
 from ...values.job import Reference
 from ..models import recent_sets
@@ -23,8 +23,8 @@ MAKE = "Make one in the Reference dock (Plugins > Reference) from images that yo
 class ReferenceChooser(QWidget):
     """`changed` comes when another set is chosen, or the chosen one has been read.
 
-    digest, encoder : of the chosen set, "" while it is being read. text : whether its words meet
-    by CLIP, words : by which. problem : why it cannot be used, "" when it can.
+    digest, encoder : of the chosen set, "" and None while it is being read. text : whether its
+    words meet by CLIP, words : by which. problem : why it cannot be used, "" when it can.
     """
 
     changed = Signal()
@@ -38,7 +38,7 @@ class ReferenceChooser(QWidget):
         self.facts = label(role="muted", selectable=True)
         self.digest = ""
         self.problem = ""
-        self.encoder = ""
+        self.encoder: Encoder | None = None
         self.text = False
         self.words = ""
         rows = column(self, 0)
@@ -62,11 +62,11 @@ class ReferenceChooser(QWidget):
         """Raise ModelError or JobError when the set or its encoder is not here."""
         if self.problem:
             raise JobError("reference", self.problem)
-        if not choice(self.encoder).installed:
+        if self.encoder is not None and not choice(self.encoder).installed:
             raise ModelError(
-                self.encoder,
+                str(self.encoder),
                 f"The set was made with {self.encoder}, which is not on this machine yet: get it "
-                f"{'under Models' if self.encoder.startswith(CLIP_PREFIX) else _IN_DOCK}, or "
+                f"{'under Models' if self.encoder.how == 'clip' else _IN_DOCK}, or "
                 "choose another set.",
             )
 
@@ -101,7 +101,7 @@ class ReferenceChooser(QWidget):
 
     def _chosen(self) -> None:
         folder = self.folder
-        self.digest, self.encoder, self.problem = "", "", ""
+        self.digest, self.encoder, self.problem = "", None, ""
         if folder is None:
             self.problem = MAKE
             self.facts.setText(MAKE)
@@ -125,7 +125,7 @@ class ReferenceChooser(QWidget):
         self.changed.emit()
 
 
-def _read(folder: Path) -> tuple[str, str, str, str] | Exception:
+def _read(folder: Path) -> tuple[str, Encoder, str, str] | Exception:
     """`_facts`, or why there are none: another set may be chosen by then."""
     try:
         return _facts(folder)
@@ -133,7 +133,7 @@ def _read(folder: Path) -> tuple[str, str, str, str] | Exception:
         return error
 
 
-def _facts(folder: Path) -> tuple[str, str, str, str]:
+def _facts(folder: Path) -> tuple[str, Encoder, str, str]:
     """Digest, encoder, model of the words, and one line about a set; off the GUI thread."""
     from ...reference.store import ReferenceSet
 
@@ -142,4 +142,4 @@ def _facts(folder: Path) -> tuple[str, str, str, str]:
     size = f"{counted(held.n_segments, 'segment')}, {counted(classes, 'class', 'classes')}"
     told = f"{size}. Encoder: {held.encoder.name}."
     words = held.text.name if held.text is not None else ""
-    return held.digest, held.encoder.name, words, told
+    return held.digest, Encoder.parse(held.encoder.name), words, told

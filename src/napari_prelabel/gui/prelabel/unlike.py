@@ -14,6 +14,7 @@ from napari.layers import Image
 from qtpy.QtCore import QObject
 
 from ...models import catalog
+from ...models.entries import ClipEntry
 from ...values.errors import PrelabelError
 from ...values.methods import METHODS
 from ..layers.images import LayerSource
@@ -100,7 +101,7 @@ class Unlike(QObject):
 
     def _asked(self) -> bool:
         """Whether the chosen models and method depend on drawn scenes."""
-        drawn = catalog.entry_of(self._models.bundle.clip).words is not None
+        drawn = catalog.row_of(ClipEntry, self._models.bundle.clip).words is not None
         row = METHODS[self._method.method.currentData()]
         return drawn and row.needs(row.settings).clip
 

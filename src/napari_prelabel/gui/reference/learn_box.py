@@ -1,13 +1,13 @@
 """Learn from what was corrected: which images, and how a new set is made."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QCompleter, QFileDialog, QWidget
 
-from ...models.catalog_visual import IN_WINDOWS
+from ...values.encoder import Encoder
 from ...values.errors import FileFormatError, ImageError, PrelabelError
 from ..models import recent_sets
 from ..models.clips import clips
@@ -35,7 +35,7 @@ class Target:
     """The set that is made or added to; text : bundle whose CLIP compares words, "" for none."""
 
     folder: str
-    encoder: str
+    encoder: Encoder
     name: str
     text: str
     author: str
@@ -234,7 +234,7 @@ class MakeBox(QWidget):
 
     def refresh(self) -> None:
         """Offer the encoders and the models of words at hand; without one, words meet by name."""
-        self.encoder.offer([(c.title, c.name) for c in choices()])
+        self.encoder.offer([(c.title, str(c.encoder)) for c in choices()])
         self._clips = {clip.bundle: clip for clip in clips()}
         told = [(f"meet by meaning, {c.title}", c.bundle) for c in self._clips.values()]
         self.words.offer([(BY_NAME, ""), *told])
@@ -246,10 +246,10 @@ class MakeBox(QWidget):
         self._new.setVisible(new)
 
     def _explain(self, *_: object) -> None:
-        name = self.encoder.currentData()
-        self.note.setText(choice(name).note)
-        self.fetcher.show_model(fetchable(name))
-        self.windows.setVisible(squashes(name))
+        encoder = Encoder.parse(self.encoder.currentData())
+        self.note.setText(choice(encoder).note)
+        self.fetcher.show_model(fetchable(encoder))
+        self.windows.setVisible(squashes(encoder))
         clip = self._clips.get(self.words.currentData())
         told = BY_NAME_NOTE if clip is None else f"{BY_CLIP_NOTE} {clip.note}"
         self.words_note.setText(told.strip())
@@ -296,10 +296,10 @@ class MakeBox(QWidget):
             not old and self.position.isChecked(),
         )
 
-    def _encoder(self) -> str:
+    def _encoder(self) -> Encoder:
         """The encoder of a new set, with how it reads images."""
-        name: str = self.encoder.currentData()
-        return name + IN_WINDOWS * (squashes(name) and self.windows.isChecked())
+        chosen = Encoder.parse(self.encoder.currentData())
+        return replace(chosen, windows=squashes(chosen) and self.windows.isChecked())
 
     def remember(self) -> None:
         """Keep author, licence and place for the next set."""

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from qtpy.QtCore import QObject, Signal
 
+from ...values.encoder import Encoder
 from ...values.errors import ReferenceSetError
 from ..parts.pieces import counted, sentence
 from .reader import Reader
@@ -33,7 +34,7 @@ class Overview:
 
     folder: Path
     name: str
-    encoder: str
+    encoder: Encoder
     segments: int
     images: int
     digest: str
@@ -202,7 +203,7 @@ def overview_of(held: "ReferenceSet") -> Overview:
     return Overview(
         Path(held.folder),
         held.name,
-        held.encoder.name,
+        Encoder.parse(held.encoder.name),
         held.n_segments,
         held.n_images,
         held.digest,
