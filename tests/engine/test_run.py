@@ -13,6 +13,7 @@ from engine_steps import finish
 from napari_prelabel.engine.cache import Encodings
 from napari_prelabel.engine.engine import Engine
 from napari_prelabel.methods import freecp as F_freecp
+from napari_prelabel.models.memory import bytes_of
 from napari_prelabel.models.windows import cut, plan_layout
 from napari_prelabel.values.errors import Cancelled, ImageError, JobError, OutOfMemory
 from napari_prelabel.values.job import BASES, FreeCP, Job, Windows
@@ -391,3 +392,21 @@ def test_words_outlive_the_process_in_the_users_cache(clip, image, monkeypatch, 
     assert len(list((tmp_path / "words").iterdir())) == 8
     monkeypatch.setattr(clip, "encode_classes", lambda _: pytest.fail("known already"))
     finish(Engine("cpu", load=lambda *_: clip).run(job(), image))
+
+
+def test_models_that_a_run_does_not_use_leave_when_memory_is_short(
+    make_engine, clip, image, monkeypatch
+):
+    plain, _ = finish(make_engine().run(job(), image))
+    engine, real, alone = make_engine(), clip.encode_trunk, bytes_of(clip)
+    engine.shelf.take("other", "other", lambda: torch.zeros(100))
+
+    def crowded(pixels, **options):
+        if engine.shelf.bytes > alone:
+            torch.empty(1 << 50)
+        return real(pixels, **options)
+
+    monkeypatch.setattr(clip, "encode_trunk", crowded)
+    result, _ = finish(engine.run(job(), image))
+    assert engine.shelf.bytes == alone
+    assert same(result, plain)

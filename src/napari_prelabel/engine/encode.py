@@ -18,7 +18,7 @@ from torch import Tensor
 from .. import __version__
 from ..methods.dense import Trunk
 from ..models.clip import Clip, Need
-from ..models.denoising import is_out_of_memory
+from ..models.memory import is_out_of_memory
 from ..models.text import IMAGENET_TEMPLATES
 from ..models.windows import Layout
 from ..values.errors import Cancelled, OutOfMemory

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..images.rgb import content_hash
-from ..models.denoising import is_out_of_memory
+from ..models.memory import is_out_of_memory
 from ..values.errors import ImageError, OutOfMemory
 from ..values.job import Progress
 from .evaluation import evaluate

@@ -1,6 +1,5 @@
 """What runs and tasks share: loaded models, and what they saw, kept between them."""
 
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ from torch import Tensor
 from ..models.catalog import BUNDLES, Bundle
 from ..models.clip import Clip, load_clip
 from ..models.opened import pick_device
+from ..models.shelf import ModelShelf
 from ..reference.values import EncoderId
 from ..values.encoder import Encoder
 from ..values.errors import JobError
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from ..models.denoising import Diffusion
     from ..models.segmenter import Segmenter
     from ..models.visual import VisualEncoder
-
-# Loaded models of a kind that are kept; the least recently used leaves.
-_MOST = 2
 
 
 class Models:
@@ -55,11 +52,8 @@ class Models:
         self._cache = Encodings(room) if isinstance(room, int) else room
         self._words = _word_cache() if words is None else words
         self._load = load
-        self._clips: OrderedDict[tuple[str, str], Clip] = OrderedDict()
+        self.shelf = ModelShelf(self._device, left=self._forget)
         self._likeness: dict[str, Likeness | None] = {}
-        self._visuals: OrderedDict[Encoder, VisualEncoder] = OrderedDict()
-        self._masks: Segmenter | None = None
-        self._diffusion: tuple[tuple[str, str], Diffusion] | None = None
         self._retriever: tuple[tuple[str, str, str], Retriever] | None = None
 
     @property
@@ -74,13 +68,13 @@ class Models:
 
     def clip(self, name: str, precision: str) -> Clip:
         """A CLIP of the catalogue."""
-        key = (name, precision)
-        if key not in self._clips:
-            while len(self._clips) >= _MOST:
-                self._clips.popitem(last=False)
-            self._clips[key] = self._load(name, self.device, precision)
-        self._clips.move_to_end(key)
-        return self._clips[key]
+        return self.shelf.take(
+            (name, precision), name, lambda: self._load(name, self.device, precision)
+        )
+
+    def _forget(self) -> None:
+        """Models left the shelf: so does what holds one."""
+        self._retriever = None
 
     def cached(self, clip: Clip, watch: Stopwatch, cancelled: Cancel) -> CachedClip:
         """A CLIP with the caches around it, for the length of a run."""
@@ -100,13 +94,16 @@ class Models:
                 "models",
                 f"{bundle.title} has no diffusion model: choose {' or '.join(able)}.",
             )
-        key = (bundle.diffusion, precision)
-        if self._diffusion is None or self._diffusion[0] != key:
+        name = bundle.diffusion
+
+        def load() -> "Diffusion":
             from ..models.diffusion import load_diffusion
 
-            with watch.time("load"):
-                self._diffusion = key, load_diffusion(bundle.diffusion, self.device, precision)
-        return Affinities(self._diffusion[1], self._cache, watch)
+            return load_diffusion(name, self.device, precision)
+
+        with watch.time("load"):
+            model = self.shelf.take((name, precision), name, load)
+        return Affinities(model, self._cache, watch)
 
     def retriever(self, job: Job, watch: Stopwatch) -> Retriever:
         """What answers from the job's reference set; kept until the set changes."""
@@ -122,15 +119,15 @@ class Models:
 
     def looker(self, encoder: Encoder, watch: Stopwatch) -> Looker:
         """A visual encoder, in float32: rows of another arithmetic are another encoder's."""
-        if encoder not in self._visuals:
-            while len(self._visuals) >= _MOST:
-                self._visuals.popitem(last=False)
+
+        def load() -> "VisualEncoder":
             # Late: transformers takes seconds, which a run of CLIP alone need not wait for.
             from ..models.encoders import load_encoder
 
-            self._visuals[encoder] = load_encoder(encoder, self.device, "float32")
-        self._visuals.move_to_end(encoder)
-        return Looker(self._visuals[encoder], self._cache, watch, self._segmenter)
+            return load_encoder(encoder, self.device, "float32")
+
+        model = self.shelf.take(encoder, str(encoder), load)
+        return Looker(model, self._cache, watch, self._segmenter)
 
     def text_rows(self, model: str, precision: str) -> TextRows:
         """Rows of words by a CLIP of the catalogue, in ReME's templates, kept between runs."""
@@ -147,11 +144,12 @@ class Models:
         return EncoderId(model, clip.digest, clip.embed_dim)
 
     def _segmenter(self, name: str) -> "Segmenter":
-        from ..models.segmenter import load_segmenter
+        def load() -> "Segmenter":
+            from ..models.segmenter import load_segmenter
 
-        if self._masks is None or self._masks.name != name:
-            self._masks = load_segmenter(name, self.device)
-        return self._masks
+            return load_segmenter(name, self.device)
+
+        return self.shelf.take(name, name, load)
 
 
 def _cache_size() -> int:

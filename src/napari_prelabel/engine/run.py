@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import __version__
-from ..models.denoising import is_out_of_memory
+from ..models.memory import is_out_of_memory
 from ..values.errors import ImageError, OutOfMemory
 from ..values.job import Job, Progress
 from ..values.labels import LabelMap
@@ -46,10 +46,18 @@ class ImageEngine(Models):
         image : (H, W, 3) uint8 RGB, see `pixels.to_rgb`; only `job.region` of it is looked at.
         cancelled : asked between batches of windows.
 
+        Where memory does not suffice, models that this run does not use leave, and it begins again.
+
         Raises ImageError, JobError, ModelError, OutOfMemory, Cancelled.
         """
         watch = Stopwatch(self._device)
+        self.shelf.begin()
         try:
+            try:
+                return (yield from self._run(job, image, cancelled, watch))
+            except Exception as error:
+                if not is_out_of_memory(error) or not self.shelf.let_go_unused():
+                    raise
             return (yield from self._run(job, image, cancelled, watch))
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):

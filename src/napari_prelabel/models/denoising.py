@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..values.errors import ImageError, JobError, ModelError
+from .memory import memory_told
 
 _CHANNELS = 3
 
@@ -94,15 +95,6 @@ def content_seed(image: npt.NDArray[np.uint8]) -> int:
     return int.from_bytes(content.digest()[:8], "big") >> 1
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error of torch or Python says that memory could not be had."""
-    told = str(error).lower()
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
-        isinstance(error, RuntimeError)
-        and any(sign in told for sign in ("out of memory", "not enough memory", "can't allocate"))
-    )
-
-
 def _squashed(image: npt.NDArray[np.uint8], side: int) -> Tensor:
     """(1, 3, side, side) float32 in [-1, 1] of an image (H, W, 3)."""
     # A channel at a time: a large image in float32 takes four times its bytes.
@@ -117,21 +109,6 @@ def keep_digits(device: torch.device, dtype: torch.dtype) -> None:
     """Let a GPU's convolutions in float32 not be computed with ten bits, as is the default."""
     if device.type == "cuda" and dtype == torch.float32:
         torch.backends.cudnn.allow_tf32 = False
-
-
-@contextlib.contextmanager
-def memory_told(name: str, device: torch.device | str, doing: str = "") -> Iterator[None]:
-    """Turn a lack of memory inside the block into a ModelError; `doing` follows the name."""
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        raise ModelError(
-            name,
-            f"There is not enough memory on {device} for {name}{doing}: close other programs, or "
-            "choose a lower precision or a smaller model.",
-        ) from error
 
 
 def _placed(model: Any, device: torch.device, dtype: torch.dtype) -> Any:

@@ -14,9 +14,10 @@ from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from ..values.errors import ModelError
-from .denoising import Diffusion, HeadMaps, is_out_of_memory, memory_told
+from .denoising import Diffusion, HeadMaps
 from .diffusion_shapes import SCHEDULE, SHAPES
 from .entries import PIPELINE, DiffusionEntry
+from .memory import is_out_of_memory, memory_told
 from .opened import PRECISIONS, SEED, opened
 
 __all__ = ["Diffusion", "HeadMaps", "load_diffusion", "load_folder", "random_diffusion"]
