@@ -20,14 +20,13 @@ MAY_USE = {
     "annotation": {"values"},
     "images": {"values"},
     "batch": {"values", "formats", "images"},
-    "masks": {"values"},
-    "reviewed": {"values", "engine", "formats", "images", "masks"},
+    "reviewed": {"values", "engine", "formats", "images"},
     "jobs": {"values", "formats", "models", "reference"},
     "methods": {"values"},
     "models": {"values", "methods"},
     "formats": {"values"},
     "reference": {"values", "methods", "images", "formats"},
-    "engine": {"values", "images", "masks", "methods", "models", "reference"},
+    "engine": {"values", "images", "methods", "models", "reference"},
     "report": {"values", "batch", "engine", "formats", "models"},
 }
 RIM = {"gui", "cli"}

@@ -16,8 +16,8 @@ from .formats import Format, LabelImage, format_of, ours
 from .formats.folder import Claim
 from .formats.subject import Subject, file_content
 from .images.find import Picture, find_images
+from .images.masks import Two, black_and_white, filled, told, two_values, with_background
 from .images.read import read_image
-from .masks import Two, black_and_white, filled, told, two_values, with_background
 from .values.errors import FileFormatError, ImageError, PrelabelError
 from .values.faults import ends_all, one_line, sentence_of
 from .values.labels import MODEL, one_channel

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from napari_prelabel.cli import app
 from napari_prelabel.gui.reference.pairs import find_pairs, grounded, reviewed, take
-from napari_prelabel.masks import check_told_apart, with_background
+from napari_prelabel.images.masks import check_told_apart, with_background
 from napari_prelabel.reference.store import ReferenceSet
 from napari_prelabel.reviewed import find_pairs as file_pairs
 from napari_prelabel.values.errors import ImageError

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ..images.masks import check_told_apart
 from ..images.rgb import content_hash
-from ..masks import check_told_apart
 from ..methods.segments import Segments
 from ..models.catalog import bundle_of, synonym_cosine
 from ..reference import clean as cleaning

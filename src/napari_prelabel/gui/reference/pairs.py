@@ -9,7 +9,7 @@ import numpy.typing as npt
 from napari.layers import Image, Labels
 
 from ...annotation.annotation import planes_of
-from ...masks import Two, black_and_white, filled, told, two_values, with_background
+from ...images.masks import Two, black_and_white, filled, told, two_values, with_background
 from ...values.errors import ImageError, VocabularyError
 from ...values.faults import one_line, sentence_of
 from ...values.labels import MODEL, Ids, one_channel, relabel

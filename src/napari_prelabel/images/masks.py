@@ -6,9 +6,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from .values.errors import ImageError
-from .values.labels import Ids
-from .values.vocabulary import UNLABELLED, Class, Vocabulary, key
+from ..values.errors import ImageError
+from ..values.labels import Ids
+from ..values.vocabulary import UNLABELLED, Class, Vocabulary, key
 
 BACKGROUND = "background"
 # Names of what surrounds the thing that a mask of two values shows.
