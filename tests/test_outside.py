@@ -10,10 +10,12 @@ import pytest
 from outside import installed, on_path, pretended
 from PIL import Image
 
+from napari_prelabel.engine.engine import Engine  # before a window: torch after Mesa crashes
 from napari_prelabel.values import methods
 from napari_prelabel.values.errors import FileFormatError, JobError, RunFailed
 from napari_prelabel.values.job import SCHEMA, Job
 from napari_prelabel.values.methods import METHODS, Needs, left_out
+from napari_prelabel.values.steps import finish
 from napari_prelabel.values.vocabulary import Vocabulary
 
 WORDS = Vocabulary.parse("red\nblue")
@@ -205,9 +207,6 @@ def label(job, seen, bench):
 
 
 def test_a_map_of_another_size_is_not_taken(tmp_path, found):
-    from napari_prelabel.engine.engine import Engine
-    from napari_prelabel.values.steps import finish
-
     pretended(tmp_path, "small", "small:ROW", SMALL)
     found(tmp_path)
     engine = Engine("cpu", 0)
