@@ -148,6 +148,24 @@ def speed(
 
 
 @app.command()
+def worker(
+    repeats: Annotated[int, typer.Option(min=1, help="Round trips; the middle counts.")] = 60,
+    address: Annotated[
+        str | None, typer.Option("--worker", help="Of a worker elsewhere with this bench's engine.")
+    ] = None,
+    tls: screen.Tls = None,
+    json_file: screen.JsonFile = None,
+) -> None:
+    """Milliseconds of 3 MiB to the worker and 1 MiB back; gaps in the thread of a window."""
+    from . import worker as measure
+
+    figures = measure.measure(repeats, address, tls)
+    for name, value in figures.items():
+        screen.out.print(f"{name}: {value}")
+    screen.write_json(json_file, figures)
+
+
+@app.command()
 def affinity(
     split: Annotated[str, typer.Option(help="val or test.")] = "val",
     models: screen.Bundle = "demo",

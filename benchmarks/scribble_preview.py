@@ -12,9 +12,9 @@ import time
 import numpy as np
 from PIL import Image
 
-from napari_prelabel.engine.pool import Pool
 from napari_prelabel.engine.tasks import ReadImage, Scribble, Scribbled
 from napari_prelabel.values.samples import sample_path
+from napari_prelabel.worker.pool import Pool
 
 SIZE, PREVIEWS = 512, 20
 

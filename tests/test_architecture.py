@@ -27,6 +27,7 @@ MAY_USE = {
     "formats": {"values"},
     "reference": {"values", "methods", "images", "formats"},
     "engine": {"values", "images", "methods", "models", "reference"},
+    "worker": {"values", "engine"},
     "report": {"values", "batch", "engine", "formats", "models"},
 }
 RIM = {"gui", "cli"}
@@ -149,7 +150,7 @@ def test_a_floor_of_the_window_imports_those_below_it():
 
 @pytest.mark.parametrize(
     "module",
-    ["napari_prelabel", "napari_prelabel.engine.pool", "napari_prelabel.models.catalog",
+    ["napari_prelabel", "napari_prelabel.worker.pool", "napari_prelabel.models.catalog",
      "napari_prelabel.cli", "napari_prelabel.formats",
      "napari_prelabel.reference.values", "napari_prelabel.reference.store",
      "napari_prelabel.reference.odd", "napari_prelabel.images.rgb",

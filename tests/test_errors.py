@@ -20,11 +20,12 @@ EXAMPLES = [
     errors.MissingExtra("rasterio", "pip install rasterio"),
     errors.Cancelled(),
     errors.Superseded(),
-    errors.DiskFull(Path("tmp")),
     errors.DiskRefused(Path("out"), "Permission denied"),
     errors.WorkerNotStarted("no Python."),
     errors.RunFailed("ValueError: no", "Traceback"),
     errors.WorkerDied("signal 9"),
+    errors.ConnectionLost("tls://gpu:8786"),
+    errors.NotConnected("tls://gpu:8786", "nobody answers there."),
     errors.OutOfMemory("cpu", "one window at a time"),
 ]
 

@@ -130,7 +130,7 @@ def test_the_command_line_runs_it_and_names_its_options(site, picture, tmp_path)
 
 
 def test_a_worker_process_runs_it(site, found, monkeypatch):
-    from napari_prelabel.engine.pool import Pool
+    from napari_prelabel.worker.pool import Pool
 
     found(site)
     monkeypatch.setenv("PYTHONPATH", on_path(site)["PYTHONPATH"])

@@ -31,7 +31,7 @@ def benches(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["accuracy", "speed", "affinity", "reme-ablation",
-                                  "reference-speed", "reference", "stalls"])  # fmt: skip
+                                  "reference-speed", "reference", "stalls", "worker"])  # fmt: skip
 def test_every_bench_says_what_it_takes(benches, name):
     assert name in benches("--help").stdout
     result = benches(name, "--help")

@@ -18,7 +18,6 @@ from rgb_engine import WORDS, RgbEngine, ids_of
 
 from napari_prelabel.annotation import kept
 from napari_prelabel.batch import run_batch
-from napari_prelabel.engine.pool import Pool
 from napari_prelabel.formats import FORMATS, Options
 from napari_prelabel.formats.tiff import read_tiff
 from napari_prelabel.gui import remember
@@ -28,6 +27,7 @@ from napari_prelabel.gui.run.runner import Runner
 from napari_prelabel.images.find import find_images
 from napari_prelabel.images.read import read_image
 from napari_prelabel.values.job import Job
+from napari_prelabel.worker.pool import Pool
 
 MODELS = "vitb16-shape"
 CASES = sorted(p.name for p in DATA.iterdir() if p.suffix in (".tif", ".png", ".jpg"))
@@ -44,7 +44,7 @@ def pool():
     before = os.environ.get("PYTHONPATH", "")
     here = str(Path(__file__).parent)
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [here, before]))
-    with Pool("rgb_engine:RgbEngine") as made:
+    with Pool(engine="rgb_engine:RgbEngine") as made:
         made.start()
         yield made
     os.environ["PYTHONPATH"] = before

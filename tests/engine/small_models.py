@@ -3,6 +3,8 @@
 import open_clip
 import torch
 
+from napari_prelabel.engine.cache import Encodings
+from napari_prelabel.engine.engine import Engine
 from napari_prelabel.models.clip import Clip
 
 CONFIG = {
@@ -25,3 +27,9 @@ def small_clip():
                 parameter.shape, generator=torch.Generator().manual_seed(parameter.numel())
             )
     return Clip("small", model, "digest")
+
+
+def small_engine():
+    """An engine around it, as the worker of a test makes it."""
+    clip = small_clip()
+    return Engine("cpu", Encodings(), Encodings(), load=lambda *_: clip)

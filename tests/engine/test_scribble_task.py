@@ -15,7 +15,6 @@ from painted_engine import Painted, PaintedEngine
 
 from napari_prelabel.engine import scribble
 from napari_prelabel.engine.engine import Engine
-from napari_prelabel.engine.pool import Pool
 from napari_prelabel.engine.tasks import (
     ImageRead,
     ReadImage,
@@ -29,6 +28,7 @@ from napari_prelabel.images.rgb import content_hash
 from napari_prelabel.models.catalog import bundle_of
 from napari_prelabel.values.errors import Cancelled, ImageError, JobError, ModelError, WorkerDied
 from napari_prelabel.values.job import Nerve
+from napari_prelabel.worker.pool import Pool
 
 HERE = Path(__file__).parent
 SIZE = (96, 128)
@@ -166,7 +166,7 @@ def test_two_windows_do_not_end_each_others_previews():
     assert not ReadImage.replaces
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join([str(HERE), *sys.path]))
-        with Pool("painted_engine:PaintedEngine") as pool:
+        with Pool(engine="painted_engine:PaintedEngine") as pool:
             pool.ask(ReadImage(IMAGE)).result(WAIT)
             runs = [pool.ask(whole(radius=float(r))) for r in (5, 10, 20, 40)]
             counts = [(run.result(WAIT).ids > 0).sum() for run in runs]
@@ -203,11 +203,11 @@ def test_a_model_that_is_not_installed_is_named_with_the_cure(monkeypatch, tmp_p
 def test_a_worker_that_was_started_anew_says_so():
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join([str(HERE), *sys.path]))
-        with Pool("painted_engine:PaintedEngine") as pool:
+        with Pool(engine="painted_engine:PaintedEngine") as pool:
             assert pool.ask(ReadImage(IMAGE)).result(WAIT) == ImageRead(NAME)
             first = pool.ask(whole()).result(WAIT)
             assert (first.ids == 2).sum() > 2000
-            psutil.Process(pool._host.worker["pid"]).kill()
+            psutil.Process(pool.worker["pid"]).kill()
             with contextlib.suppress(WorkerDied):  # it may be noticed by this task only
                 pool.ask(preview()).result(WAIT)
             assert pool.ask(preview()).result(WAIT) == Unread(NAME)

@@ -14,11 +14,11 @@ from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QApplication
 
 from napari_prelabel.annotation import kept
-from napari_prelabel.engine.pool import Pool
 from napari_prelabel.gui import remember
 from napari_prelabel.gui.prelabel.dock import PrelabelDock
 from napari_prelabel.gui.run import runner
 from napari_prelabel.gui.run.runner import Runner
+from napari_prelabel.worker.pool import Pool
 
 from gui_steps import MODELS, WORDS, run  # isort: skip
 
@@ -37,7 +37,7 @@ def pool() -> Iterator[Pool]:
     before = os.environ.get("PYTHONPATH", "")
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(HERE), before]))
     os.environ["PRELABEL_FAKE_SECONDS"] = "0.2"
-    with Pool("fake_engine:FakeEngine") as made:
+    with Pool(engine="fake_engine:FakeEngine") as made:
         made.start()
         yield made
     os.environ["PYTHONPATH"] = before

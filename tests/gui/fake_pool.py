@@ -51,7 +51,7 @@ class FakePool:
         self.asked = []
         self.fail = None
         self.pause = 0.0
-        self.device = ""
+        self.where = self.trouble = ""
 
     def start(self):
         return None

@@ -23,7 +23,7 @@ class ScribblePool:
         self.hold = threading.Event()
         self.pause = 0.0
         self.under_way = self.most_under_way = 0
-        self.device = ""
+        self.where = self.trouble = ""
 
     def start(self):
         return None

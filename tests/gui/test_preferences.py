@@ -1,12 +1,12 @@
 """Our page of napari's Preferences: what is chosen there is what the worker and the docks do."""
 
 import json
+from functools import partial
 
 import pytest
 from napari import settings
 from napari.settings import get_plugin_settings
 
-from napari_prelabel.engine.pool import Pool
 from napari_prelabel.gui import preferences
 from napari_prelabel.gui.models import recent_sets
 from napari_prelabel.gui.preferences import Preferences
@@ -15,6 +15,7 @@ from napari_prelabel.gui.reference.dock import ReferenceDock
 from napari_prelabel.gui.run import runner, worker_line
 from napari_prelabel.models import catalog, places
 from napari_prelabel.values.errors import ModelError
+from napari_prelabel.worker.pool import Pool
 
 from gui_steps import WORDS, wait  # isort: skip
 
@@ -33,7 +34,7 @@ def real(page, viewer, tmp_path, monkeypatch):
     file = tmp_path / "told"
     monkeypatch.setenv("PRELABEL_TOLD", str(file))
     monkeypatch.setattr(runner, "_pool", None)
-    monkeypatch.setattr(runner, "Pool", lambda setup: Pool("told_engine:ToldEngine", setup))
+    monkeypatch.setattr(runner, "Pool", partial(Pool, engine="told_engine:ToldEngine"))
 
     def told():
         return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
@@ -82,7 +83,7 @@ def test_the_worker_is_what_the_page_says(real, page, tmp_path):
     page.folders.models = str(tmp_path / "models")
     dock = opened()
     dock.worker.warm_up()
-    assert runner._pool is None or runner._pool._host is None
+    assert runner._pool is None or not runner._pool.worker
 
     dock.bar.run_button.click()
     wait(lambda: not dock.session.running, 100)
@@ -171,3 +172,23 @@ def test_a_broken_file_leaves_the_defaults(page):
     page.config_path.write_text("worker: {device: 5, cache: lots}\nfolders: [1]\n")
     settings._clear_plugin_settings_cache()
     assert preferences.preferences() == Preferences()
+
+
+def test_a_worker_at_an_address_needs_no_models_here(page, dock, image, tmp_path, monkeypatch):
+    monkeypatch.setattr(runner, "_pool", None)
+    dock.models.apply("vitb16")
+    dock.words.set_text(WORDS)
+    page.folders.models = str(tmp_path)
+    page.worker.address, page.worker.tls = " tls://localhost:1 ", str(tmp_path)
+    preferences.changes().tell()
+    assert preferences.changes().away
+    dock.models.check(dock.job())
+    pool = runner.shared_pool()
+    assert pool.address == "tls://localhost:1"
+    page.worker.address = ""
+    assert not runner.renew_shared_pool()
+    assert pool.address == ""
+    preferences.changes().tell()
+    with pytest.raises(ModelError, match="Get these models"):
+        dock.models.check(dock.job())
+    runner.close_shared_pool()

@@ -26,12 +26,13 @@ WINDOW = """
 import functools, os, sys, threading, time
 import napari, numpy as np, psutil
 from qtpy.QtCore import QTimer
-from napari_prelabel.engine.pool import Pool
-from napari_prelabel.gui import remember, runner
+from napari_prelabel.worker.pool import Pool
+from napari_prelabel.gui import remember
+from napari_prelabel.gui.run import runner
 from pathlib import Path
 
 remember._path = lambda: Path(sys.argv[2]) / "dock.json"
-runner.Pool = functools.partial(Pool, "fake_engine:FakeEngine")
+runner.Pool = functools.partial(Pool, engine="fake_engine:FakeEngine")
 viewer = napari.Viewer()
 viewer.window.resize(700, 500)
 from napari_prelabel.gui.prelabel.dock import PrelabelDock

@@ -11,7 +11,7 @@ from gui_steps import open_ours, run, wait  # isort: skip
 
 
 def worker_of(pool) -> psutil.Process:
-    return psutil.Process(pool._host.worker["pid"])
+    return psutil.Process(pool.worker["pid"])
 
 
 @pytest.mark.timeout(280)
@@ -36,7 +36,7 @@ def test_words_run_paint_run_undo_kill_export(real_dock, viewer, tmp_path):
     np.testing.assert_array_equal(layer.data, drawn)
 
     dock.run()
-    wait(lambda: pool._host is not None and pool.ready)
+    wait(lambda: pool.ready)
     worker_of(pool).kill()
     wait(lambda: not dock.session.running)
     assert "worker process stopped" in dock.bar.notices.texts[0]

@@ -11,12 +11,12 @@ from qtpy.QtGui import QMouseEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
-from napari_prelabel.engine.pool import Pool
 from napari_prelabel.engine.tasks import ReadImage
 from napari_prelabel.gui.prelabel.dock import PrelabelDock
 from napari_prelabel.gui.run.runner import Runner
 from napari_prelabel.gui.scribble.preview import NAME
 from napari_prelabel.values.labels import HUMAN
+from napari_prelabel.worker.pool import Pool
 
 from gui_steps import wait  # isort: skip
 
@@ -33,7 +33,7 @@ def counted(tmp_path_factory):
         path = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
         patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, path)))
         patch.setenv("PRELABEL_PASSES", str(tmp_path_factory.mktemp("worker") / "passes.txt"))
-        with Pool("counted_engine:CountedEngine") as made:
+        with Pool(engine="counted_engine:CountedEngine") as made:
             yield made
 
 
@@ -128,7 +128,7 @@ def test_run_scribble_accept_undo_drop_and_kill(dock, viewer, counted, passes):
     np.testing.assert_array_equal(layer.data, before)
     assert passes() == 1
 
-    psutil.Process(counted._host.worker["pid"]).kill()
+    psutil.Process(counted.worker["pid"]).kill()
     drag(viewer, STROKE)
     settled(tool)
     assert passes() == 2

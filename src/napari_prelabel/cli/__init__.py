@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from . import caption, evaluate, models, reference, run, screen
+from . import caption, evaluate, models, reference, run, screen, serve
 
 __all__ = ["app"]
 
@@ -18,6 +18,7 @@ app = typer.Typer(
 )
 app.add_typer(run.app)
 app.add_typer(evaluate.app)
+app.add_typer(serve.app)
 app.add_typer(models.app, name="models")
 reference.app.add_typer(caption.app)
 app.add_typer(reference.app, name="reference")

@@ -57,6 +57,8 @@ def evaluate(
     limit: Annotated[int | None, typer.Option(min=1, help="Take only the first images.")] = None,
     json_file: screen.JsonFile = None,
     device: screen.Device = "auto",
+    worker: screen.Worker = None,
+    tls: screen.Tls = None,
     precision: screen.Precision = None,
 ) -> None:
     """Compare methods on your own labelled images: mIoU, each class, pixels to fix."""
@@ -72,7 +74,7 @@ def evaluate(
     wanted = screen.names(bases) if bases else [bundle.base]
     for name in wanted:
         choose("base", name, bundle.bases)
-    _check(chosen, models, reference)
+    _check(chosen, models, reference, there=worker is not None)
     every, failed = usable_pairs(
         images, masks, classes, from_zero, learn=False, mine_only=mine_only
     )
@@ -82,9 +84,10 @@ def evaluate(
         vocabulary = vocabulary.with_descriptions(read_descriptions(descriptions))
     settings = {"models": models, "precision": precision}
     job = job_with(vocabulary, settings, reference=reference)
-    runner = screen.engine(device)
-    steps = compare(runner, pairs, job, chosen, wanted, rule)
-    found = screen.follow(steps, len(pairs) * len(accuracy.rows_asked(chosen, wanted)))
+    with screen.engine_of(device, worker, tls) as runner:
+        steps = compare(runner, pairs, job, chosen, wanted, rule)
+        found = screen.follow(steps, len(pairs) * len(accuracy.rows_asked(chosen, wanted)))
+        computed_on = runner.device
     figures = found.figures | {
         "unusable": failed,
         "failed": found.failed,
@@ -92,21 +95,26 @@ def evaluate(
         "models": models,
         "reference": None if reference is None else str(reference),
         "precision": job.precision,
-        "device": runner.device,
+        "device": computed_on,
     }
     _tell(figures)
     screen.write_json(json_file, figures)
     screen.end(failed + len(found.failed))
 
 
-def _check(chosen: Mapping[str, Any], models: str, reference: Path | None) -> None:
-    """Fail before anything is read when a method lacks its models or its set; all are told."""
+def _check(chosen: Mapping[str, Any], models: str, reference: Path | None, there: bool) -> None:
+    """Fail before anything is read when a method lacks its models or its set; all are told.
+
+    there : whether the models lie in another machine, which tells what it lacks.
+    """
     from ..values.errors import PrelabelError
 
     faults: dict[str, PrelabelError] = {}
     for name, variant in chosen.items():
         try:
             _check_one(name, variant, models, reference)
+            if not there:
+                _check_files(variant, models, reference)
         except PrelabelError as fault:
             faults.setdefault(str(fault), fault)
     for sentence in list(faults)[:-1]:
@@ -122,11 +130,14 @@ def _check_one(name: str, variant: Any, models: str, reference: Path | None) -> 
     bundle, needs = bundle_of(models), variant.needs
     if variant.method not in bundle.methods or (needs.diffusion and not bundle.diffusion):
         raise JobError("method", f"The models {models!r} cannot do {name}: choose other models.")
-    if needs.clip:
-        screen.check_models(models, needs.diffusion)
     if needs.reference and reference is None:
         raise JobError("reference", f"{name} answers from a reference set: give it by --reference.")
-    if needs.reference and reference is not None:
+
+
+def _check_files(variant: Any, models: str, reference: Path | None) -> None:
+    if variant.needs.clip:
+        screen.check_models(models, variant.needs.diffusion)
+    if variant.needs.reference and reference is not None:
         screen.check_set(reference)
 
 

@@ -56,6 +56,8 @@ def run(
     save_job: Annotated[Path | None, typer.Option(help="Write the job to this file.")] = None,
     overwrite: Annotated[bool, typer.Option(help="Write again what is written already.")] = False,
     device: screen.Device = "auto",
+    worker: screen.Worker = None,
+    tls: screen.Tls = None,
     *,
     settings: dict[str, str],
     own: dict[str, str],
@@ -72,12 +74,13 @@ def run(
     if descriptions is not None:
         screen.out.print(screen.plain(description_note(wanted.vocabulary, descriptions)))
     pictures = without_labels(find_images(images, out_folder, screen.note))
-    screen.check_job(wanted)
+    if worker is None:
+        screen.check_job(wanted)
     if save_job is not None:
         write_atomic(save_job, wanted.to_json().encode(), overwrite=overwrite)
-    runner = screen.engine(device)
-    steps = run_batch(runner, wanted, pictures, out_folder, format_name, options)
-    failed = _follow(steps, len(pictures), out_folder)
+    with screen.engine_of(device, worker, tls) as runner:
+        steps = run_batch(runner, wanted, pictures, out_folder, format_name, options)
+        failed = _follow(steps, len(pictures), out_folder)
     screen.end(failed)
 
 

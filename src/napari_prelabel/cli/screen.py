@@ -1,10 +1,11 @@
 """What every command shares: the consoles, the options, bars, tables, one sentence for an error."""
 
+import contextlib
 import io
 import json
 import os
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -55,6 +56,13 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Precision = Annotated[
     str | None, typer.Option(help="float32 (the reference), bfloat16 or float16.")
 ]
+Worker = Annotated[
+    str | None,
+    typer.Option(help="Compute at tls://host:port, where a 'prelabel serve' runs, not here."),
+]
+Tls = Annotated[
+    Path | None, typer.Option(help="Folder that 'prelabel serve --tls' made, with --worker.")
+]
 JsonFile = Annotated[
     Path | None, typer.Option("--json", help="Also write the figures to this file.")
 ]
@@ -74,6 +82,24 @@ def engine(device: str) -> Any:
         from ..engine.engine import Engine
 
         return Engine(device)
+
+
+@contextlib.contextmanager
+def engine_of(device: str, worker: str | None, tls: Path | None) -> Iterator[Any]:
+    """The engine here, or one at an address, which is left in the end."""
+    if worker is None and tls is None:
+        yield engine(device)
+        return
+    from ..values.errors import JobError
+    from ..worker.away import Away
+    from ..worker.pool import Pool
+
+    if worker is None:
+        raise JobError("tls", "--tls goes with --worker: name the address as tls://host:port.")
+    if device != "auto":
+        raise JobError("device", "--device is the server's: give it to 'prelabel serve'.")
+    with Pool(worker, tls) as pool:
+        yield Away(pool)
 
 
 def check_models(name: str, diffusion: bool = False) -> None:

@@ -12,8 +12,8 @@ from typing import Any
 from napari.settings import get_plugin_settings
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from ..engine.pool import Setup
 from ..models import places
+from ..worker.local import Setup
 from . import PLUGIN
 
 # A path is typed letter by letter, and a number turned step by step.
@@ -22,7 +22,10 @@ QUIET_MS = 1200
 
 @dataclass(frozen=True, slots=True)
 class Preferences:
-    """cache : bytes, None for the engine's own choice; a folder is None where none is named."""
+    """cache : bytes, None for the engine's own choice; a folder is None where none is named.
+
+    address, tls : of a worker elsewhere and its certificate; None for one on this machine.
+    """
 
     device: str = "auto"
     cache: int | None = None
@@ -30,10 +33,12 @@ class Preferences:
     models: Path | None = None
     reference_sets: Path | None = None
     exports: Path | None = None
+    address: str | None = None
+    tls: Path | None = None
 
     @property
     def setup(self) -> Setup:
-        """What a worker is started with; PRELABEL_MODELS goes before the folder named here."""
+        """What a worker here is started with; PRELABEL_MODELS goes before the folder of models."""
         arguments: dict[str, Any] = {"device": self.device}
         if self.cache is not None:
             arguments["cache"] = self.cache
@@ -55,6 +60,8 @@ def preferences() -> Preferences:
         _folder(folders.models),
         _folder(folders.reference_sets),
         _folder(folders.exports),
+        worker.address.strip() or None,
+        _folder(worker.tls),
     )
 
 
@@ -88,6 +95,11 @@ class Changes(QObject):
             settings.events.changed.connect(self._heard)
         self._take(preferences())
         return self._told
+
+    @property
+    def away(self) -> bool:
+        """Whether the worker, and with it the models, is at an address."""
+        return self._told.address is not None
 
     def _heard(self, _: Any) -> None:
         self._soon.start()

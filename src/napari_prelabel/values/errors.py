@@ -127,17 +127,6 @@ class Superseded(Cancelled):
         )
 
 
-class DiskFull(PrelabelError):
-    """A run's pixels do not fit on the disk of the temporary folder."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(
-            f"There is no space left on the disk of {folder}, where pixels pass to the worker: "
-            "free some and press Run again."
-        )
-        self.folder = folder
-
-
 class WorkerDied(PrelabelError):
     """The worker process ended in the middle of a run."""
 
@@ -147,6 +136,27 @@ class WorkerDied(PrelabelError):
             + (f" ({reason})" if reason else "")
             + ". It was started again; nothing was changed: press Run to try once more."
         )
+        self.reason = reason
+
+
+class ConnectionLost(WorkerDied):
+    """The connection to a worker elsewhere broke in the middle of a run."""
+
+    def __init__(self, address: str) -> None:
+        PrelabelError.__init__(
+            self,
+            f"The connection to the worker at {address} was lost during the run. It is tried "
+            "again; nothing was changed: press Run to try once more.",
+        )
+        self.address = address
+
+
+class NotConnected(PrelabelError):
+    """A worker at an address cannot be reached, or must not be used."""
+
+    def __init__(self, address: str, reason: str) -> None:
+        super().__init__(f"The worker at {address} cannot be used: {reason}")
+        self.address = address
         self.reason = reason
 
 

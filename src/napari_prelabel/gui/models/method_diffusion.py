@@ -6,6 +6,7 @@ from qtpy.QtWidgets import QWidget
 from ...models import catalog
 from ...values.errors import JobError, ModelError
 from ..parts.pieces import column, label
+from ..preferences import changes
 from .fetch_row import Fetchable, FetchRow, megabytes
 
 GET = "Get the diffusion model…"
@@ -20,7 +21,7 @@ def check_diffusion(bundle: catalog.Bundle) -> None:
             f"{bundle.title} has no diffusion model, which NERVE and Scribble need: choose "
             f"{other} under Models.",
         )
-    if not catalog.installed(bundle.diffusion):
+    if not catalog.installed(bundle.diffusion) and not changes().away:
         raise ModelError(
             bundle.diffusion,
             f"The diffusion model of {bundle.title} is not on this machine yet: press “{GET}” "

@@ -77,7 +77,7 @@ class ModelsBox(QWidget):
         from ...values.errors import JobError, ModelError
 
         bundle = catalog.bundle_of(job.models)
-        if not catalog.installed(bundle.clip):
+        if not catalog.installed(bundle.clip) and not changes().away:
             raise ModelError(
                 bundle.clip,
                 f"{bundle.title} is not on this machine yet: press “Get these models…”, or choose "

@@ -13,6 +13,7 @@ from ...values.job import Reference
 from ..models import recent_sets
 from ..models.encoders import choice
 from ..parts.pieces import Combo, Name, button, column, counted, label, row, sentence
+from ..preferences import changes
 from ..threads import Background
 
 NONE = "no set yet"
@@ -62,6 +63,8 @@ class ReferenceChooser(QWidget):
         """Raise ModelError or JobError when the set or its encoder is not here."""
         if self.problem:
             raise JobError("reference", self.problem)
+        if changes().away:
+            return
         if self.encoder is not None and not choice(self.encoder).installed:
             raise ModelError(
                 str(self.encoder),

@@ -12,9 +12,9 @@ import napari.viewer
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QWidget
 
-from ...engine.pool import Pool
 from ...values.errors import Cancelled, PrelabelError, WorkerDied
 from ...values.job import Job
+from ...worker.pool import Pool
 from ..layers.opened import OpenedLabels
 from ..layers.result import ResultLayer
 from ..models import recent_sets

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, Signal
 
-from ...engine.pool import Pool
 from ...values.errors import Cancelled
 from ...values.job import Progress
+from ...worker.pool import Pool
 from .runner import shared_pool
 
 if TYPE_CHECKING:

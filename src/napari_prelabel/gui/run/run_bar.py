@@ -103,12 +103,13 @@ class RunBar(QWidget):
         self.stage.setText(text)
         self.stage.setVisible(bool(text))
 
-    def show_device(self, device: str, memory: int) -> None:
-        """Where the worker computes and how much memory it holds, in bytes."""
+    def show_device(self, device: str, memory: int, trouble: str = "") -> None:
+        """Where the worker computes, the bytes of memory it holds, and what it suffers from."""
         parts = [device] if device else []
         if memory:
             parts.append(f"{memory / 1e9:.1f} GB in use")
         self.device.setText("Worker: " + ", ".join(parts) if parts else "")
+        self.device.setToolTip(trouble)
         self.device.setVisible(bool(parts))
 
     def progress(self, number: int, planes: int, step: Progress) -> None:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QApplication
 
-from ...engine.pool import Pool, Submitted
 from ...values.errors import Cancelled, ImageError, PrelabelError
 from ...values.faults import ends_all
 from ...values.job import Job, Progress
+from ...worker.pool import Pool, Submitted
 from ..preferences import preferences
 
 if TYPE_CHECKING:
@@ -27,7 +27,8 @@ def shared_pool() -> Pool:
     """The one worker of this napari, started when it is first asked for."""
     global _pool
     if _pool is None:
-        _pool = Pool(setup=preferences().setup)
+        now = preferences()
+        _pool = Pool(now.address, now.tls, setup=now.setup)
         atexit.register(close_shared_pool)
         if app := QApplication.instance():
             app.aboutToQuit.connect(close_shared_pool)
@@ -36,7 +37,8 @@ def shared_pool() -> Pool:
 
 def renew_shared_pool() -> bool:
     """Give the worker what the Preferences say; whether one is up that now starts again."""
-    return _pool is not None and _pool.change(preferences().setup)
+    now = preferences()
+    return _pool is not None and _pool.change(now.setup, now.address, now.tls)
 
 
 def close_shared_pool() -> None:

@@ -36,7 +36,7 @@ class WorkerLine(QObject):
 
     def show(self) -> None:
         pool = self._pool()
-        self._bar.show_device(pool.device, pool.memory())
+        self._bar.show_device(pool.where, pool.memory(), pool.trouble)
 
     def _changed(self, now: Preferences) -> None:
         self._early = now.early

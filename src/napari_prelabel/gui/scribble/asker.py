@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 from qtpy.QtCore import QObject, Signal
 
-from ...engine.pool import Pool
 from ...engine.tasks import ImageRead, ReadImage, Scribble, Unread
 from ...images.rgb import Rgb
 from ...values.errors import Cancelled, ImageError, WorkerDied
 from ...values.job import Nerve, Precision
+from ...worker.pool import Pool
 from ..run.asker import Asker
 
 Load = Callable[[], Rgb]

@@ -13,9 +13,9 @@ import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from ...annotation.annotation import Index
-from ...engine.pool import Pool
 from ...engine.tasks import Scribbled, reach_of
 from ...values.errors import Cancelled, PrelabelError, WorkerDied
+from ...worker.pool import Pool
 from ..layers.images import LayerSource, current_plane
 from ..layers.result import ResultLayer
 from ..parts.pieces import counted, sentence

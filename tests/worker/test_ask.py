@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from napari_prelabel.engine.pool import Pool
 from napari_prelabel.engine.tasks import Clean, Explain
 from napari_prelabel.reference.values import Cleaned
 from napari_prelabel.values.errors import Cancelled, ModelError, RunFailed, Superseded, WorkerDied
@@ -15,6 +14,7 @@ from napari_prelabel.values.job import Job
 from napari_prelabel.values.labels import LabelMap
 from napari_prelabel.values.retrieval import Cleaning
 from napari_prelabel.values.vocabulary import Vocabulary
+from napari_prelabel.worker.pool import Pool
 
 HERE = Path(__file__).parent
 IMAGE = np.random.default_rng(0).integers(0, 2, (30, 20, 3), np.uint8)
@@ -25,7 +25,7 @@ WAIT = 60
 def pool():
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join([str(HERE), *sys.path]))
-        with Pool("scripted:Scripted", patience=1.0) as pool:
+        with Pool(engine="scripted:Scripted", patience=1.0) as pool:
             yield pool
 
 

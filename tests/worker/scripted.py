@@ -1,5 +1,6 @@
 """An engine without models, imported by the worker process of the tests: words are commands."""
 
+import operator
 import os
 import sys
 import time
@@ -31,6 +32,8 @@ class Scripted:
             yield Progress("encode", i, steps, seconds_left=0.1 * (steps - i))
             getattr(self, word)(job, cancelled)
         print("printed by a run", file=sys.stdout)
+        if word == "unreadable":
+            return Unreadable()
         ids = (image[..., 0] > 0).astype(np.uint16)
         return LabelMap(
             ids, ids.astype(np.float16), ids, job.vocabulary,
@@ -51,6 +54,9 @@ class Scripted:
     def quick(self, *_):
         pass
 
+    def unreadable(self, *_):
+        pass
+
     def slow(self, _, cancelled):
         time.sleep(0.05)
         if cancelled():
@@ -69,16 +75,10 @@ class Scripted:
         os._exit(9)
 
 
+class Unreadable:
+    def __reduce__(self):
+        return operator.truediv, (1, 0)
+
+
 def absent():
     raise ModelError("demo", "The model is missing.")
-
-
-def tiny():
-    """A real engine around a CLIP that loads in no time."""
-    from small_models import small_clip
-
-    from napari_prelabel.engine.cache import Encodings
-    from napari_prelabel.engine.engine import Engine
-
-    clip = small_clip()
-    return Engine("cpu", Encodings(), Encodings(), load=lambda *_: clip)
