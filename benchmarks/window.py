@@ -33,7 +33,8 @@ class Pool:
     """Answers at once, without a worker: what the window does with an answer is measured."""
 
     def __init__(self) -> None:
-        self.device, self.answers = "", list[LabelMap]()
+        self.device = self.where = self.trouble = ""
+        self.answers = list[LabelMap]()
 
     def start(self) -> None: ...
 
