@@ -196,7 +196,6 @@ class ScribbleTool(QObject):
             return False
         result, source = self._held
         if self._strokes is None:
-            result.annotation.found_different(result.layer.data, plane)
             self._strokes, self._plane = Strokes(result.layer.data.shape[-2:]), plane
             self._asker.read(plane, lambda: source.plane(plane))
         label = int(result.layer.selected_label)
@@ -262,7 +261,11 @@ class ScribbleTool(QObject):
         if box is None:
             self._answer = None
             return
-        locked = self._held[0].annotation.stays((*self._plane, *box), self._desk.locked())
+        place: Index = (*self._plane, *box)
+        result = self._held[0]
+        # What others wrote into the layer is the person's; a whole plane takes 50 ms to look at.
+        result.annotation.found_different(result.layer.data, place)
+        locked = result.annotation.stays(place, self._desk.locked())
         corner = box[0].start, box[1].start
         self._asker.want(
             Wish(self._plane, self._version, corner, self._strokes.codes[box].copy(), locked,
