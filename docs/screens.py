@@ -128,7 +128,7 @@ def run_held(camera: Camera, dock: PrelabelDock) -> None:
     """A run, with the worker held in its middle for a picture."""
     pool = runner.shared_pool()
     wait(lambda: pool.ready)
-    worker = psutil.Process(pool._host.worker["pid"])
+    worker = psutil.Process(pool.worker["pid"])
     held = dock.bar.bar.valueChanged.connect(lambda value: value > 0 and worker.suspend())
     dock.bar.run_button.click()
     wait(lambda: worker.status() == psutil.STATUS_STOPPED or not dock.session.running)

@@ -82,7 +82,7 @@ def main(theme: str) -> None:
     viewer.layers.clear()
     viewer.open_sample(PLUGIN, "scene-2")
     pool = runner.shared_pool()
-    worker = psutil.Process((pool._host.worker if pool._host is not None else {})["pid"])
+    worker = psutil.Process(pool.worker["pid"])
     held = dock.bar.bar.valueChanged.connect(lambda value: value > 0 and worker.suspend())
     dock.bar.run_button.click()
     wait(lambda: worker.status() == psutil.STATUS_STOPPED or not dock.session.running)

@@ -106,7 +106,10 @@ class Connection:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._link.close(), _PARTING)
         if self._host is not None:
-            await asyncio.to_thread(self._host.close)
+            try:
+                await asyncio.to_thread(self._host.close)
+            except RuntimeError:  # the interpreter is ending and makes no threads any more
+                self._host.close()
 
     async def _here(self) -> Site:
         try:
