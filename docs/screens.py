@@ -24,6 +24,7 @@ from skimage import data
 from napari_prelabel.annotation import kept
 from napari_prelabel.gui import DOCK, PLUGIN, REFERENCE, remember
 from napari_prelabel.gui.cheat_sheet import show_keys
+from napari_prelabel.gui.parts.pieces import Section
 from napari_prelabel.gui.prelabel.dock import PrelabelDock
 from napari_prelabel.gui.run import runner
 
@@ -50,9 +51,12 @@ class Camera:
     def __init__(self, viewer: napari.Viewer, folder: Path) -> None:
         self.viewer, self.folder = viewer, folder
 
-    def shoot(self, name: str) -> None:
-        """The whole window as `name-theme-size.png`."""
+    def shoot(self, name: str, part: Section | None = None) -> None:
+        """The whole window as `name-theme-size.png`, with a part of a dock in view."""
         for theme, size in self._settings():
+            if part is not None:  # a window that was resized scrolls
+                part.reveal()
+                pause(0.1)
             made = self.viewer.screenshot(canvas_only=False, flash=False)
             picture = Image.fromarray(made).convert("RGB")
             picture.save(self.folder / f"{name}-{theme}-{size}.png")
@@ -103,7 +107,7 @@ def label_scene(camera: Camera, dock: PrelabelDock, folder: Path) -> None:
     camera.shoot("04-done")
     for name in dock.sections:
         show_only(dock, name)
-        camera.shoot(f"05-{name}")
+        camera.shoot(f"05-{name}", dock.sections[name])
     show_only(dock, "result")
     dock.undo_run()
     camera.shoot("06-undone")
@@ -116,7 +120,7 @@ def label_scene(camera: Camera, dock: PrelabelDock, folder: Path) -> None:
     dock.export()
     wait(lambda: dock.exporter.button.isEnabled())
     show_only(dock, "export")
-    camera.shoot("08-exported")
+    camera.shoot("08-exported", dock.sections["export"])
     dock.scroll.verticalScrollBar().setValue(0)
     dock.scribble_box.button.click()
     wait(lambda: not dock.scribble._asker.busy)

@@ -25,8 +25,8 @@ NOT_IMPORTED = {
     "pytest-xdist": "pytest finds it",
     "pytest-xvfb": "pytest finds it",
 }
-# Imported where somebody installed it; values.errors.MissingExtra says how.
-OPTIONAL = {"spacy"}
+# Imported where it is: values.errors.MissingExtra says how to get spacy; triton comes with torch.
+OPTIONAL = {"spacy", "triton"}
 # Distributions that are one choice.
 SAME = {"faiss-gpu": "faiss-cpu"}
 DISTRIBUTIONS = packages_distributions()

@@ -10,7 +10,7 @@ import pytest
 from outside import installed, on_path, pretended
 from PIL import Image
 
-from napari_prelabel.engine.engine import Engine  # before a window: torch after Mesa crashes
+from napari_prelabel.engine.engine import Engine
 from napari_prelabel.values import methods
 from napari_prelabel.values.errors import FileFormatError, JobError, RunFailed
 from napari_prelabel.values.job import SCHEMA, Job

@@ -11,7 +11,13 @@ from napari_prelabel.gui.layers.images import LayerSource
 from napari_prelabel.gui.layers.result import METADATA, ResultLayer
 from napari_prelabel.gui.run.runner import Runner
 from napari_prelabel.gui.run.session import Session, summary
-from napari_prelabel.values.errors import Cancelled, ImageError, RunFailed, WorkerDied
+from napari_prelabel.values.errors import (
+    Cancelled,
+    ConnectionLost,
+    ImageError,
+    RunFailed,
+    WorkerDied,
+)
 from napari_prelabel.values.job import Job, Progress
 from napari_prelabel.values.labels import HUMAN, IMPORTED, MODEL, LabelMap
 from napari_prelabel.values.vocabulary import Vocabulary
@@ -397,7 +403,8 @@ def test_removing_the_image_ends_the_run_with_a_sentence(desk):
 @pytest.mark.parametrize(
     ("error", "sentence"),
     [
-        (WorkerDied("signal 9"), "The worker process stopped during the run (signal 9)"),
+        (WorkerDied("signal 9"), "The worker process stopped (signal 9) and was started again."),
+        (ConnectionLost("tls://gpu:1"), "The connection to the worker at tls://gpu:1 was lost"),
         (RunFailed("IndexError"), "The run failed (IndexError)"),
         (ImageError("The disk is gone."), "The disk is gone."),
         (RuntimeError("odd"), "The run failed: odd"),

@@ -387,7 +387,8 @@ def test_a_worker_that_dies_again_and_again_is_told_once_and_strokes_stay(tool, 
     pool.fail = [WorkerDied(), None, WorkerDied()]
     draw(tool, (25, 30))
     wait(lambda: bool(dock.bar.notices.texts))
-    assert dock.bar.notices.texts == ["The worker stopped and was started again: go on drawing."]
+    (told,) = dock.bar.notices.texts
+    assert told == "The worker process stopped and was started again. Go on drawing."
     draw(tool, (26, 32))
     settled(tool)
     tool.accept()

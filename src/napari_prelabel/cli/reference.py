@@ -1,13 +1,13 @@
 """`prelabel reference`: make, extend, clean, describe, measure and join reference sets."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from ..values.declare import changed, declared, said
+from ..values.declare import Setting, changed, declared, said
 from ..values.retrieval import Cleaning
 from ..values.steps import Followed
 from . import screen
@@ -186,10 +186,16 @@ def _cleaning(
     _tell_cleaned(_do(Clean(str(folder), cleaning, text), device))
 
 
-_OWN = ("abstract", "keep")  # asked for in their own way
-app.command("clean")(
-    with_options(_cleaning, ((s.name, s, "") for s in declared(Cleaning) if s.name not in _OWN))
-)
+def _cleaning_options() -> Iterator[tuple[str, Setting, str]]:
+    """All but those that `_cleaning` asks for in its own way; no file gives other standards."""
+    for told in declared(Cleaning):
+        if told.name not in ("abstract", "keep"):
+            standard = "none" if told.default is None else told.default
+            text = f"{told.description} Standard: {standard}."
+            yield told.name, replace(told, description=text), ""
+
+
+app.command("clean")(with_options(_cleaning, _cleaning_options()))
 
 
 @app.command()

@@ -45,7 +45,7 @@ class CocoOptions:
     ] = "auto"
     annotation: Annotated[
         Literal["region", "class"],
-        Field(title="Annotation", description="What is one annotation."),
+        Field(title="Entries", description="What is one annotation."),
         Ask(words=("per connected region", "per class of an image")),
     ] = "region"
 

@@ -128,14 +128,18 @@ class Superseded(Cancelled):
 
 
 class WorkerDied(PrelabelError):
-    """The worker process ended in the middle of a run."""
+    """The worker process ended in the middle of a run.
+
+    event : what happened, as a sentence that says nothing of what was changed.
+    """
 
     def __init__(self, reason: str = "") -> None:
+        told = f" ({reason})" if reason else ""
         super().__init__(
-            "The worker process stopped during the run"
-            + (f" ({reason})" if reason else "")
-            + ". It was started again; nothing was changed: press Run to try once more."
+            f"The worker process stopped during the run{told}. It was started again; nothing was "
+            "changed: press Run to try once more."
         )
+        self.event = f"The worker process stopped{told} and was started again."
         self.reason = reason
 
 
@@ -148,6 +152,7 @@ class ConnectionLost(WorkerDied):
             f"The connection to the worker at {address} was lost during the run. It is tried "
             "again; nothing was changed: press Run to try once more.",
         )
+        self.event = f"The connection to the worker at {address} was lost and is tried again."
         self.address = address
 
 

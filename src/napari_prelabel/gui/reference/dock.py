@@ -432,8 +432,7 @@ class ReferenceDock(Tab):
             self.bar.idle("")
             self.bar.say(("info", "Cancelled; the set is as it was."))
         elif isinstance(outcome, WorkerDied) and self._grew():
-            why = f" ({outcome.reason})" if outcome.reason else ""
-            self._fail(f"The worker process stopped{why} and was started again. {SO_FAR}")
+            self._fail(f"{outcome.event} {SO_FAR}")
         elif isinstance(outcome, Exception):
             self._fail(_why(outcome))
         else:

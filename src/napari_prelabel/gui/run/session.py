@@ -436,8 +436,7 @@ def _left_out(why: str, planes: list[Plane]) -> str:
 def _cause(error: Exception) -> str:
     """Why a run ended; unlike the error's own sentence it does not speak of what was changed."""
     if isinstance(error, WorkerDied):
-        told = f" ({error.reason})" if error.reason else ""
-        return f"The worker process stopped during the run{told} and was started again."
+        return error.event
     if isinstance(error, RunFailed):
         return f"The run failed ({error.cause}); please report it with its details."
     if isinstance(error, PrelabelError):

@@ -196,6 +196,7 @@ class ScribbleTool(QObject):
             return False
         result, source = self._held
         if self._strokes is None:
+            result.annotation.found_different(result.layer.data, plane)
             self._strokes, self._plane = Strokes(result.layer.data.shape[-2:]), plane
             self._asker.read(plane, lambda: source.plane(plane))
         label = int(result.layer.selected_label)
@@ -261,11 +262,7 @@ class ScribbleTool(QObject):
         if box is None:
             self._answer = None
             return
-        place: Index = (*self._plane, *box)
-        result = self._held[0]
-        # What others wrote into the layer is the person's; a whole plane takes 50 ms to look at.
-        result.annotation.found_different(result.layer.data, place)
-        locked = result.annotation.stays(place, self._desk.locked())
+        locked = self._held[0].annotation.stays((*self._plane, *box), self._desk.locked())
         corner = box[0].start, box[1].start
         self._asker.want(
             Wish(self._plane, self._version, corner, self._strokes.codes[box].copy(), locked,
@@ -354,7 +351,7 @@ class ScribbleTool(QObject):
         """The worker's complaint; strokes stay where trying again can help."""
         self._accepting = False
         if isinstance(error, WorkerDied):
-            self.failed.emit("The worker stopped and was started again: go on drawing.")
+            self.failed.emit(f"{error.event} Go on drawing.")
             return
         self.switch(False)
         if isinstance(error, Cancelled):
